@@ -1,0 +1,58 @@
+# What one does with a checkout. `make` alone, or `make help`, lists it all.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Coverage must be complete where a forgotten branch loses events.
+GATED := eventbus/lifecycle/*,eventbus/storage/*
+UNGATED := eventbus/storage/migrations/versions/*
+
+# A checkout that was moved has a venv that points to its old place.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+.PHONY: help setup demo test check clean
+
+help:  ## List these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: $(STAMP)  ## Make .venv with all that development needs; done once, and again after a change of pyproject.toml
+
+demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events flow; FILE=PATH is passed on
+	@$(BIN)/python -m eventbus.demo $(if $(FILE),"$(FILE)")
+
+test: $(STAMP)  ## Run all tests, then hold lifecycle and storage to full branch coverage
+	@rm -f .coverage .coverage.* build/not-run.txt
+	@$(BIN)/python -m coverage run -m pytest $(PYTEST_ARGUMENTS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
+	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi
+
+check: $(STAMP)  ## Check style, types, layers and documentation; takes less than a minute
+	@$(BIN)/python -m ruff check --quiet .
+	@$(BIN)/python -m ruff format --quiet --check .
+	@$(BIN)/python -m mypy --strict --no-error-summary eventbus workers
+	@$(BIN)/lint-imports --no-logo > build/layers.txt || { cat build/layers.txt; exit 1; }
+	@$(BIN)/python -m pytest -q tests/house
+
+clean:  ## Remove .venv and everything else that can be made again
+	@rm -rf .venv build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@mkdir -p build
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "eventbus needs Python 3.11 or newer: install one, or name one with make PYTHON=/path/to/python3." >&2; exit 1; \
+	fi; \
+	echo "Installing into .venv with $$found …"; \
+	{ $$found -m venv --clear .venv \
+	    && $(BIN)/python -m pip install --disable-pip-version-check -e '.[embedded,dev]'; } > build/setup.log 2>&1 \
+	    || { cat build/setup.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
+	@printf '%s\n' '$(CURDIR)' > $@

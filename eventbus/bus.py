@@ -1,0 +1,278 @@
+"""EventBus: the composition root. It puts the parts together and holds no logic of its own."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+from celery import Celery
+from marshmallow import Schema
+
+from eventbus import broker
+from eventbus.event import Draft, Event
+from eventbus.lifecycle import dead_lettering, registration, sweeping
+from eventbus.lifecycle.dead_lettering import Details, Page
+from eventbus.lifecycle.publishing import Publisher
+from eventbus.lifecycle.waking import Waking
+from eventbus.retry import RetryPolicy
+from eventbus.schemas.registry import SchemaRegistry
+from eventbus.settings import Settings, load_settings
+from eventbus.storage import subscriptions as stored_subscriptions
+from eventbus.storage.database import Database
+from eventbus.storage.dead_letters import Filter
+from eventbus.storage.subscriptions import Stored
+from eventbus.subscription import Handler, Subscriptions, declare
+from eventbus.worker.serving import Serving
+
+Handles = TypeVar("Handles", bound=Handler)
+SchemaClass = TypeVar("SchemaClass", bound=type[Schema])
+
+
+class EventBus:
+    """An event bus on PostgreSQL and the broker of a Celery app.
+
+    Making one opens no connection and reads no configuration: that happens at first use, so a bus can be a module's global.
+    Safe to share between threads, and to use after a fork.
+    """
+
+    def __init__(self, app: Celery, **settings: Any) -> None:
+        """Attach a bus to *app*.
+
+        Args:
+            app: Its workers run the handlers; its configuration may hold ``eventbus_*`` settings.
+            settings: Any of `Settings`' fields by name (``lease_seconds`` for the lease); they win over the environment.
+        """
+        self.app = app
+        self.schemas = SchemaRegistry()
+        self.subscriptions = Subscriptions()
+        self._arguments = settings
+        self._serving = Serving(app, self.subscriptions, settings=lambda: self.settings, database=lambda: self.database)
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """A bus for a service that only publishes, or operates: EVENTBUS_DATABASE_URL and EVENTBUS_BROKER_URL say where."""
+        return cls(Celery("eventbus", set_as_current=False), **settings)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Where the bus lives and how it behaves.
+
+        Raises:
+            ConfigurationError: A setting is missing or cannot be used.
+        """
+        conf = self.app.conf
+        celery = {name: conf.get(f"eventbus_{name}") for name in ("broker_url",)}
+        inherited = {**dict(conf), "eventbus_broker_url": celery["broker_url"] or conf.get("broker_url")}
+        settings = load_settings(self._arguments, celery=inherited)
+        # Workers of the app must listen where publishers push.
+        if conf.get("broker_url") != settings.broker_url:
+            conf.broker_url = settings.broker_url
+        return settings
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings.database_url, schema=self.settings.schema)
+
+    @cached_property
+    def broker(self) -> broker.Broker:
+        return broker.connect(self.app, self.settings)
+
+    def event(self, type: str, version: int = 1) -> Callable[[SchemaClass], SchemaClass]:
+        """Declare the decorated marshmallow Schema class as the form of *type* in *version*."""
+
+        def register(schema: SchemaClass) -> SchemaClass:
+            self.register_schema(type, version, schema)
+            return schema
+
+        return register
+
+    def register_schema(self, type: str, version: int, schema: type[Schema]) -> None:
+        """Declare *schema* as the form of *type* in *version*.
+
+        Raises:
+            InvalidEventType: The type is malformed.
+            InvalidSchema: The class cannot be used, or another one is declared for them.
+        """
+        self.schemas.register(type, version, schema)
+
+    def subscribe(
+        self,
+        pattern: str,
+        *,
+        group: str,
+        handler: Handler | None = None,
+        max_retries: int = 3,
+        backoff: timedelta = timedelta(seconds=2),
+        backoff_max: timedelta = timedelta(minutes=10),
+        give_up_on: tuple[type[BaseException], ...] = (),
+        timeout: timedelta = timedelta(minutes=15),
+        replay: str = "run",
+    ) -> Callable[[Handles], Handles]:
+        """Have events of *pattern* handled for *group* by the decorated function, or by *handler*.
+
+        Args:
+            pattern: An event type in which ``*`` stands for one word and a last ``#`` for any number of them.
+            group: Each group gets each event once, whatever its number of workers.
+            handler: Takes the event and, by name, ``delivery`` and ``session``; ``def`` or ``async def``.
+            max_retries: Retries after the first run: 3 means at most 4 runs.
+            backoff: The longest wait before the first retry; it doubles each time. Waits are random up to that.
+            backoff_max: The longest wait before any retry.
+            give_up_on: Exceptions that no retry can mend: they end in a dead letter at once.
+            timeout: A longer run counts as a failed attempt.
+            replay: ``skip`` if replays must not reach this handler.
+
+        Raises:
+            InvalidPattern, InvalidGroup, InvalidSubscription: What was declared cannot be used.
+            SubscriptionConflict: Another handler of the group could claim the same event.
+        """
+        retry = RetryPolicy(max_retries=max_retries, backoff=backoff, backoff_max=backoff_max, give_up_on=give_up_on)
+
+        def register(function: Handles) -> Handles:
+            found = declare(pattern, group=group, handler=function, timeout=timeout, replay=replay, retry=retry)
+            self.subscriptions.add(found)
+            self._serving.declared(found)
+            return function
+
+        if handler is not None:
+            register(handler)
+        return register
+
+    def publish(
+        self,
+        type: str,
+        data: Any,
+        *,
+        source: str,
+        version: int | None = None,
+        correlation_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        session: Any = None,
+    ) -> Event:
+        """Record an event and a delivery for each group subscribed to *type*, then wake these groups.
+
+        Args:
+            type: 1 to 8 dot-separated words, in the past tense: ``order.created``.
+            data: JSON values that fit the type's schema, if it has one.
+            source: The publishing service.
+            version: Of the schema; needed only where several are registered.
+            correlation_id: Ties together what belongs to one story; inherited inside a handler, else generated.
+            headers: Strings by name, kept beside the data.
+            session: A SQLAlchemy session on the same database: the event exists exactly if its transaction commits, and no
+                message leaves before. In a handler that takes ``session``, that one is joined by itself.
+
+        Raises:
+            InvalidInput: A subclass says what is wrong; of them InvalidEvent names every field. Nothing was recorded.
+            DatabaseError: A subclass says why. Nothing was recorded.
+        """
+        draft = Draft(
+            type=type, data=data, source=source, version=version, correlation_id=correlation_id, headers=headers
+        )
+        return self._publisher.publish(draft, session=session)
+
+    def sync(self, *, replace: bool = False) -> list[Stored]:
+        """Write all subscriptions that this code declares to the database; nothing is ever deleted.
+
+        Args:
+            replace: Let a declared subscription take the place of those that it conflicts with.
+
+        Returns:
+            All subscriptions that are stored now, by group and pattern.
+
+        Raises:
+            SubscriptionConflict: Nothing was changed.
+        """
+        registration.register(self.database, self.subscriptions, settings=self.settings, replace=replace)
+        return self.groups()
+
+    def groups(self) -> list[Stored]:
+        """All subscriptions of all groups, by group and pattern."""
+        with self.database.autocommit() as connection:
+            return stored_subscriptions.list_subscriptions(connection)
+
+    def open_deliveries(self, group: str, *, pattern: str | None = None) -> int:
+        """How many deliveries `remove_group` would cancel now.
+
+        Raises:
+            UnknownGroup: It is not subscribed, or not to that pattern.
+        """
+        return registration.open_deliveries(self.database, group, pattern)
+
+    def remove_group(self, group: str, *, pattern: str | None = None) -> int:
+        """Unsubscribe *group*, from all or from *pattern*; the number of open deliveries that were cancelled.
+
+        Raises:
+            UnknownGroup: It is not subscribed, or not to that pattern. Nothing was changed.
+        """
+        return registration.remove(self.database, group, pattern)
+
+    def dead_letters(
+        self,
+        type: str | None = None,
+        *,
+        group: str | None = None,
+        error_type: str | None = None,
+        status: str | None = "open",
+        cursor: int | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """Dead letters, newest first; *status* None lists those that were resolved too."""
+        wanted = Filter(type=type, group=group, error_type=error_type)
+        return dead_lettering.list_page(self.database, wanted, status=status, cursor=cursor, limit=limit)
+
+    def dead_letter(self, id: int) -> Details:
+        """One dead letter with its event and every failed run.
+
+        Raises:
+            UnknownDeadLetter: There is none of that id.
+        """
+        return dead_lettering.show(self.database, id)
+
+    def retry_dead_letters(
+        self,
+        type: str | None = None,
+        *,
+        group: str,
+        ids: tuple[int, ...] | list[int] | None = None,
+        error_type: str | None = None,
+    ) -> int:
+        """Run the deliveries of open dead letters again, as if new; how many.
+
+        Raises:
+            UnknownGroup: It never subscribed. Nothing was changed.
+        """
+        wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
+        return dead_lettering.retry(self.database, wanted, waking=self._waking, settings=self.settings)
+
+    def discard_dead_letters(
+        self,
+        type: str | None = None,
+        *,
+        group: str,
+        reason: str,
+        ids: tuple[int, ...] | list[int] | None = None,
+        error_type: str | None = None,
+    ) -> int:
+        """Give up open dead letters for good, keeping *reason* with them; how many.
+
+        Raises:
+            InvalidInput: The reason is empty. Nothing was changed.
+            UnknownGroup: The group never subscribed. Nothing was changed.
+        """
+        wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
+        return dead_lettering.discard(self.database, wanted, reason=reason)
+
+    def sweep(self) -> dict[str, int]:
+        """Wake the groups that have due deliveries; how many wake-ups each was sent.
+
+        Raises:
+            BrokerUnreachable: Some or all were not sent.
+        """
+        return sweeping.sweep(self.database, self.broker)
+
+    @cached_property
+    def _waking(self) -> Waking:
+        return Waking(self.broker, self.settings)
+
+    @cached_property
+    def _publisher(self) -> Publisher:
+        return Publisher(database=self.database, schemas=self.schemas, waking=self._waking, settings=self.settings)

@@ -1,0 +1,95 @@
+"""The command tree, and what each kind of error means for the exit code.
+
+    0 ok · 1 the answer is no · 2 bad input · 3 cannot tell · 4 server unreachable · 130 interrupted
+
+Commands are imported when they are called or when their own help is asked for.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from eventbus import __version__
+from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseUnreachable, EventBusError
+
+OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+#: Name, home and one line of help for each command.
+COMMANDS = {
+    "dead": ("eventbus.cli.dead:dead", "List, show, retry and discard dead letters."),
+    "groups": ("eventbus.cli.groups:groups", "List consumer groups and remove them."),
+    "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
+    "publish": ("eventbus.cli.publish:publish", "Publish an event."),
+    "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
+    "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
+    "worker": ("eventbus.cli.worker:worker", "Start a Celery worker for some or all groups of an app."),
+}
+
+
+class Commands(click.Group):
+    """A group of commands that are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        home, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(home), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-A",
+    "--app",
+    envvar="EVENTBUS_APP",
+    metavar="MODULE",
+    help="Module with the Celery app and its bus, as workers.app.",
+)
+@click.version_option(__version__, prog_name="eventbus")
+@click.pass_context
+def eventbus(ctx: click.Context, app: str | None) -> None:
+    """Run and look after an event bus on PostgreSQL and Redis.
+
+    EVENTBUS_DATABASE_URL and EVENTBUS_BROKER_URL say where it lives.
+
+    \b
+    Examples:
+      eventbus migrate
+      eventbus -A workers.app worker inventory
+      eventbus publish order.created '{"orderId": "o-1"}' --source orders
+      eventbus dead list --group notification
+    """
+    ctx.obj = app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: an error is one sentence on stderr, never a traceback."""
+    try:
+        code = eventbus.main(args=arguments, prog_name="eventbus", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("eventbus: interrupted.", err=True)
+        code = INTERRUPTED
+    except (DatabaseUnreachable, DatabaseBusy, BrokerUnreachable) as error:
+        click.echo(f"eventbus: {error}", err=True)
+        code = UNREACHABLE
+    except EventBusError as error:
+        click.echo(f"eventbus: {error}", err=True)
+        code = BAD_INPUT
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        code = OK
+    sys.exit(code or OK)

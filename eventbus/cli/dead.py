@@ -1,0 +1,133 @@
+"""Dead letters on the command line."""
+
+import json
+
+import click
+
+from eventbus.cli.asking import confirm
+from eventbus.cli.tables import Column, plain, print_rows
+from eventbus.cli.target import plain_bus
+from eventbus.lifecycle.dead_lettering import STATUSES
+
+
+@click.group()
+def dead() -> None:
+    """List, show, retry and discard dead letters."""
+
+
+@dead.command("list")
+@click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
+@click.option("--group", help="Only of this group.")
+@click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused.")
+@click.option("--status", type=click.Choice([*STATUSES, "all"]), default="open", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--cursor", type=int, help="Where the last page ended.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def list_letters(
+    ctx: click.Context,
+    *,
+    type_: str | None,
+    group: str | None,
+    error_type: str | None,
+    status: str,
+    limit: int,
+    cursor: int | None,
+    as_json: bool,
+) -> None:
+    """List dead letters, newest first."""
+    page = plain_bus(ctx).dead_letters(
+        type_,
+        group=group,
+        error_type=error_type,
+        status=None if status == "all" else status,
+        cursor=cursor,
+        limit=limit,
+    )
+    columns = (
+        "id",
+        "group",
+        "type",
+        "event_id",
+        "attempts",
+        "deaths",
+        "error_type",
+        "error_message",
+        "failed_at",
+        "status",
+    )
+    print_rows(page.items, [_column(name) for name in columns], as_json=as_json, empty="no dead letters.")
+    if page.next is not None:
+        click.echo(f"more with --cursor {page.next}", err=True)
+
+
+@dead.command()
+@click.argument("id", type=int)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
+    """Show dead letter ID: the event, every attempt, the traceback."""
+    details = plain_bus(ctx).dead_letter(id)
+    letter = vars(details.letter)
+    if as_json:
+        attempts = [vars(attempt) for attempt in details.attempts]
+        click.echo(json.dumps({**letter, "event": details.event.as_json(), "attempts_made": attempts}, default=plain))
+        return
+    for name in ("id", "status", "group", "type", "event_id", "attempts", "deaths", "failed_at", "resolved_at", "note"):
+        click.echo(f"{name.replace('_', ' '):12} {plain(letter[name])}")
+    click.echo(f"{'correlation':12} {details.event.correlation_id}")
+    for attempt in details.attempts:
+        what = f"{attempt.error_type}: {attempt.error_message}".splitlines()[0]
+        click.echo(f"attempt {attempt.number:<4} {plain(attempt.failed_at)}  {plain(what)}")
+    click.echo(f"data         {plain(json.dumps(details.event.data, ensure_ascii=False))}")
+    click.echo(plain(details.letter.traceback))
+
+
+@dead.command()
+@click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
+@click.option("--group", required=True)
+@click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
+@click.option("--error-type", help="Only with this exception.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def retry(
+    ctx: click.Context, ids: tuple[int, ...], *, group: str, type_: str | None, error_type: str | None, yes: bool
+) -> None:
+    """Run the deliveries of a group's open dead letters again, as if new: those of the IDs, or all that match."""
+    confirm(f"Retry {_named(ids)} of {group}?", yes=yes)
+    count = plain_bus(ctx).retry_dead_letters(type_, group=group, ids=ids or None, error_type=error_type)
+    click.echo(f"{count} dead letters retried.")
+
+
+@dead.command()
+@click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
+@click.option("--group", required=True)
+@click.option("--reason", required=True, help="Kept with the dead letters.")
+@click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
+@click.option("--error-type", help="Only with this exception.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def discard(
+    ctx: click.Context,
+    ids: tuple[int, ...],
+    *,
+    group: str,
+    reason: str,
+    type_: str | None,
+    error_type: str | None,
+    yes: bool,
+) -> None:
+    """Give up a group's open dead letters for good: those of the IDs, or all that match."""
+    confirm(f"Discard {_named(ids)} of {group} for good?", yes=yes)
+    count = plain_bus(ctx).discard_dead_letters(
+        type_, group=group, ids=ids or None, error_type=error_type, reason=reason
+    )
+    click.echo(f"{count} dead letters discarded.")
+
+
+def _column(name: str) -> Column:
+    return Column(name, lambda letter: getattr(letter, name))
+
+
+def _named(ids: tuple[int, ...]) -> str:
+    return f"dead letters {', '.join(map(str, ids))}" if ids else "all matching dead letters"

@@ -1,0 +1,61 @@
+"""Tables: rows as a table on a terminal, as tab-separated lines in a pipe, as JSON lines on request."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Item = TypeVar("Item")
+#: Control characters, but for tabs and line ends.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its stable name, and how to read it off an item."""
+
+    name: str
+    read: Callable[[Any], Any]
+
+
+def print_rows(items: Sequence[Item], columns: Sequence[Column], *, as_json: bool, empty: str) -> None:
+    """Print *items*; where there are none, say *empty* to a person, and nothing to a program."""
+    rows = [{column.name: column.read(item) for column in columns} for item in items]
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row, default=plain))
+    elif not rows:
+        click.echo(empty, err=True)
+    elif sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        for row in rows:
+            click.echo("\t".join(plain(value).replace("\t", " ").replace("\n", " ") for value in row.values()))
+
+
+def plain(value: Any) -> str:
+    """*value* as text: times in UTC with offset, nothing as an empty text, without what would command a terminal."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return _COMMANDS.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(value)) for value in row.values()))
+    Console().print(table)

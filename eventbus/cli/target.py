@@ -1,0 +1,78 @@
+"""The target: which bus a command works on."""
+
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from eventbus.bus import EventBus
+from eventbus.errors import EventBusError
+
+DEFAULT_APP = "workers.app"
+
+
+def plain_bus(ctx: click.Context) -> EventBus:
+    """The bus of the app that -A names, else the one that the environment describes."""
+    return app_bus(ctx) if ctx.find_root().obj else EventBus.from_env()
+
+
+def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
+    """The bus of the app that -A names, or of workers.app.
+
+    Args:
+        with_handlers: Import all the modules that a worker of the app would import.
+    """
+    name = ctx.find_root().obj or DEFAULT_APP
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    module = _imported(module_name, here)
+    found = getattr(module, attribute, None) if attribute else _only_bus(vars(module))
+    if not isinstance(found, EventBus):
+        raise click.UsageError(
+            f"{name} holds no EventBus: assign one there, as in 'bus = EventBus(app)', or name it as {module_name}:bus."
+        )
+    if with_handlers:
+        try:
+            found.app.loader.import_default_modules()
+        except EventBusError:
+            raise
+        except Exception as error:  # their code may raise anything, and no line of ours helps to mend it
+            raise _broken(f"the modules that {name} includes", error) from error
+        found.app.finalize()
+    return found
+
+
+def _imported(name: str, here: str) -> ModuleType:
+    missing = click.UsageError(f"there is no module {name!r} in {here} or on PYTHONPATH: name yours with -A.")
+    if not all(word.isidentifier() for word in name.split(".")):
+        raise missing
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise missing from None
+        raise _broken(name, error) from error
+    except EventBusError:
+        raise
+    except Exception as error:  # as above
+        raise _broken(name, error) from error
+
+
+def _broken(what: str, error: Exception) -> click.UsageError:
+    """The error for code of the user's that fails on import: what, and where in that code."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return click.UsageError(f"{what} cannot be imported: {reason} (at {place}).")
+
+
+def _only_bus(names: dict[str, object]) -> EventBus | None:
+    buses = [value for value in names.values() if isinstance(value, EventBus)]
+    return buses[0] if buses else None

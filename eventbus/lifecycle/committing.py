@@ -1,0 +1,88 @@
+"""Committing: what is recorded in a caller's SQLAlchemy session is dispatched after its outermost commit, and only then.
+
+    publish(session=s) ─▶ pending[(transaction, event)] ─┬─ outermost commit ─────▶ dispatch
+                                                         └─ rollback, of a savepoint too ─▶ dropped
+
+One list in ``session.info``; each entry remembers the (nested) transaction in which it was recorded.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session, scoped_session
+
+from eventbus.errors import InvalidInput
+from eventbus.storage.event_log import Recorded
+
+log = logging.getLogger(__name__)
+
+Dispatch = Callable[[list[Recorded]], Any]
+_KEY = "eventbus_pending"
+
+
+def dispatch_after_commit(session: Any, recorded: list[Recorded], dispatch: Dispatch) -> None:
+    """Call *dispatch* with *recorded* once the outermost transaction of *session* has committed; never after a rollback.
+
+    Args:
+        session: A Session or scoped_session; of an AsyncSession, the ``sync_session``.
+        recorded: What was just recorded in its current transaction.
+        dispatch: Must not raise; if it does, the error is logged, for the commit stands.
+    """
+    real = synchronous(session)
+    if _KEY not in real.info:
+        real.info[_KEY] = []
+        event.listen(real, "after_commit", _after_commit)
+        event.listen(real, "after_soft_rollback", _after_soft_rollback)
+        event.listen(real, "after_transaction_end", _after_transaction_end)
+    transaction = real.get_nested_transaction() or real.get_transaction()
+    real.info[_KEY].append((transaction, recorded, dispatch))
+
+
+def synchronous(session: Any) -> Session:
+    """The Session that *session* is, or stands for.
+
+    Raises:
+        InvalidInput: It is something else, such as an AsyncSession.
+    """
+    real = session() if isinstance(session, scoped_session) else session
+    if isinstance(real, Session):
+        return real
+    raise InvalidInput(
+        f"session={type(session).__name__} is no SQLAlchemy Session: of an AsyncSession pass what "
+        "'await session.run_sync(lambda session: bus.publish(..., session=session))' gives."
+    )
+
+
+def _after_commit(session: Session) -> None:
+    """Also called when a savepoint is released: then the outer transaction is still undecided."""
+    if session.in_nested_transaction():
+        return
+    entries, session.info[_KEY] = session.info[_KEY], []
+    by_dispatch: dict[Dispatch, list[Recorded]] = {}
+    for _, recorded, dispatch in entries:
+        by_dispatch.setdefault(dispatch, []).extend(recorded)
+    for dispatch, recorded in by_dispatch.items():
+        try:
+            dispatch(recorded)
+        except Exception:  # the caller's commit stands, whatever happens to its messages; a sweep finds the deliveries
+            log.exception("dispatch_failed", extra={"events": len(recorded)})
+
+
+def _after_soft_rollback(session: Session, previous: Any) -> None:
+    """Drop what was recorded in *previous* or in a transaction inside it."""
+    session.info[_KEY] = [entry for entry in session.info[_KEY] if not _is_within(entry[0], previous)]
+
+
+def _after_transaction_end(session: Session, transaction: Any) -> None:
+    if transaction.parent is None:
+        session.info[_KEY] = []
+
+
+def _is_within(transaction: Any, outer: Any) -> bool:
+    while transaction is not None:
+        if transaction is outer:
+            return True
+        transaction = transaction.parent
+    return False

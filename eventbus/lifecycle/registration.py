@@ -1,0 +1,141 @@
+"""Registration: what this code declares becomes what every publisher sees.
+
+    declared ─▶ lock the group ─▶ compare with what is stored ─▶ write | SubscriptionConflict
+
+Nothing is deleted here: another codebase may own what this one does not know.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from eventbus.errors import SubscriptionConflict, UnknownGroup
+from eventbus.settings import Settings
+from eventbus.storage import deliveries, subscriptions
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.subscriptions import Stored
+from eventbus.subscription import Subscription, check_group, check_pattern, overlap
+
+log = logging.getLogger(__name__)
+
+_CANCEL_BATCH = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """The subscriptions that this process's code can run, by group and by their id in the database."""
+
+    by_group: dict[str, dict[int, Subscription]] = field(default_factory=dict)
+
+    def ids(self, group: str) -> list[int]:
+        return list(self.by_group.get(group, ()))
+
+    def find(self, group: str, id: int) -> Subscription:
+        return self.by_group[group][id]
+
+
+def register(
+    database: Database, declared: Iterable[Subscription], *, settings: Settings, replace: bool = False
+) -> Known:
+    """Write *declared* to the database, all or nothing; idempotent, and safe from any number of processes.
+
+    Args:
+        replace: Remove what stands in the way of a declared subscription and hand its open deliveries over.
+
+    Raises:
+        SubscriptionConflict: A stored subscription of the group, with another handler or pattern, could claim the same
+            event, and *replace* is not set. Nothing was changed.
+    """
+    known = Known()
+    by_group: dict[str, list[Subscription]] = {}
+    for item in declared:
+        by_group.setdefault(item.group, []).append(item)
+    with database.transaction() as connection:
+        # In the order of their names, so that two registrations never wait for each other.
+        for group in sorted(by_group):
+            known.by_group[group] = _register_group(
+                connection, group, by_group[group], queue=settings.queue(group), replace=replace
+            )
+    for group, items in known.by_group.items():
+        log.info("group_registered", extra={"group": group, "patterns": [item.pattern for item in items.values()]})
+    return known
+
+
+def open_deliveries(database: Database, group: str, pattern: str | None = None) -> int:
+    """How many deliveries `remove` would cancel now.
+
+    Raises:
+        UnknownGroup: The group, or the pattern in it, is not subscribed.
+    """
+    with database.autocommit() as connection:
+        found = _stored(connection, group, pattern)
+        return deliveries.count_open(connection, group=group, subscriptions=[item.id for item in found])
+
+
+def remove(database: Database, group: str, pattern: str | None = None) -> int:
+    """Unsubscribe *group*, from *pattern* or from all, and cancel its open deliveries; how many were cancelled.
+
+    An event that is being published at this moment may still be owed; a sweep cancels it.
+
+    Raises:
+        UnknownGroup: The group, or the pattern in it, is not subscribed. Nothing was changed.
+    """
+    with database.transaction() as connection:
+        ids = [item.id for item in _stored(connection, group, pattern)]
+        subscriptions.remove(connection, ids)
+    cancelled = 0
+    while True:
+        with database.transaction() as connection:
+            batch = deliveries.cancel_open(connection, group=group, subscriptions=ids, limit=_CANCEL_BATCH)
+        cancelled += batch
+        if batch < _CANCEL_BATCH:
+            break
+    log.warning("group_removed", extra={"group": group, "pattern": pattern, "cancelled": cancelled})
+    return cancelled
+
+
+def _register_group(
+    connection: Connection, group: str, declared: list[Subscription], *, queue: str, replace: bool
+) -> dict[int, Subscription]:
+    subscriptions.lock_group(connection, group, queue=queue)
+    stored = subscriptions.list_subscriptions(connection, group)
+    known: dict[int, Subscription] = {}
+    for item in declared:
+        rivals = [other for other in stored if _rivals(other, item)]
+        if rivals and not replace:
+            raise _conflict(item, rivals[0])
+        id = subscriptions.write(connection, item)
+        # A rival of the same pattern is the row that was just rewritten.
+        replaced = [other.id for other in rivals if other.id != id]
+        if replaced:
+            subscriptions.remove(connection, replaced)
+            deliveries.move_open(connection, group=group, old=replaced, new=id)
+        known[id] = item
+    return known
+
+
+def _rivals(stored: Stored, declared: Subscription) -> bool:
+    same = (stored.pattern, stored.handler) == (declared.pattern, declared.handler_name)
+    return not same and overlap(stored.pattern, declared.pattern)
+
+
+def _conflict(declared: Subscription, rival: Stored) -> SubscriptionConflict:
+    return SubscriptionConflict(
+        declared.group,
+        (declared.pattern, declared.handler_name),
+        (rival.pattern, f"{rival.handler} (declared last at {rival.last_seen_at:%Y-%m-%d %H:%M:%S} UTC)"),
+        "if the first replaces the second, run 'eventbus sync --replace' with this code; else give one its own group",
+    )
+
+
+def _stored(connection: Connection, group: str, pattern: str | None) -> list[Stored]:
+    found = subscriptions.list_subscriptions(connection, check_group(group))
+    if pattern is not None:
+        check_pattern(pattern)
+        known = [f"{group} for {item.pattern}" for item in found]
+        found = [item for item in found if item.pattern == pattern]
+    else:
+        known = list(subscriptions.list_groups(connection))
+    if not found:
+        raise UnknownGroup(group if pattern is None else f"{group} for {pattern}", known)
+    return found

@@ -1,0 +1,123 @@
+"""Settlement: how a run ended becomes the delivery's state, while its claim holds and at no other time.
+
+None ─────────▶ Done
+an exception ─▶ Retrying(wait)   attempt charged, due again after the backoff
+            └─▶ Dead(letter)     attempt charged, dead letter written, all in one transaction
+a lost claim ─▶ Fenced           nothing changes: somebody else has the delivery
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from eventbus.failure import Failure, from_death, from_exception
+from eventbus.lifecycle.publishing import describe
+from eventbus.retry import RetryPolicy
+from eventbus.storage import dead_letters, deliveries
+from eventbus.storage.database import Database
+from eventbus.storage.deliveries import Claimed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The handler's work counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrying:
+    """It failed, and is due again after ``wait``."""
+
+    wait: timedelta
+    #: Failed runs so far.
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dead:
+    """It was given up; None if it was replayed while it ran, and is fresh again."""
+
+    letter_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fenced:
+    """The claim was lost before; nothing was changed."""
+
+
+Outcome = Done | Retrying | Dead | Fenced
+Result = TypeVar("Result", bound=Outcome)
+
+
+def settle_done(database: Database, claimed: Claimed) -> Done | Fenced:
+    """Settle *claimed*, whose handler returned."""
+    with database.autocommit() as connection:
+        kept = deliveries.mark_done(connection, claimed)
+    return report(claimed, Done() if kept else Fenced())
+
+
+def settle_failed(
+    database: Database, claimed: Claimed, error: BaseException, *, policy: RetryPolicy, worker: str
+) -> Retrying | Dead | Fenced:
+    """Settle *claimed*, whose handler ended with *error*: charge an attempt, then retry or give up as *policy* says."""
+    attempts = claimed.attempts + 1
+    failure = from_exception(error)
+    if policy.allows_retry(attempts=attempts, error=error):
+        return _retry(database, claimed, failure, wait=policy.wait(attempts), worker=worker)
+    return settle_dead(database, claimed, failure, worker=worker)
+
+
+def settle_died(
+    database: Database, claimed: Claimed, reason: str, *, policy: RetryPolicy, worker: str
+) -> Retrying | Dead | Fenced:
+    """Settle *claimed*, whose process died in its handler: charge a death, then retry or give up as *policy* says."""
+    deaths = claimed.deaths + 1
+    failure = from_death(reason)
+    if deaths < policy.death_limit:
+        return _retry(database, claimed, failure, wait=policy.wait(deaths), worker=worker)
+    return settle_dead(database, claimed, failure, worker=worker)
+
+
+def settle_dead(database: Database, claimed: Claimed, failure: Failure, *, worker: str) -> Dead | Fenced:
+    """Give *claimed* up after *failure*, with its dead letter; idempotent, for a claim is lost by settling it."""
+    attempts, deaths = int(failure.kind == "error"), int(failure.kind == "death")
+    with database.transaction() as connection:
+        state = deliveries.mark_dead(connection, claimed, error=failure.summary, attempts=attempts, deaths=deaths)
+        if state is None:
+            return report(claimed, Fenced())
+        dead_letters.add_attempt(connection, claimed, failure, worker=worker)
+        letter = dead_letters.open_letter(connection, claimed, failure) if state == "dead" else None
+    return report(claimed, Dead(letter_id=letter), failure)
+
+
+def _retry(
+    database: Database, claimed: Claimed, failure: Failure, *, wait: timedelta, worker: str
+) -> Retrying | Fenced:
+    attempts, deaths = int(failure.kind == "error"), int(failure.kind == "death")
+    with database.transaction() as connection:
+        kept = deliveries.mark_retrying(
+            connection, claimed, wait=wait, error=failure.summary, attempts=attempts, deaths=deaths
+        )
+        if not kept:
+            return report(claimed, Fenced())
+        dead_letters.add_attempt(connection, claimed, failure, worker=worker)
+    return report(claimed, Retrying(wait=wait, attempts=claimed.attempts + attempts), failure)
+
+
+def report(claimed: Claimed, outcome: Result, failure: Failure | None = None) -> Result:
+    """Log what became of *claimed*, and return it."""
+    extra = {**describe(claimed.event), "group": claimed.group, "attempt": claimed.attempts + claimed.deaths + 1}
+    if failure is not None:
+        extra |= {"error_type": failure.error_type, "fingerprint": failure.fingerprint}
+    match outcome:
+        case Done():
+            log.info("delivery_done", extra=extra)
+        case Retrying(wait=wait):
+            log.warning("delivery_retrying", extra={**extra, "wait_seconds": wait.total_seconds()})
+        case Dead(letter_id=letter):
+            log.error("delivery_dead", extra={**extra, "dead_letter": letter})
+        case _:
+            log.warning("delivery_fenced", extra=extra)
+    return outcome

@@ -1,0 +1,201 @@
+"""Settings: one frozen object, read once from arguments, the environment and Celery's configuration, in that order.
+
+Passwords in URLs never reach a log or an error: URLs are left out of ``repr`` and shown through `without_password`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
+
+REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
+_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,62}")
+
+
+class Realtime(StrEnum):
+    """What publish() PUBLISHes to the real-time channel."""
+
+    FULL = "full"  #: the whole event as JSON
+    IDS = "ids"  #: id and type only
+    OFF = "off"  #: nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a process of the bus needs to know; the environment names each field EVENTBUS_<FIELD>."""
+
+    #: SQLAlchemy URL of PostgreSQL (``postgresql://`` means psycopg2).
+    database_url: str = field(repr=False)
+    #: Celery's broker URL.
+    broker_url: str = field(repr=False)
+    #: Redis URL of the real-time channels; the broker's, if that is a Redis.
+    realtime_url: str | None = field(default=None, repr=False)
+    realtime: Realtime = Realtime.FULL
+    #: PostgreSQL schema of our tables.
+    schema: str = "eventbus"
+    #: Queues and tasks are called ``<prefix>.<group>``.
+    prefix: str = "eventbus"
+    max_event_bytes: int = 1 << 20
+    #: How long a claimed delivery belongs to its worker without a sign of life.
+    lease: timedelta = timedelta(seconds=30)
+    #: Refuse events whose type has no registered schema.
+    strict_types: bool = False
+    #: Use prepared statements; off behind a transaction-pooling proxy.
+    prepare: bool = True
+
+    def queue(self, group: str) -> str:
+        """The Celery queue, and task name, of *group*."""
+        return f"{self.prefix}.{group}"
+
+    def channel(self, type: str) -> str:
+        """The Redis channel to which events of *type* are PUBLISHed."""
+        return f"events:{type}" if self.prefix == "eventbus" else f"{self.prefix}:events:{type}"
+
+
+def load_settings(
+    arguments: Mapping[str, Any], environment: Mapping[str, str] = os.environ, celery: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings from *arguments*, else EVENTBUS_* in *environment*, else ``eventbus_*`` in *celery*'s configuration.
+
+    Raises:
+        MissingSetting: No database URL or no broker URL was found.
+        InvalidSetting: A value cannot be used.
+        ConfigurationError: An argument names no setting.
+    """
+    for name in arguments:
+        if name not in _READERS:
+            raise ConfigurationError(f"{name!r} is no setting: those that exist are {', '.join(_READERS)}.")
+    given = {name: _find(name, arguments, environment, celery or {}) for name in _READERS}
+    values = {name: _READERS[name](_shown_name(name), value) for name, value in given.items() if value is not None}
+    if "lease_seconds" in values:
+        values["lease"] = values.pop("lease_seconds")
+    if "database_url" not in values:
+        raise MissingSetting("EVENTBUS_DATABASE_URL", "the PostgreSQL database, as postgresql://user@host:5432/name")
+    if "broker_url" not in values:
+        raise MissingSetting("EVENTBUS_BROKER_URL", "Celery's broker, as redis://host:6379/0")
+    if "realtime_url" not in values and _scheme(values["broker_url"]) in REDIS_SCHEMES:
+        values["realtime_url"] = values["broker_url"]
+    return Settings(**values)
+
+
+def without_password(url: str) -> str:
+    """*url* with its password, if any, replaced by ``***``; query parameters, which may hold another, are left out.
+
+    Not parsed by the rules: a password may hold any character, and a malformed URL one all the same.
+    """
+    before, separator, after = url.partition("://")
+    scheme, rest = (before, after) if separator else ("", before)
+    credentials, at, address = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    address = re.split(r"[?#]", address, maxsplit=1)[0]
+    if not at:
+        # What stands where a port belongs may be the password of a URL without a host.
+        address = re.sub(r"^([^:/\[]*):(?!\d*(/|$)).*", r"\1:***", address)
+    return f"{scheme}{separator}{user}{':***' if colon else ''}{at}{address}"
+
+
+def _find(name: str, arguments: Mapping[str, Any], environment: Mapping[str, str], celery: Mapping[str, Any]) -> Any:
+    if arguments.get(name) is not None:
+        return arguments[name]
+    return environment.get(_shown_name(name)) or celery.get(f"eventbus_{name}")
+
+
+def _shown_name(name: str) -> str:
+    return f"EVENTBUS_{name.upper()}"
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0] if "://" in url else ""
+
+
+def _has_address(url: str) -> bool:
+    """Whether *url* has a host, or none, and a port, or none: what drivers otherwise refuse each in its own words."""
+    address = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[0]
+    found = _ADDRESS.fullmatch(address)
+    return found is not None and int(found[1] or 0) < 1 << 16
+
+
+def _database_url(name: str, value: Any) -> str:
+    url = str(value)
+    if _scheme(url) not in ("postgresql", "postgres", "postgresql+psycopg2") or not _has_address(url):
+        raise InvalidSetting(name, without_password(url), "a PostgreSQL URL such as postgresql://user@host:5432/name")
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url)
+
+
+def _broker_url(name: str, value: Any) -> str:
+    url = str(value)
+    # Other brokers than Redis have URLs of their own kind.
+    if not _scheme(url) or (_scheme(url) in REDIS_SCHEMES and not _has_address(url)):
+        raise InvalidSetting(name, without_password(url), "a broker URL such as redis://host:6379/0")
+    return url
+
+
+def _redis_url(name: str, value: Any) -> str:
+    url = str(value)
+    if _scheme(url) not in REDIS_SCHEMES or not _has_address(url):
+        raise InvalidSetting(name, without_password(url), "a Redis URL such as redis://host:6379/0")
+    return url
+
+
+def _realtime(name: str, value: Any) -> Realtime:
+    try:
+        return Realtime(str(value).lower())
+    except ValueError:
+        raise InvalidSetting(name, str(value), "full, ids or off") from None
+
+
+def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str, Any], str]:
+    def read(name: str, value: Any) -> str:
+        if not pattern.fullmatch(str(value)):
+            raise InvalidSetting(name, str(value), expected)
+        return str(value)
+
+    return read
+
+
+def _max_event_bytes(name: str, value: Any) -> int:
+    try:
+        size = int(value)
+    except (TypeError, ValueError):
+        size = 0
+    if not 1 <= size <= 100 << 20:
+        raise InvalidSetting(name, str(value), "a whole number of bytes from 1 to 104857600")
+    return size
+
+
+def _lease(name: str, value: Any) -> timedelta:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 1 <= seconds <= 3600:
+        raise InvalidSetting(name, str(value), "a number of seconds from 1 to 3600")
+    return timedelta(seconds=seconds)
+
+
+def _switch(name: str, value: Any) -> bool:
+    text = str(value).lower()
+    if text not in ("0", "1", "true", "false"):
+        raise InvalidSetting(name, str(value), "0 or 1")
+    return text in ("1", "true")
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "database_url": _database_url,
+    "broker_url": _broker_url,
+    "realtime_url": _redis_url,
+    "realtime": _realtime,
+    "schema": _matching(_IDENTIFIER, "a lower-case SQL identifier of at most 63 characters"),
+    "prefix": _matching(_PREFIX, "1 to 63 letters, digits, '_', '-', '.' or ':'"),
+    "max_event_bytes": _max_event_bytes,
+    "lease_seconds": _lease,
+    "strict_types": _switch,
+    "prepare": _switch,
+}

@@ -1,0 +1,100 @@
+"""The event log: append-only. An event and its deliveries are recorded by one statement, so neither exists without the other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row
+
+from eventbus.event import Draft, Event
+from eventbus.storage.database import Connection
+from eventbus.storage.values import as_utc, as_uuid, with_time
+from eventbus.subscription import candidates
+from eventbus.wire import decode, encode
+
+# The inner SELECT is evaluated once, so that id, created_at and due_at are one moment of the database's clock. Of several
+# subscriptions of a group that match, as after a renamed pattern, the newest seen is chosen: one delivery per group.
+APPEND = """
+WITH event AS (
+    INSERT INTO eventbus.event_log (id, type, version, source, data, metadata, created_at)
+    SELECT eventbus.uuid_v7(at, CAST(:random AS uuid)), :type, :version, :source,
+           CAST(:data AS jsonb), CAST(:metadata AS jsonb), at
+    FROM (SELECT clock_timestamp() AS at) AS clock
+    RETURNING id, created_at
+), chosen AS (
+    SELECT DISTINCT ON (group_name) group_name, id
+    FROM eventbus.subscription
+    WHERE pattern = ANY (CAST(:patterns AS text[])) AND removed_at IS NULL
+    ORDER BY group_name, last_seen_at DESC, id DESC
+), owed AS (
+    INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, due_at)
+    SELECT event.id, chosen.group_name, chosen.id, event.created_at FROM event CROSS JOIN chosen
+    RETURNING group_name
+)
+SELECT event.id, event.created_at, ARRAY(SELECT group_name FROM owed ORDER BY 1) AS groups FROM event
+"""
+
+FIND = """
+SELECT id, type, version, source, CAST(data AS text) AS data, CAST(metadata AS text) AS metadata, created_at
+FROM eventbus.event_log WHERE id = CAST(:id AS uuid)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """An event that is in the log, and whom it is owed."""
+
+    event: Event
+    #: The groups with a delivery, sorted.
+    groups: tuple[str, ...]
+
+
+def append(connection: Connection, draft: Draft, *, version: int, data: bytes, metadata: Mapping[str, Any]) -> Recorded:
+    """Record *draft* and a delivery for each group subscribed to its type at this moment.
+
+    Args:
+        connection: Written to, never committed.
+        data: The wire form of the draft's data.
+        metadata: Correlation id, causation id and headers.
+    """
+    row = connection.row(
+        APPEND,
+        random=str(uuid4()),
+        type=draft.type,
+        version=version,
+        source=draft.source,
+        data=data.decode(),
+        metadata=encode(metadata).decode(),
+        patterns=list(candidates(draft.type)),
+    )
+    assert row is not None
+    event = Event(
+        id=as_uuid(row.id),
+        type=draft.type,
+        version=version,
+        source=draft.source,
+        data=decode(data),
+        metadata=with_time(metadata, row.created_at),
+        created_at=as_utc(row.created_at),
+    )
+    return Recorded(event=event, groups=tuple(row.groups))
+
+
+def find(connection: Connection, event_id: UUID) -> Event | None:
+    """The event of that id, or None."""
+    row = connection.row(FIND, id=str(event_id))
+    return None if row is None else event_from(row)
+
+
+def event_from(row: Row[Any]) -> Event:
+    """The event in a row that has the columns of `FIND`."""
+    return Event(
+        id=as_uuid(row.id),
+        type=row.type,
+        version=row.version,
+        source=row.source,
+        data=decode(row.data),
+        metadata=with_time(decode(row.metadata), row.created_at),
+        created_at=as_utc(row.created_at),
+    )

@@ -1,0 +1,112 @@
+"""Groups and subscriptions, as the whole team has declared them.
+
+A subscription that was removed stays as a tombstone: no new event is owed to it, and the answer to "why did this group not
+get that event" stays known. Declaring it again revives it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from eventbus.storage.database import Connection
+from eventbus.storage.values import as_utc
+from eventbus.subscription import Subscription
+from eventbus.wire import canonical
+
+ENSURE_GROUP = """
+INSERT INTO eventbus.consumer_group (name, queue) VALUES (:group, :queue)
+ON CONFLICT (name) DO UPDATE SET queue = excluded.queue WHERE consumer_group.queue <> excluded.queue
+"""
+# FOR UPDATE: two services that declare subscriptions of one group at the same moment see each other's.
+LOCK_GROUP = "SELECT name FROM eventbus.consumer_group WHERE name = :group FOR UPDATE"
+LIST = """
+SELECT s.id, s.group_name, s.pattern, s.handler, CAST(s.policy AS text) AS policy, s.created_at, s.last_seen_at,
+       g.paused, g.queue
+FROM eventbus.subscription AS s JOIN eventbus.consumer_group AS g ON g.name = s.group_name
+WHERE s.removed_at IS NULL AND (CAST(:group AS text) IS NULL OR s.group_name = :group)
+ORDER BY s.group_name, s.pattern
+"""
+# A subscription that comes back counts from its return.
+WRITE = """
+INSERT INTO eventbus.subscription AS s (group_name, pattern, handler, policy)
+VALUES (:group, :pattern, :handler, CAST(:policy AS jsonb))
+ON CONFLICT (group_name, pattern) DO UPDATE
+SET handler = excluded.handler, policy = excluded.policy, last_seen_at = clock_timestamp(), removed_at = NULL,
+    created_at = CASE WHEN s.removed_at IS NULL THEN s.created_at ELSE clock_timestamp() END
+RETURNING s.id
+"""
+REMOVE = """
+UPDATE eventbus.subscription SET removed_at = clock_timestamp()
+WHERE id = ANY (CAST(:ids AS bigint[])) AND removed_at IS NULL
+"""
+GROUPS = "SELECT name FROM eventbus.consumer_group ORDER BY name"
+PAUSE = "UPDATE eventbus.consumer_group SET paused = :paused WHERE name = :group AND paused <> :paused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A subscription as the database has it."""
+
+    id: int
+    group: str
+    pattern: str
+    handler: str
+    created_at: datetime
+    last_seen_at: datetime
+    paused: bool
+    queue: str
+
+
+def lock_group(connection: Connection, group: str, *, queue: str) -> None:
+    """Make sure that *group* exists, and keep others from changing its subscriptions until the transaction ends."""
+    connection.change(ENSURE_GROUP, group=group, queue=queue)
+    connection.rows(LOCK_GROUP, group=group)
+
+
+def list_subscriptions(connection: Connection, group: str | None = None) -> list[Stored]:
+    """The living subscriptions of *group*, or of all, by group and pattern."""
+    return [_stored(row) for row in connection.rows(LIST, group=group)]
+
+
+def write(connection: Connection, subscription: Subscription) -> int:
+    """Create, refresh or revive *subscription*; its id."""
+    return int(
+        connection.value(
+            WRITE,
+            group=subscription.group,
+            pattern=subscription.pattern,
+            handler=subscription.handler_name,
+            policy=canonical(subscription.policy()),
+        )
+    )
+
+
+def remove(connection: Connection, ids: Iterable[int]) -> int:
+    """Turn living subscriptions into tombstones; how many were."""
+    return connection.change(REMOVE, ids=list(ids))
+
+
+def list_groups(connection: Connection) -> Sequence[str]:
+    """The names of all groups that ever subscribed, sorted."""
+    return [row.name for row in connection.rows(GROUPS)]
+
+
+def set_paused(connection: Connection, group: str, *, paused: bool) -> bool:
+    """Pause or resume *group*; whether that changed anything."""
+    return connection.change(PAUSE, group=group, paused=paused) == 1
+
+
+def _stored(row: Row[Any]) -> Stored:
+    return Stored(
+        id=row.id,
+        group=row.group_name,
+        pattern=row.pattern,
+        handler=row.handler,
+        created_at=as_utc(row.created_at),
+        last_seen_at=as_utc(row.last_seen_at),
+        paused=row.paused,
+        queue=row.queue,
+    )

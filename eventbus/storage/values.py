@@ -1,0 +1,21 @@
+"""Values: what drivers return, as the one Python type that the bus uses for it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+
+def as_uuid(value: Any) -> UUID:
+    """A uuid, which psycopg2 returns as text."""
+    return value if isinstance(value, UUID) else UUID(str(value))
+
+
+def as_utc(value: datetime) -> datetime:
+    """An aware time, which PostgreSQL returns in the session's zone, in UTC."""
+    return value.astimezone(UTC)
+
+
+def with_time(metadata: Mapping[str, Any], recorded_at: datetime) -> dict[str, Any]:
+    """An event's metadata as users see it: with the time, which the log keeps in a column of its own."""
+    return {**metadata, "timestamp": as_utc(recorded_at).isoformat()}

@@ -1,0 +1,195 @@
+"""Subscriptions: which events a group wants, who handles them, and how.
+
+A pattern is never matched against types one by one: `candidates` lists the few patterns that could claim a type, so that
+finding a type's groups is an index lookup however many subscriptions there are.
+"""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from eventbus.errors import InvalidGroup, InvalidPattern, InvalidSubscription, SubscriptionConflict
+from eventbus.event import MAX_TYPE_LENGTH, MAX_WORDS
+from eventbus.retry import RetryPolicy, check_duration
+
+Handler = Callable[..., Any]
+#: What a handler may ask for by name, beside the event.
+OFFERED = ("delivery", "session")
+_GROUP = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_WORD = re.compile(r"[A-Za-z0-9_-]+|\*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """A group's wish for the events of a pattern."""
+
+    pattern: str
+    group: str
+    handler: Handler
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    #: A run that takes longer counts as a failed attempt.
+    timeout: timedelta = timedelta(minutes=15)
+    #: ``run`` or ``skip``: what a replay does here.
+    replay: str = "run"
+    #: The subset of `OFFERED` that the handler takes.
+    takes: frozenset[str] = frozenset()
+
+    @property
+    def handler_name(self) -> str:
+        return _name(self.handler)
+
+    def policy(self) -> dict[str, Any]:
+        """Everything but pattern, group and handler, as JSON values."""
+        return {**self.retry.as_json(), "timeout_seconds": self.timeout.total_seconds(), "replay": self.replay}
+
+
+class Subscriptions:
+    """The subscriptions that this process's code has declared."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[str, str], Subscription] = {}
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(list(self._by_key.values()))
+
+    def add(self, subscription: Subscription) -> None:
+        """Declare *subscription*; declaring the same handler again (a module imported twice) changes nothing.
+
+        Raises:
+            SubscriptionConflict: Another handler of the group could claim the same event.
+        """
+        for other in self.of_group(subscription.group):
+            same = (other.pattern, other.handler_name) == (subscription.pattern, subscription.handler_name)
+            if not same and overlap(other.pattern, subscription.pattern):
+                raise SubscriptionConflict(
+                    subscription.group,
+                    (subscription.pattern, subscription.handler_name),
+                    (other.pattern, other.handler_name),
+                    "give one of them its own group, or use one handler for both patterns",
+                )
+        self._by_key[subscription.group, subscription.pattern] = subscription
+
+    def of_group(self, group: str) -> list[Subscription]:
+        return [item for item in self._by_key.values() if item.group == group]
+
+    def groups(self) -> list[str]:
+        """The groups with a subscription here, sorted."""
+        return sorted({group for group, _ in self._by_key})
+
+
+def declare(
+    pattern: str, *, group: str, handler: Handler, timeout: timedelta, replay: str, retry: RetryPolicy
+) -> Subscription:
+    """A checked subscription.
+
+    Raises:
+        InvalidPattern, InvalidGroup, InvalidSubscription: What was declared cannot be used.
+    """
+    if replay not in ("run", "skip"):
+        raise InvalidSubscription(f"replay={replay!r} must be 'run' or 'skip'.")
+    return Subscription(
+        pattern=check_pattern(pattern),
+        group=check_group(group),
+        handler=handler,
+        retry=retry,
+        timeout=check_duration("timeout", timeout),
+        replay=replay,
+        takes=_taken_by(handler),
+    )
+
+
+def check_group(value: object) -> str:
+    """*value*, if it is a group name.
+
+    Raises:
+        InvalidGroup: It is not.
+    """
+    if not isinstance(value, str) or not _GROUP.fullmatch(value):
+        raise InvalidGroup(value)
+    return value
+
+
+def check_pattern(value: object) -> str:
+    """*value*, if it is a pattern: an event type in which ``*`` stands for a word and a last ``#`` for any number of them.
+
+    Raises:
+        InvalidPattern: It is not.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidPattern(value, "it is not a text")
+    words = value.split(".")
+    body = words[:-1] if words[-1] == "#" else words
+    if len(value) > MAX_TYPE_LENGTH or len(words) > MAX_WORDS:
+        raise InvalidPattern(value, f"it has more than {MAX_WORDS} words or {MAX_TYPE_LENGTH} characters")
+    if "#" in body:
+        raise InvalidPattern(value, "'#' may only be its last word")
+    for word in body:
+        if not _WORD.fullmatch(word):
+            raise InvalidPattern(value, f"{word!r} is not a word" if word else "a word is empty")
+    return value
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some event type matches both patterns."""
+    return _overlap(one.split("."), other.split("."))
+
+
+def matches(pattern: str, type: str) -> bool:
+    """Whether events of *type* match *pattern*."""
+    return overlap(pattern, type)
+
+
+@functools.lru_cache(maxsize=4096)
+def candidates(type: str) -> tuple[str, ...]:
+    """Every pattern that matches *type*: about three times 2 to the power of its number of words."""
+    words = type.split(".")
+    prefixes: list[list[str]] = [[]]
+    found = ["#"]
+    for index, word in enumerate(words):
+        prefixes = [[*prefix, choice] for prefix in prefixes for choice in (word, "*")]
+        # A pattern has at most MAX_WORDS words, so a type of that length takes no '#' behind its last one.
+        if index + 1 < MAX_WORDS:
+            found.extend(".".join([*prefix, "#"]) for prefix in prefixes)
+    return (*(".".join(prefix) for prefix in prefixes), *found)
+
+
+def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
+    if list(one) == ["#"] or list(other) == ["#"]:
+        return True
+    if not one or not other:
+        return not one and not other
+    same = one[0] == other[0] or "*" in (one[0], other[0])
+    return same and _overlap(one[1:], other[1:])
+
+
+def _name(handler: Handler) -> str:
+    """Where *handler* is defined, as ``module.name``."""
+    target = handler.func if isinstance(handler, functools.partial) else handler
+    if not hasattr(target, "__qualname__"):
+        target = type(target)
+    return f"{target.__module__}.{target.__qualname__}"
+
+
+def _taken_by(handler: Handler) -> frozenset[str]:
+    """The names in `OFFERED` that *handler* takes, after making sure that it can be called with an event."""
+    if not callable(handler):
+        raise InvalidSubscription(f"{handler!r} is not callable: a handler is a function that takes an event.")
+    parameters = list(inspect.signature(handler).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
+        raise InvalidSubscription(f"{_name(handler)} takes no positional argument: a handler's first one is the event.")
+    for parameter in parameters[1:]:
+        optional = parameter.default is not parameter.empty or parameter.kind in (
+            inspect.Parameter.VAR_POSITIONAL,
+            inspect.Parameter.VAR_KEYWORD,
+        )
+        if not optional and parameter.name not in OFFERED:
+            raise InvalidSubscription(
+                f"{_name(handler)} asks for {parameter.name!r}: a handler takes the event and, by name, "
+                f"{' and '.join(OFFERED)}."
+            )
+    return frozenset(item.name for item in parameters[1:] if item.name in OFFERED)

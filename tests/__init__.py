@@ -1,0 +1,1 @@
+"""The tests: unit, integration, e2e, chaos and house."""

@@ -1,0 +1,170 @@
+"""Fixtures: one PostgreSQL and one Valkey for the whole run, a database and a prefix of its own for each test.
+
+    servers ─▶ template database, migrated once ─▶ database_url, a copy for each test
+       └─────▶ broker_url, shared; prefix keeps the tests' queues apart
+    postgres, valkey: private servers, for tests that break them
+
+EVENTBUS_DATABASE_URL and EVENTBUS_BROKER_URL name other servers to test against; databases are made beside the named
+one.
+"""
+
+import importlib
+import secrets
+import signal
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from eventbus.embedded import EmbeddedPostgres, EmbeddedValkey, Servers, start_servers
+from eventbus.embedded.databases import create_database, drop_database
+from eventbus.embedded.processes import log_tail
+from tests.support import requirements
+from tests.support.workers import WorkerProcess
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let those whom tests start hear it: a shell's background job is born deaf, and so are its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Both servers, shared by all tests that do not break them."""
+    with start_servers(durable=False) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def template_database(servers: Servers) -> Iterator[str]:
+    """The name of a migrated database that nobody is connected to."""
+    name = f"eventbus_template_{secrets.token_hex(4)}"
+    migrate(create_database(servers.database_url, name))
+    yield name
+    drop_database(servers.database_url, name)
+
+
+@pytest.fixture
+def database_url(servers: Servers, template_database: str) -> Iterator[str]:
+    """The URL (`postgresql://…`) of a migrated database that is the test's alone."""
+    yield from _database(servers, template=template_database)
+
+
+@pytest.fixture
+def empty_database_url(servers: Servers) -> Iterator[str]:
+    """The URL of a database without any table, for tests of migrations."""
+    yield from _database(servers, template=None)
+
+
+@pytest.fixture
+def broker_url(servers: Servers) -> str:
+    """The URL of the shared broker."""
+    return servers.broker_url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """An EVENTBUS_PREFIX of the test's own, so that its queues are nobody else's."""
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def environment(database_url: str, broker_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """EVENTBUS_* for the test's database, broker and prefix; also set in this process while the test runs."""
+    variables = {
+        "EVENTBUS_DATABASE_URL": database_url,
+        "EVENTBUS_BROKER_URL": broker_url,
+        "EVENTBUS_PREFIX": prefix,
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A private PostgreSQL with a migrated database, to be killed, frozen and restarted."""
+    with EmbeddedPostgres(durable=False) as server:
+        migrate(server.url)
+        yield server
+
+
+@pytest.fixture
+def valkey() -> Iterator[EmbeddedValkey]:
+    """A private Valkey without persistence, to be killed, frozen and restarted."""
+    with EmbeddedValkey() as server:
+        yield server
+
+
+@pytest.fixture
+def start_worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartWorker]:
+    """A function that starts a worker: `start_worker(code=…, environment=…, …)`, see WorkerProcess; returns it ready.
+
+    Unless told otherwise it gives the worker the `environment` of the test. All workers are ended after the test, and
+    their logs shown if it failed.
+    """
+    workers: list[WorkerProcess] = []
+
+    def start(*, wait: bool = True, name: str | None = None, **options: Any) -> WorkerProcess:
+        if options.get("environment") is None:
+            options["environment"] = request.getfixturevalue("environment")
+        worker = WorkerProcess(tmp_path / (name or f"worker{len(workers) + 1}"), **options)
+        workers.append(worker)
+        return worker.start(wait=wait)
+
+    request.node.stash[_workers_key] = workers
+    yield start
+    for worker in workers:
+        worker.reap()
+
+
+def migrate(url: str) -> None:
+    """Create the tables in a database."""
+    try:
+        migrations = importlib.import_module("eventbus.storage.migrations")
+    except ModuleNotFoundError:
+        pytest.skip("eventbus.storage.migrations does not exist yet")
+    migrations.upgrade(make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False))
+
+
+def _database(servers: Servers, *, template: str | None) -> Iterator[str]:
+    name = f"eventbus_test_{secrets.token_hex(6)}"
+    yield create_database(servers.database_url, name, template=template)
+    drop_database(servers.database_url, name)
+
+
+_workers_key = pytest.StashKey[list[WorkerProcess]]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hold back tests whose requirement is missing."""
+    requirements.require(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of a failed test's workers."""
+    report = yield
+    if report.failed:
+        for worker in item.stash.get(_workers_key, []):
+            report.sections.append((f"log of {worker.folder.name}", log_tail(worker.log_path, lines=60)))
+    return report
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close with what was not run."""
+    if not config.option.collectonly:
+        requirements.write_closing_lines(config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was not run."""
+    for line in requirements.closing_lines(config):
+        terminalreporter.write_line(line, yellow=True)

@@ -1,0 +1,626 @@
+"""The command line: each command in a pipe and on a terminal, its questions, its output for programs, its exit codes."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import pexpect
+import pytest
+
+from eventbus import Event, EventBus
+from eventbus.cli import main
+from eventbus.embedded.server import free_port
+from eventbus.storage.revision import HEAD
+from tests.support.rows import Rows
+from tests.support.workers import ROOT
+
+SHOP = """
+from celery import Celery
+from eventbus import Event, EventBus
+
+app = Celery("shop", include=["billing"])
+bus = EventBus(app)
+
+@bus.subscribe("order.created", group="inventory")
+def reserve(event): pass
+"""
+BILLING = """
+from shop import bus
+
+@bus.subscribe("order.paid", group="billing")
+def book(event): pass
+"""
+#: The shop after a deploy that wants all of an order.
+WIDER = SHOP.replace('"order.created"', '"order.*"')
+TERMINAL_SECONDS = 30
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Terminal = Callable[..., "pexpect.spawn[str]"]
+
+
+def command_line(*arguments: str) -> list[str]:
+    """The command `eventbus ARGUMENTS`, installed or not."""
+    return [sys.executable, "-c", "from eventbus.cli import main; main()", *arguments]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project's folder: an app, and a module that Celery includes."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "billing.py").write_text(BILLING)
+    return tmp_path
+
+
+@pytest.fixture
+def variables(environment: dict[str, str]) -> dict[str, str]:
+    """The environment of the commands."""
+    return {**os.environ, **environment, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A function that runs `eventbus ARGUMENTS` in this process, which saves the time of the imports."""
+
+    def call(*arguments: str, stdin: str) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(arguments, ended.value.code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def run(folder: Path, variables: dict[str, str], run_here: Run) -> Run:
+    """A function that runs `eventbus ARGUMENTS` in a pipe; what needs the folder's app, in a process of its own."""
+
+    def call(*arguments: str, stdin: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
+        if not settings and not {"-A", "worker"} & set(arguments):
+            return run_here(*arguments, stdin=stdin)
+        done = subprocess.run(
+            command_line(*arguments),
+            cwd=folder,
+            env={**variables, **settings},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr + done.stdout
+        return done
+
+    return call
+
+
+@pytest.fixture
+def terminal(folder: Path, variables: dict[str, str]) -> Iterator[Terminal]:
+    """A function that runs `eventbus ARGUMENTS` on a terminal."""
+    started: list[pexpect.spawn[str]] = []
+
+    def call(*arguments: str) -> "pexpect.spawn[str]":
+        command, *rest = command_line(*arguments)
+        child = pexpect.spawn(
+            command,
+            rest,
+            cwd=str(folder),
+            env=variables,
+            encoding="utf-8",
+            timeout=TERMINAL_SECONDS,
+            dimensions=(50, 200),
+        )
+        started.append(child)
+        return child
+
+    yield call
+    for child in started:
+        child.close(force=True)
+
+
+def finish(child: "pexpect.spawn[str]") -> tuple[int, str]:
+    """The exit code of a command on a terminal, and what it printed since."""
+    child.expect(pexpect.EOF)
+    printed = child.before
+    child.close()
+    assert isinstance(printed, str)
+    assert "Traceback" not in printed
+    assert isinstance(child.exitstatus, int)
+    return child.exitstatus, printed
+
+
+@pytest.fixture
+def subscribed(run: Run) -> None:
+    """The shop's groups are subscribed."""
+    assert run("-A", "shop", "sync").returncode == 0
+
+
+@pytest.fixture
+def letters(bus: EventBus, environment: dict[str, str], rows: Rows) -> list[int]:
+    """Three dead letters: two of inventory, the last with a text that is up to something; one of billing."""
+    made = []
+    bus.subscribe("order.created", group="inventory", handler=take)
+    bus.subscribe("order.paid", group="billing", handler=take)
+    bus.sync()
+    for type, group, error in (
+        ("order.created", "inventory", "ValueError"),
+        ("order.paid", "billing", "KeyError"),
+        ("order.created", "inventory", "shop.Refused"),
+    ):
+        event = bus.publish(type, {"n": 1}, source="tests")
+        made.append(bury(rows, str(event.id), type, group, error))
+    return made
+
+
+def take(event: Event) -> None:
+    """Handle an event."""
+
+
+def bury(rows: Rows, event_id: str, type: str, group: str, error: str) -> int:
+    """Let a delivery be dead after two attempts; the id of its letter."""
+    rows.all(
+        "UPDATE eventbus.delivery SET state = 'dead', attempts = 2, finished_at = now() WHERE event_id = %s", event_id
+    )
+    letter = rows.value(
+        "INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback,"
+        " fingerprint) VALUES (%s, %s, %s, 2, 0, %s, %s, %s, 'abc') RETURNING id",
+        *(event_id, group, type, error, "red \x1b[31m\ttabbed\nsecond line", "Trace of the handler \x1b[2J"),
+    )
+    for number in (1, 2):
+        rows.all(
+            "INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, dead_letter_id)"
+            " VALUES (%s, %s, 'error', %s, %s, 'no', %s)",
+            *(event_id, group, number, error, letter),
+        )
+    return int(letter)
+
+
+# --- help -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"]])
+def test_help_imports_neither_celery_nor_sqlalchemy(arguments: list[str]) -> None:
+    """It is there at once, also where they are not installed."""
+    script = (
+        "import sys\nfrom eventbus.cli import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as end: print('CODE', end.code)\n"
+        "print('LOADED', sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = done.stdout.partition("LOADED")[2]
+    assert "CODE 0" in done.stdout
+    assert "'click'" in loaded
+    assert not any(
+        f"'{name}'" in loaded for name in ("celery", "kombu", "sqlalchemy", "psycopg2", "redis", "marshmallow")
+    )
+
+
+def test_every_command_has_help(run: Run) -> None:
+    """Every command that the help lists explains itself; no arguments at all are a question for help, answered with 2."""
+    listed = re.findall(r"^  (\w+) {2,}\S", run("--help").stdout.partition("Commands:")[2], re.MULTILINE)
+    assert {"migrate", "sync", "worker", "sweep", "publish", "groups", "dead"} <= set(listed)
+    for name in listed:
+        done = run(name, "--help")
+        assert (done.returncode, done.stdout.partition("\n")[0][:20]) == (0, f"Usage: eventbus {name}"[:20])
+
+    assert run().returncode == 2
+
+
+def test_the_examples_in_the_help_are_correct(run: Run, folder: Path, variables: dict[str, str], rows: Rows) -> None:
+    """Each of them does what it says, typed as it stands; only those that start a worker are not run here."""
+    shims = folder / "bin"
+    shims.mkdir()
+    quoted = "'from eventbus.cli import main; main()'"
+    (shims / "eventbus").write_text(f'#!/bin/sh\nexec {sys.executable} -c {quoted} "$@"\n')
+    (shims / "jq").write_text("#!/bin/sh\ncat order.json\n")
+    for shim in shims.iterdir():
+        shim.chmod(0o755)
+    (folder / "order.json").write_text('{"orderId": "o-1"}')
+    pages = [run(*name, "--help").stdout for name in ([], ["publish"], ["sync"], ["worker"], ["groups"], ["dead"])]
+    examples = [line.strip() for page in pages for line in re.findall(r"^ {4}(\S.* .*)$", page, re.MULTILINE)]
+    examples = [line for line in examples if re.match(r"eventbus |jq ", line)]
+    assert len(examples) >= 6
+    assert run("-A", "workers.app", "sync", PYTHONPATH=f"{ROOT}").returncode == 0
+    for example in (line for line in examples if " worker " not in line):
+        done = subprocess.run(
+            ["/bin/sh", "-c", example],
+            cwd=folder,
+            env={**variables, "PATH": f"{shims}:{variables['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, (example, done.stderr)
+
+    assert rows.count("event_log") >= 2
+
+
+# --- migrate, sync, sweep, worker -----------------------------------------------------------------------------------
+
+
+def test_migrate_creates_the_tables_once(
+    run: Run, terminal: Terminal, empty_database_url: str, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """The second time there is nothing to do; both are a success."""
+    monkeypatch.setenv("EVENTBUS_DATABASE_URL", empty_database_url)
+    variables["EVENTBUS_DATABASE_URL"] = empty_database_url
+
+    first, second = run("migrate"), run("migrate")
+
+    assert (first.returncode, first.stdout) == (0, f"schema 'eventbus' upgraded from nothing to revision {HEAD}.\n")
+    assert (second.returncode, second.stdout) == (0, f"schema 'eventbus' is at revision {HEAD} already.\n")
+    assert finish(terminal("migrate"))[0] == 0
+
+
+def test_sync_writes_what_the_app_declares(run: Run, terminal: Terminal) -> None:
+    """Also what modules declare that Celery includes; twice makes no difference."""
+    done = run("-A", "shop", "sync")
+
+    assert done.returncode == 0
+    assert done.stdout == (
+        "billing  order.paid  billing.book\ninventory  order.created  shop.reserve\n"
+        "2 subscriptions of 2 groups are in PostgreSQL.\n"
+    )
+    assert finish(terminal("-A", "shop", "sync"))[0] == 0
+    assert len(run("groups", "list").stdout.splitlines()) == 2
+
+
+def test_sync_replaces_on_request(subscribed: None, run: Run, folder: Path, rows: Rows) -> None:
+    """A deploy that widens a pattern is refused, then let through: open deliveries go to what takes its place."""
+    event_id = run("publish", "order.created", "{}", "--source", "tests").stdout.strip()
+    (folder / "shop.py").write_text(WIDER)
+
+    refused = run("-A", "shop", "sync")
+    replaced = run("-A", "shop", "sync", "--replace")
+
+    assert refused.returncode == 2
+    assert "'order.*'" in refused.stderr
+    assert "sync --replace" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert replaced.returncode == 0
+    assert "inventory  order.*" in replaced.stdout
+    (pattern,) = rows.one(
+        "SELECT s.pattern FROM eventbus.delivery d JOIN eventbus.subscription s ON s.id = d.subscription_id"
+        " WHERE event_id = %s",
+        event_id,
+    )
+    assert pattern == "order.*"
+
+
+def test_sweep_says_whom_it_woke(subscribed: None, run: Run, terminal: Terminal) -> None:
+    """A line for each group that had due deliveries."""
+    run("publish", "order.created", "{}", "--source", "tests")
+
+    done = run("sweep")
+
+    assert (done.returncode, done.stdout) == (0, "inventory  1\n1 wake-ups sent to 1 groups.\n")
+    assert "1 wake-ups sent" in finish(terminal("sweep"))[1]
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [("nobody", ["'nobody'", "billing, inventory"]), ("No Body", ["'No Body'", "is not a group name"])],
+)
+def test_a_worker_for_an_unknown_group_does_not_start(run: Run, group: str, words: list[str]) -> None:
+    """The app's groups are named."""
+    done = run("-A", "shop", "worker", group)
+
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in words)
+
+
+def test_a_worker_without_its_servers_does_not_start(run: Run) -> None:
+    """Exit code 4 and one sentence when PostgreSQL is down; 2 when a setting is missing."""
+    gone = f"postgresql://u:hush@127.0.0.1:{free_port()}/db"
+
+    down = run("-A", "shop", "worker", "inventory", EVENTBUS_DATABASE_URL=gone)
+    missing = run("-A", "shop", "worker", "inventory", EVENTBUS_DATABASE_URL="")
+
+    assert (down.returncode, missing.returncode) == (4, 2)
+    assert "cannot be reached" in down.stderr
+    assert "hush" not in down.stderr + down.stdout
+    assert "EVENTBUS_DATABASE_URL is not set" in missing.stderr
+
+
+def test_a_worker_on_a_terminal_ends_with_ctrl_c(terminal: Terminal) -> None:
+    """Celery's options pass through; Ctrl-C is Celery's warm shutdown."""
+    child = terminal("-A", "shop", "worker", "inventory", "-c", "1", "-l", "INFO", "--without-mingle")
+    child.expect(r" ready\.")
+
+    child.sendintr()
+
+    child.expect("Warm shutdown")
+    assert finish(child)[0] == 0
+
+
+# --- publish --------------------------------------------------------------------------------------------------------
+
+
+def test_publish_prints_the_id_and_nothing_else(run: Run, terminal: Terminal, rows: Rows) -> None:
+    """From an argument, from a pipe, from a terminal."""
+    argument = run("publish", "order.created", '{"n": 1.50}', "--source", "tests", "--correlation-id", "story")
+    piped = run("publish", "order.created", "-", "--source", "tests", stdin='{"n": "ü"}')
+    unnamed = run("publish", "order.created", "--source", "tests", stdin="[]")
+    typed = finish(terminal("publish", "order.created", "{}", "--source", "tests"))
+
+    for done in (argument, piped, unnamed):
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{UUID(done.stdout.strip())}\n"
+    assert typed[0] == 0
+    UUID(typed[1].strip())
+    data = rows.all("SELECT data, metadata ->> 'correlation_id' FROM eventbus.event_log ORDER BY id")
+    assert data[0] == ({"n": 1.5}, "story")
+    assert [item[0] for item in data[1:]] == [{"n": "ü"}, [], {}]
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+
+def test_groups_are_listed_for_people_and_programs(subscribed: None, run: Run, terminal: Terminal, prefix: str) -> None:
+    """Tabs in a pipe, JSON lines on request, a table with a head on a terminal."""
+    lines = [line.split("\t") for line in run("groups", "list").stdout.splitlines()]
+    objects = [json.loads(line) for line in run("groups", "list", "--json").stdout.splitlines()]
+    code, table = finish(terminal("groups", "list"))
+
+    assert [line[:5] for line in lines] == [
+        ["billing", "order.paid", "billing.book", f"{prefix}.billing", "no"],
+        ["inventory", "order.created", "shop.reserve", f"{prefix}.inventory", "no"],
+    ]
+    assert [(item["group"], item["pattern"], item["paused"]) for item in objects] == [
+        ("billing", "order.paid", False),
+        ("inventory", "order.created", False),
+    ]
+    assert code == 0
+    assert "last seen at" in table
+    assert "shop.reserve" in table
+
+
+def test_no_groups_are_said_to_people_only(run: Run) -> None:
+    """An empty list is a success; its explanation is not output."""
+    done = run("groups", "list")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "eventbus sync" in done.stderr
+
+
+def test_removing_a_group_asks(subscribed: None, run: Run, terminal: Terminal, rows: Rows) -> None:
+    """With the number of open deliveries: no is exit code 1 and changes nothing, yes cancels them."""
+    for _ in range(3):
+        run("publish", "order.created", "{}", "--source", "tests")
+    question = "Remove group inventory and cancel 3 open deliveries"
+
+    declining = terminal("groups", "remove", "inventory")
+    declining.expect_exact(question)
+    declining.sendline("n")
+    declined = finish(declining)
+    untouched = rows.all("SELECT DISTINCT state FROM eventbus.delivery")
+    agreeing = terminal("groups", "remove", "inventory")
+    agreeing.expect_exact(question)
+    agreeing.sendline("y")
+    agreed = finish(agreeing)
+
+    assert declined[0] == 1
+    assert "nothing was changed." in declined[1]
+    assert untouched == [("pending",)]
+    assert agreed[0] == 0
+    assert "3 open deliveries cancelled" in agreed[1]
+    assert rows.all("SELECT DISTINCT state FROM eventbus.delivery") == [("cancelled",)]
+    assert run("groups", "list").stdout.count("\n") == 1
+
+
+def test_ctrl_c_at_a_question_is_130(subscribed: None, terminal: Terminal, rows: Rows) -> None:
+    """Interrupted: nothing was changed."""
+    child = terminal("groups", "remove", "inventory")
+    child.expect_exact("Remove group inventory")
+
+    child.sendintr()
+
+    assert finish(child)[0] == 130
+    assert rows.value("SELECT count(*) FROM eventbus.subscription WHERE removed_at IS NULL") == 2
+
+
+def test_ctrl_c_while_waiting_for_input_is_130(terminal: Terminal, rows: Rows) -> None:
+    """`publish` reads from the terminal until it is interrupted: nothing is published."""
+    child = terminal("publish", "order.created", "-", "--source", "tests")
+    child.expect_exact("Ctrl-D")
+    child.sendline("{")
+
+    child.sendintr()
+
+    assert finish(child)[0] in (130, -2)
+    assert rows.count("event_log") == 0
+
+
+def test_removing_a_group_without_a_terminal_needs_yes(subscribed: None, run: Run) -> None:
+    """Nobody is there to answer; --yes answers, --pattern narrows."""
+    asked = run("groups", "remove", "inventory")
+    one = run("groups", "remove", "inventory", "--pattern", "order.created", "--yes")
+    other = run("groups", "remove", "billing", "--yes")
+
+    assert asked.returncode == 2
+    assert "pass --yes" in asked.stderr
+    assert (one.returncode, other.returncode) == (0, 0)
+    assert one.stdout == "removed inventory's subscription to order.created; 0 open deliveries cancelled.\n"
+    assert run("groups", "list").stdout == ""
+
+
+# --- dead letters ---------------------------------------------------------------------------------------------------
+
+
+def ids(output: str) -> list[int]:
+    """The ids in a list of dead letters in a pipe."""
+    return [int(line.split("\t")[0]) for line in output.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], [2, 1, 0]),
+        (["--group", "inventory"], [2, 0]),
+        (["--type", "order.paid"], [1]),
+        (["--error-type", "shop.Refused"], [2]),
+        (["--group", "billing", "--type", "order.created"], []),
+        (["--status", "discarded"], []),
+        (["--status", "all"], [2, 1, 0]),
+    ],
+)
+def test_dead_letters_are_filtered(letters: list[int], run: Run, options: list[str], expected: list[int]) -> None:
+    """By group, type, error and status; newest first; one line each whatever their text holds."""
+    done = run("dead", "list", *options)
+
+    assert done.returncode == 0
+    assert ids(done.stdout) == [letters[index] for index in expected]
+    assert "\x1b" not in done.stdout
+
+
+def test_dead_letters_come_in_pages(letters: list[int], run: Run) -> None:
+    """The cursor of one page, said beside the output, leads to the next."""
+    first = run("dead", "list", "--limit", "2")
+    cursor = re.search(r"--cursor (\d+)", first.stderr)
+    assert cursor
+    second = run("dead", "list", "--limit", "2", "--cursor", cursor[1])
+
+    assert ids(first.stdout) + ids(second.stdout) == letters[::-1]
+    assert second.stderr == ""
+
+
+def test_dead_letters_are_json_on_request(letters: list[int], run: Run) -> None:
+    """Numbers are numbers, times have their offset, nothing is null."""
+    listed = [json.loads(line) for line in run("dead", "list", "--json").stdout.splitlines()]
+    shown = json.loads(run("dead", "show", str(letters[0]), "--json").stdout)
+
+    assert [item["id"] for item in listed] == letters[::-1]
+    assert listed[0]["failed_at"].endswith("+00:00")
+    assert (shown["id"], shown["resolved_at"], shown["event"]["data"]) == (letters[0], None, {"n": 1})
+    assert [item["number"] for item in shown["attempts_made"]] == [1, 2]
+
+
+def test_dead_letters_are_shown_to_people(letters: list[int], run: Run, terminal: Terminal) -> None:
+    """The table, and all of one: what an error's text holds cannot command the terminal."""
+    code, table = finish(terminal("dead", "list"))
+    shown_code, shown = finish(terminal("dead", "show", str(letters[2])))
+    piped = run("dead", "show", str(letters[2]))
+
+    assert (code, shown_code, piped.returncode) == (0, 0, 0)
+    assert "shop.Refused" in table
+    for text in (shown, piped.stdout):
+        assert "attempt 2" in text
+        assert '{"n": 1}' in text
+        assert "of the handler" in text
+    assert "\x1b[2J" not in shown + piped.stdout + table
+    assert "\x1b[31m" not in shown + piped.stdout + table
+
+
+def test_dead_letters_are_retried(letters: list[int], run: Run, terminal: Terminal, rows: Rows) -> None:
+    """Those that are named, or all that match; on a terminal it asks."""
+    one = run("dead", "retry", str(letters[0]), "--group", "inventory", "--yes")
+    child = terminal("dead", "retry", "--group", "inventory", "--type", "order.created", "--error-type", "shop.Refused")
+    child.expect_exact("Retry all matching dead letters of inventory")
+    child.sendline("y")
+    rest = finish(child)
+    again = run("dead", "retry", "--group", "inventory", "--yes")
+
+    assert one.stdout == "1 dead letters retried.\n"
+    assert "1 dead letters retried." in rest[1]
+    assert again.stdout == "0 dead letters retried.\n"
+    assert ids(run("dead", "list").stdout) == [letters[1]]
+    states = rows.all("SELECT group_name, state FROM eventbus.delivery ORDER BY 1, 2")
+    assert states == [("billing", "dead"), ("inventory", "pending"), ("inventory", "pending")]
+
+
+def test_dead_letters_are_discarded(letters: list[int], run: Run, terminal: Terminal, rows: Rows) -> None:
+    """With a reason that stays; on a terminal it asks, and no is exit code 1."""
+    child = terminal("dead", "discard", "--group", "billing", "--reason", "test data")
+    child.expect_exact("Discard all matching dead letters of billing for good")
+    child.sendline("n")
+    declined = finish(child)
+    done = run("dead", "discard", str(letters[1]), "--group", "billing", "--reason", "test data", "--yes")
+
+    assert declined[0] == 1
+    assert (done.returncode, done.stdout) == (0, "1 dead letters discarded.\n")
+    assert rows.all("SELECT id, note FROM eventbus.dead_letter WHERE status = 'discarded'") == [
+        (letters[1], "test data")
+    ]
+    assert "test data" in run("dead", "show", str(letters[1])).stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(letters: list[int], folder: Path, variables: dict[str, str]) -> None:
+    """`eventbus dead list | head -1`: no traceback."""
+    writer = subprocess.Popen(
+        command_line("dead", "list", "--json"),
+        cwd=folder,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None
+    writer.stdout.close()
+    _, printed = writer.communicate(timeout=60)
+
+    assert "Traceback" not in printed
+    assert "Exception ignored" not in printed
+
+
+# --- the app --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere", ["no module 'nowhere'", "-A"]),
+        ("shop.nowhere", ["shop.nowhere", "-A"]),
+        ("billing_only", ["billing_only holds no EventBus", "bus = EventBus(app)"]),
+        ("shop:app", ["shop:app holds no EventBus"]),
+        ("shop:nothing", ["shop:nothing holds no EventBus"]),
+        ("broken", ["broken", "ZeroDivisionError"]),
+        ("needy", ["needy", "not_installed"]),
+        ("garbled", ["garbled", "SyntaxError"]),
+        (".", ["-A"]),
+        ("..shop", ["-A"]),
+    ],
+)
+def test_an_app_that_cannot_be_used_is_named(
+    run_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: Sequence[str]
+) -> None:
+    """A missing module, one without a bus, one whose own code fails: exit code 2 and one sentence."""
+    (folder / "billing_only.py").write_text("x = 1\n")
+    (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "needy.py").write_text("import not_installed\n")
+    (folder / "garbled.py").write_text("def (:\n")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    done = run_here("-A", name, "sync", stdin="")
+    sys.modules.pop("shop", None)
+    sys.modules.pop("billing_only", None)
+
+    assert done.returncode == 2
+    last = done.stderr.rstrip("\n").rpartition("\n")[2]
+    assert last.endswith(".")
+    assert all(word in last for word in words)
+
+
+def test_the_app_may_be_named_in_other_ways(run: Run) -> None:
+    """By module and attribute, and in the environment; `workers.app` is looked for when nothing is named."""
+    assert run("-A", "shop:bus", "sync").returncode == 0
+    assert run("sync", EVENTBUS_APP="shop").returncode == 0
+    assert "inventory.reserve_stock" in run("sync", "--replace", EVENTBUS_APP="").stdout

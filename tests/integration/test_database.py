@@ -1,0 +1,126 @@
+"""Connections: what happens when the server drops them, when there are too few, and after a fork."""
+
+import os
+import threading
+
+import pytest
+import sqlalchemy
+from sqlalchemy.orm import Session
+
+from eventbus import EventBus
+from eventbus.embedded import EmbeddedPostgres
+from eventbus.errors import DatabaseBusy, DatabaseUnreachable
+from eventbus.storage import database as storage
+from eventbus.storage.database import Database
+from tests.integration.conftest import MakeBus
+from tests.support.rows import Rows
+
+
+def test_a_connection_that_the_server_closed_is_replaced(bus: EventBus, rows: Rows) -> None:
+    """A restart of PostgreSQL, or a proxy that drops idle connections, costs no publish."""
+    bus.publish("order.created", 1, source="orders")
+    rows.all(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+    bus.publish("order.created", 2, source="orders")
+
+    assert rows.count("event_log") == 2
+
+
+def test_a_connection_that_the_process_closed_is_replaced(bus: EventBus, rows: Rows) -> None:
+    """Whoever closed it."""
+    with bus.database.engine.connect() as raw:
+        driver_connection = raw.connection.driver_connection
+    assert driver_connection is not None
+    driver_connection.close()
+
+    bus.publish("order.created", 1, source="orders")
+
+    assert rows.count("event_log") == 1
+
+
+def test_a_server_that_comes_back_is_used_again(make_bus: MakeBus, postgres: EmbeddedPostgres) -> None:
+    """While it is away each publish says so, and records nothing."""
+    bus = make_bus(database_url=postgres.url)
+    bus.publish("order.created", 1, source="orders")
+    postgres.kill()
+
+    with pytest.raises(DatabaseUnreachable):
+        bus.publish("order.created", 2, source="orders")
+    postgres.start()
+    bus.publish("order.created", 3, source="orders")
+
+    with bus.database.autocommit() as connection:
+        assert connection.value("SELECT count(*) FROM eventbus.event_log") == 2
+
+
+def test_too_few_connections_are_one_clear_error(bus: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than waiting for ever."""
+    monkeypatch.setattr(storage, "_POOL_SECONDS", 0.05)
+    url = bus.settings.database_url
+    small = Database(url, pool_size=1)
+
+    with small.autocommit(), small.autocommit(), pytest.raises(DatabaseUnreachable, match="raise the pool size"):
+        with small.autocommit():
+            pytest.fail("a third connection was opened")
+
+    small.dispose()
+
+
+def test_a_lock_that_is_not_granted_in_time_is_busy(bus: EventBus, rows: Rows) -> None:
+    """A repeat may succeed."""
+    bus.groups()
+
+    with rows.transaction() as other:
+        other.execute("LOCK TABLE eventbus.event_log")
+        with bus.database.transaction() as connection, Session(connection.raw) as session:
+            connection.change("SET LOCAL lock_timeout = '50ms'")
+            with pytest.raises(DatabaseBusy, match="a lock was not granted in time"):
+                bus.publish("order.created", 1, source="orders", session=session)
+
+
+def test_an_error_in_a_statement_passes_as_it_is(bus: EventBus) -> None:
+    """It is not the server's fault."""
+    with pytest.raises(sqlalchemy.exc.DataError, match="division by zero"), bus.database.autocommit() as connection:
+        connection.value("SELECT 1 / 0")
+
+
+def test_threads_share_a_bus(bus: EventBus, rows: Rows) -> None:
+    """Each statement on a connection of its own."""
+    threads = [
+        threading.Thread(target=lambda: [bus.publish("order.created", 1, source="orders") for _ in range(10)])
+        for _ in range(4)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert rows.count("event_log") == 40
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_opens_connections_of_its_own(bus: EventBus, rows: Rows) -> None:
+    """A preloading server or a pool forks after a publish; neither disturbs the other."""
+    bus.publish("order.created", 1, source="orders")
+
+    if (child := os.fork()) == 0:
+        try:
+            bus.publish("order.created", 2, source="orders")
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    bus.publish("order.created", 3, source="orders")
+
+    assert status == 0
+    assert rows.count("event_log") == 3
+
+
+def test_a_value_without_a_row_is_none(bus: EventBus) -> None:
+    """A question that finds nothing has no answer, and is no error."""
+    with bus.database.autocommit() as connection:
+        assert connection.value("SELECT 1 WHERE false") is None

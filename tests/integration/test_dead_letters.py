@@ -1,0 +1,281 @@
+"""Dead letters: found, shown, retried as if new, discarded with a reason; each once, however many operators there are."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from eventbus import EventBus
+from eventbus.errors import InvalidEventType, InvalidGroup, InvalidInput, UnknownDeadLetter, UnknownGroup
+from eventbus.lifecycle import dead_lettering, settlement
+from eventbus.lifecycle.execution import Execution
+from eventbus.retry import RetryPolicy
+from eventbus.storage.dead_letters import Filter
+from tests.integration.conftest import MakeWorker
+from tests.support.rows import Rows
+
+ONCE = RetryPolicy(max_retries=0)
+Messages = Callable[[str], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def execution(bus: EventBus, worker: MakeWorker) -> Execution:
+    """A worker of the groups ``a`` and ``b``, which want everything."""
+    for group in "ab":
+        bus.subscribe("#", group=group, handler=lambda event: None)
+    return worker()
+
+
+Die = Callable[..., int]
+
+
+@pytest.fixture
+def die(bus: EventBus, execution: Execution) -> Die:
+    """A function that publishes an event which ends as a dead letter of a group; the letter's id."""
+
+    def make(type: str = "order.created", group: str = "a", error: Exception | None = None) -> int:
+        event = bus.publish(type, {"id": 1}, source="orders")
+        claimed = execution.claim(group, event.id, task_id=None)
+        assert claimed is not None
+        outcome = settlement.settle_failed(
+            bus.database, claimed, error or KeyError("sku"), policy=ONCE, worker="worker-1"
+        )
+        assert isinstance(outcome, settlement.Dead)
+        assert outcome.letter_id is not None
+        return outcome.letter_id
+
+    return make
+
+
+def listed(bus: EventBus, *arguments: Any, **options: Any) -> list[int]:
+    """The ids of a page of letters."""
+    return [letter.id for letter in bus.dead_letters(*arguments, **options).items]
+
+
+def test_letters_are_listed_newest_first_by_what_is_asked(bus: EventBus, die: Die) -> None:
+    """Type, group and error type narrow the list; each letter says what it is about."""
+    first = die()
+    second = die("order.paid", error=ValueError("bad"))
+    third = die(group="b")
+
+    assert listed(bus) == [third, second, first]
+    assert listed(bus, "order.created") == [third, first]
+    assert listed(bus, group="a") == [second, first]
+    assert listed(bus, error_type="ValueError") == [second]
+    assert listed(bus, "order.paid", group="b") == []
+    letter = bus.dead_letters(error_type="ValueError").items[0]
+    assert (letter.group, letter.type, letter.error_message, letter.status) == ("a", "order.paid", "bad", "open")
+    assert (letter.resolved_at, letter.note, letter.attempts, letter.deaths) == (None, None, 1, 0)
+    assert letter.failed_at.tzinfo is not None
+
+
+def test_pages_follow_each_other(bus: EventBus, die: Die) -> None:
+    """Every letter is on exactly one page, and the last page says that it is."""
+    letters = [die() for _ in range(5)]
+    pages, cursor = [], None
+
+    while True:
+        page = bus.dead_letters(limit=2, cursor=cursor)
+        pages.append([letter.id for letter in page.items])
+        if (cursor := page.next) is None:
+            break
+
+    assert pages == [[letters[4], letters[3]], [letters[2], letters[1]], [letters[0]]]
+    assert bus.dead_letters(limit=5).next is None
+
+
+def test_a_letter_is_shown_with_its_event_and_attempts(bus: EventBus, die: Die) -> None:
+    """All that is needed to find the fault."""
+    id = die()
+
+    found = bus.dead_letter(id)
+
+    assert found.letter.id == id
+    assert found.event.id == found.letter.event_id
+    assert found.event.data == {"id": 1}
+    assert "KeyError: 'sku'" in found.letter.traceback
+    assert [(item.kind, item.number, item.error_type, item.error_message, item.worker) for item in found.attempts] == [
+        ("error", 1, "KeyError", "'sku'", "worker-1")
+    ]
+    assert found.attempts[0].failed_at.tzinfo is not None
+
+
+@pytest.mark.parametrize("id", [0, -1, 999, 2**70])
+def test_a_letter_that_does_not_exist_is_named(bus: EventBus, id: int) -> None:
+    """One clear sentence."""
+    with pytest.raises(UnknownDeadLetter, match=f"dead letter {id} does not exist"):
+        bus.dead_letter(id)
+
+
+def test_a_retried_delivery_is_as_if_new(
+    bus: EventBus, die: Die, rows: Rows, execution: Execution, messages: Messages
+) -> None:
+    """Its counts begin again, its group is woken, and its letter stays as history."""
+    id = die()
+    woken = len(messages("a"))
+
+    count = bus.retry_dead_letters(group="a")
+
+    row = rows.delivery(bus.dead_letter(id).event.id, "a")
+    letter = bus.dead_letter(id).letter
+    assert count == 1
+    assert (row["state"], row["attempts"], row["deaths"], row["suspect"]) == ("pending", 0, 0, False)
+    assert (row["finished_at"], row["last_error"]) == (None, None)
+    assert (letter.status, letter.resolved_at is not None) == ("retried", True)
+    assert listed(bus) == []
+    assert listed(bus, status=None) == listed(bus, status="retried") == [id]
+    assert len(messages("a")) == woken + 1
+    assert messages("a")[-1]["headers"]["argsrepr"] == f"order.created {letter.event_id}"
+    assert execution.claim("a", letter.event_id, task_id=None) is not None
+
+
+def test_a_discarded_delivery_is_cancelled_for_a_reason(bus: EventBus, die: Die, rows: Rows) -> None:
+    """The reason is kept; the letter stays."""
+    id = die()
+
+    count = bus.discard_dead_letters(group="a", reason="test order")
+
+    letter = bus.dead_letter(id).letter
+    assert count == 1
+    assert rows.delivery(letter.event_id, "a")["state"] == "cancelled"
+    assert (letter.status, letter.note) == ("discarded", "test order")
+    assert (bus.retry_dead_letters(group="a"), bus.discard_dead_letters(group="a", reason="again")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "chosen"),
+    [
+        ([], {"group": "a"}, [0, 1, 2]),
+        (["order.created"], {"group": "a"}, [0, 2]),
+        ([], {"group": "a", "error_type": "ValueError"}, [1, 2]),
+        (["order.created"], {"group": "a", "error_type": "ValueError"}, [2]),
+        ([], {"group": "b"}, [3]),
+        ([], {"group": "a", "ids": [0, 3, 1]}, [0, 1]),
+        ([], {"group": "a", "ids": ()}, []),
+    ],
+)
+@pytest.mark.parametrize("way", ["retry", "discard"])
+def test_only_what_is_asked_for_is_resolved(
+    way: str, arguments: list[str], options: dict[str, Any], chosen: list[int], bus: EventBus, die: Die
+) -> None:
+    """By type and group, by id, by error type; the count is returned."""
+    letters = [
+        die(),
+        die("order.paid", error=ValueError("bad")),
+        die(error=ValueError("bad")),
+        die(group="b"),
+    ]
+    if "ids" in options:
+        options = {**options, "ids": [letters[index] for index in options["ids"]]}
+
+    if way == "retry":
+        count = bus.retry_dead_letters(*arguments, **options)
+    else:
+        count = bus.discard_dead_letters(*arguments, **options, reason="because")
+
+    status = "retried" if way == "retry" else "discarded"
+    assert count == len(chosen)
+    assert sorted(listed(bus, status=status)) == [letters[index] for index in chosen]
+
+
+@pytest.mark.parametrize("ways", [("retry", "retry"), ("discard", "discard"), ("retry", "discard")])
+def test_two_operators_at_once_touch_each_letter_once(
+    ways: tuple[str, str], bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their counts add up to what there was."""
+    monkeypatch.setattr(dead_lettering, "_BATCH", 3)
+    for _ in range(20):
+        die()
+    barrier, counts = threading.Barrier(2), []
+
+    def operate(way: str) -> None:
+        barrier.wait()
+        if way == "retry":
+            counts.append(bus.retry_dead_letters(group="a"))
+        else:
+            counts.append(bus.discard_dead_letters(group="a", reason="because"))
+
+    threads = [threading.Thread(target=operate, args=(way,)) for way in ways]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    left = len(listed(bus, status="open"))
+    assert sum(counts) + left == 20
+    assert len(listed(bus, status=None)) == 20
+
+
+def test_a_letter_that_another_is_resolving_is_left_to_him(bus: EventBus, die: Die, rows: Rows) -> None:
+    """Nobody waits, and nobody resolves it twice."""
+    held, free = die(), die()
+
+    with rows.transaction() as other:
+        other.execute("SELECT FROM eventbus.dead_letter WHERE id = %s FOR UPDATE", (held,))
+        count = bus.retry_dead_letters(group="a")
+
+    assert count == 1
+    assert listed(bus) == [held]
+    assert bus.dead_letter(free).letter.status == "retried"
+
+
+def test_many_letters_are_resolved_in_batches(bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No transaction grows with their number, and none is left out between two."""
+    monkeypatch.setattr(dead_lettering, "_BATCH", 2)
+    for _ in range(5):
+        die()
+
+    assert bus.retry_dead_letters(group="a") == 5
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda bus: bus.dead_letters(group="nobody"), UnknownGroup),
+        (lambda bus: bus.retry_dead_letters(group="nobody"), UnknownGroup),
+        (lambda bus: bus.discard_dead_letters(group="nobody", reason="x"), UnknownGroup),
+        (lambda bus: bus.retry_dead_letters(group="No Group"), InvalidGroup),
+        (lambda bus: bus.retry_dead_letters("order created", group="a"), InvalidEventType),
+        (lambda bus: bus.dead_letters(status="lost"), InvalidInput),
+        (lambda bus: bus.dead_letters(limit=0), InvalidInput),
+        (lambda bus: bus.dead_letters(limit=1001), InvalidInput),
+        (lambda bus: bus.dead_letters(limit="many"), InvalidInput),
+        (lambda bus: bus.dead_letters(cursor="x"), InvalidInput),
+        (lambda bus: bus.dead_letters(error_type="a\x00b"), InvalidInput),
+        (lambda bus: bus.dead_letter("x"), InvalidInput),
+        (lambda bus: bus.retry_dead_letters(group="a", ids=["x"]), InvalidInput),
+        (lambda bus: bus.discard_dead_letters(group="a", reason=" "), InvalidInput),
+        (lambda bus: bus.discard_dead_letters(group="a", reason="\x00"), InvalidInput),
+        (lambda bus: bus.discard_dead_letters(group="a", reason=None), InvalidInput),
+    ],
+)
+def test_a_question_that_cannot_be_answered_changes_nothing(
+    call: Callable[[EventBus], Any], error: type[Exception], bus: EventBus, die: Die
+) -> None:
+    """A typing error must not look like an empty list."""
+    die()
+
+    with pytest.raises(error) as caught:
+        call(bus)
+
+    assert "\n" not in str(caught.value)
+    assert len(listed(bus)) == 1
+
+
+def test_the_wake_up_follows_the_commit(bus: EventBus, die: Die, rows: Rows, messages: Messages) -> None:
+    """Whoever is woken finds the delivery due; without a broker it is retried all the same."""
+    die()
+    seen: list[str] = []
+    real = bus._waking
+
+    class Watching:
+        """The real waking, and what the database says at that moment."""
+
+        def send(self, wake_ups: Any) -> bool:
+            seen.append(rows.value("SELECT state FROM eventbus.delivery WHERE group_name = 'a'"))
+            return real.send(wake_ups)
+
+    dead_lettering.retry(bus.database, Filter(group="a"), waking=Watching(), settings=bus.settings)  # type: ignore[arg-type]
+
+    assert seen == ["pending"]

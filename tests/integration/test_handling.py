@@ -1,0 +1,216 @@
+"""Handling: a handler of any kind runs, and whatever it raises is this run's result."""
+
+import asyncio
+import functools
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery.exceptions import Ignore, Reject, WorkerShutdown
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from eventbus import Delivery, Event, EventBus
+from eventbus.errors import HandlerError, HandlerTimeout
+from eventbus.lifecycle.settlement import Done, Fenced
+from tests.integration.conftest import MakeWorker
+from tests.support.rows import Rows
+
+Handle = Callable[..., Any]
+
+
+@pytest.fixture
+def handle(bus: EventBus, worker: MakeWorker, rows: Rows) -> Handle:
+    """A function that lets a handler run for one event; returns what became of it."""
+    rows.all("CREATE TABLE effect (what text)")
+
+    def run(handler: Handle, *, timeout: timedelta = timedelta(minutes=1), meanwhile: str | None = None) -> Any:
+        bus.subscribe("order.created", group="a", handler=handler, timeout=timeout)
+        execution = worker()
+        bus.publish("order.created", {"n": 1}, source="orders", correlation_id="story")
+        claimed = execution.claim("a", None, task_id=None)
+        assert claimed is not None
+        if meanwhile:
+            rows.all(meanwhile)
+        return execution.run(claimed)
+
+    return run
+
+
+def effects(rows: Rows) -> int:
+    return int(rows.value("SELECT count(*) FROM effect"))
+
+
+def write(session: Session) -> None:
+    session.execute(text("INSERT INTO effect VALUES ('x')"))
+
+
+def test_a_handler_gets_what_it_names(handle: Handle) -> None:
+    """The delivery says group, attempt and replay."""
+    seen: list[Any] = []
+
+    def handler(event: Event, delivery: Delivery) -> None:
+        seen.extend([event.data, delivery])
+
+    assert handle(handler) == Done()
+    assert seen == [{"n": 1}, Delivery(group="a", attempt=1, replay=None)]
+
+
+def test_a_coroutine_is_a_handler(handle: Handle) -> None:
+    """Also one that is wrapped."""
+    seen: list[str] = []
+
+    async def handler(mark: str, event: Event) -> None:
+        await asyncio.to_thread(lambda: None)
+        seen.append(mark + event.type)
+
+    assert handle(functools.partial(handler, "> ")) == Done()
+    assert seen == ["> order.created"]
+
+
+def test_a_handler_ends_at_its_time_limit(handle: Handle) -> None:
+    """The run counts as failed, and the alarm is off afterwards."""
+
+    def handler(event: Event) -> None:
+        threading.Event().wait(30)
+
+    began = time.monotonic()
+    error = handle(handler, timeout=timedelta(milliseconds=100))
+
+    assert isinstance(error, HandlerTimeout)
+    assert time.monotonic() - began < 10
+
+
+def test_a_coroutine_ends_at_its_time_limit(handle: Handle) -> None:
+    """Where it waits."""
+
+    async def handler(event: Event) -> None:
+        await asyncio.Event().wait()
+
+    assert isinstance(handle(handler, timeout=timedelta(milliseconds=100)), HandlerTimeout)
+
+
+def test_a_coroutines_own_timeout_error_is_its_own(handle: Handle) -> None:
+    """It is not taken for the limit's."""
+
+    async def handler(event: Event) -> None:
+        raise TimeoutError("the warehouse")
+
+    error = handle(handler)
+
+    assert (type(error), str(error)) == (TimeoutError, "the warehouse")
+
+
+def test_a_handler_outside_the_main_thread_runs_without_an_alarm(handle: Handle) -> None:
+    """Signals reach the main thread only; the run is not disturbed."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(handle(lambda event: None)))
+
+    thread.start()
+    thread.join(30)
+
+    assert found == [Done()]
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), MemoryError("heap"), Ignore(), Reject("no"), asyncio.CancelledError(), GeneratorExit()]
+)
+def test_whatever_a_handler_raises_is_a_failed_run(handle: Handle, raised: BaseException) -> None:
+    """Not the worker's death, and nothing that Celery takes for an order."""
+
+    def handler(event: Event) -> None:
+        raise raised
+
+    error = handle(handler)
+
+    assert isinstance(error, HandlerError)
+    assert error.__cause__ is raised
+
+
+@pytest.mark.parametrize("raised", [SystemExit(-241), WorkerShutdown(0)])
+def test_what_ends_the_worker_is_not_the_handlers(handle: Handle, raised: SystemExit) -> None:
+    """The pool's own exit passes."""
+
+    def handler(event: Event) -> None:
+        raise raised
+
+    with pytest.raises(type(raised)):
+        handle(handler)
+
+
+def test_effect_and_completion_are_one_commit(handle: Handle, rows: Rows) -> None:
+    """A handler that takes a session writes with the delivery's state."""
+
+    def handler(event: Event, session: Session) -> None:
+        with session.begin_nested():
+            write(session)
+
+    assert handle(handler) == Done()
+    assert (effects(rows), rows.value("SELECT state FROM eventbus.delivery")) == (1, "done")
+
+
+def test_a_fenced_run_commits_nothing(handle: Handle, rows: Rows) -> None:
+    """A worker whose lease ran out leaves no effect."""
+
+    def handler(event: Event, session: Session) -> None:
+        write(session)
+
+    found = handle(handler, meanwhile="UPDATE eventbus.delivery SET claim = claim - 1")
+
+    assert (found, effects(rows)) == (Fenced(), 0)
+
+
+def commit(session: Session) -> None:
+    write(session)
+    session.commit()
+
+
+def commit_connection(session: Session) -> None:
+    write(session)
+    session.connection().commit()
+
+
+def commit_statement(session: Session) -> None:
+    write(session)
+    session.execute(text("COMMIT"))
+
+
+@pytest.mark.parametrize("early", [commit, commit_connection, commit_statement])
+def test_a_handler_cannot_commit_early(handle: Handle, rows: Rows, early: Callable[[Session], None]) -> None:
+    """However it tries, its effect waits for the completion."""
+
+    def handler(event: Event, session: Session) -> None:
+        early(session)
+
+    error = handle(handler)
+
+    assert isinstance(error, Exception)
+    assert effects(rows) == 0
+
+
+def test_a_publish_inside_a_session_handler_joins_it(handle: Handle, bus: EventBus, rows: Rows) -> None:
+    """It inherits the story, names its cause, and exists only if the run counts."""
+
+    def handler(event: Event, session: Session) -> None:
+        bus.publish("order.reserved", {}, source="inventory")
+        raise KeyError("sku")
+
+    error = handle(handler)
+
+    assert isinstance(error, KeyError)
+    assert rows.count("event_log") == 1
+
+
+def test_a_publish_inside_a_handler_names_its_cause(handle: Handle, bus: EventBus, rows: Rows) -> None:
+    """Correlation is inherited, causation recorded."""
+
+    def handler(event: Event, session: Session) -> None:
+        bus.publish("order.reserved", {}, source="inventory")
+
+    handle(handler)
+
+    [cause, effect] = rows.all("SELECT id::text, metadata FROM eventbus.event_log ORDER BY id")
+    assert (effect[1]["correlation_id"], effect[1]["causation_id"]) == ("story", cause[0])

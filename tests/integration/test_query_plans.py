@@ -1,0 +1,205 @@
+"""Query plans: the hot statements find their rows by index, whether PostgreSQL has counted the rows or not."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from eventbus.embedded import Servers
+from eventbus.embedded.databases import create_database, drop_database
+from eventbus.event import Draft
+from eventbus.storage import dead_letters, deliveries, event_log
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.migrations import upgrade
+from eventbus.subscription import candidates
+from tests.support.rows import Rows
+
+#: 20,000 events of this week for two groups; one in ten is open, one in a hundred a dead letter.
+FILL = """
+INSERT INTO eventbus.consumer_group (name, queue) SELECT 'g' || n, 'q' FROM generate_series(1, 200) AS n;
+INSERT INTO eventbus.subscription (group_name, pattern, handler, policy)
+SELECT 'g' || 1 + n % 200, CASE WHEN n < 2 THEN 'order.created' ELSE 'other.' || n END, 'h', '{}'
+FROM generate_series(0, 2999) AS n;
+INSERT INTO eventbus.event_log (id, type, version, source, data, metadata, created_at)
+SELECT eventbus.uuid_v7(now() - n * interval '1 ms', gen_random_uuid()), 'order.created', 1, 's', '{}',
+       '{"correlation_id": "c"}', now() FROM generate_series(1, 20000) AS n;
+INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, state, due_at, finished_at)
+SELECT e.id, g, s.id, CASE WHEN n % 10 = 0 THEN 'pending' WHEN n % 100 = 1 THEN 'dead' ELSE 'done' END, now() - n * interval '1 ms',
+       CASE WHEN n % 10 <> 0 THEN now() END
+FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM eventbus.event_log) AS e
+CROSS JOIN (VALUES ('g1'), ('g2')) AS groups (g)
+JOIN eventbus.subscription AS s ON s.group_name = g AND s.pattern = 'order.created';
+INSERT INTO eventbus.dead_letter
+    (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint, status, resolved_at)
+SELECT event_id, group_name, 'order.created', 1, 0, 'E', 'm', 't', 'f',
+       CASE WHEN state = 'dead' THEN 'open' ELSE 'retried' END, CASE WHEN state <> 'dead' THEN now() END
+FROM eventbus.delivery WHERE state IN ('dead', 'done');
+INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, dead_letter_id)
+SELECT event_id, group_name, 'error', 1, 'E', 'm', id FROM eventbus.dead_letter;
+"""
+
+
+@pytest.fixture(scope="module", params=["analysed", "un-analysed"])
+def filled(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Database]:
+    """A database with enough rows, with and without statistics; shared, for nothing here is committed."""
+    name = f"eventbus_plans_{uuid4().hex[:12]}"
+    url = create_database(servers.database_url, name)
+    driver_url = url.replace("postgresql://", "postgresql+psycopg2://")
+    upgrade(driver_url)
+    rows = Rows(url)
+    for (table,) in rows.all(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'eventbus'::regnamespace"
+    ):
+        rows.all(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    rows.all(FILL)
+    if request.param == "analysed":
+        rows.all("VACUUM ANALYZE")
+    rows.close()
+    database = Database(driver_url)
+    yield database
+    database.dispose()
+    drop_database(servers.database_url, name)
+
+
+@pytest.fixture
+def connection(filled: Database) -> Iterator[Connection]:
+    """A transaction that is rolled back."""
+    with filled.engine.connect() as raw:
+        yield Connection(raw, schema="eventbus")
+
+
+def nodes(connection: Connection, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+    """Every step of the plan by which *statement* was just run."""
+    [found] = connection.value(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", **parameters)
+    todo, seen = [found["Plan"]], []
+    while todo:
+        node = todo.pop()
+        seen.append(node)
+        todo.extend(node.get("Plans", ()))
+    return seen
+
+
+def assert_by_index(plan: list[dict[str, Any]], *, at_most: int) -> None:
+    """No large table was read from end to end, and no step saw more than *at_most* rows."""
+    shown = [(node["Node Type"], node.get("Relation Name"), node.get("Index Name"), seen(node)) for node in plan]
+    # Reading an empty partition from end to end is right.
+    scanned = [relation for kind, relation, _, count in shown if kind == "Seq Scan" and count > 0]
+    large = [name for name in scanned if name.startswith(("delivery", "event_log", "dead_letter", "attempt"))]
+
+    assert not large, shown
+    assert max(seen(node) for node in plan if node.get("Relation Name") != "consumer_group") <= at_most, shown
+
+
+def seen(node: dict[str, Any]) -> int:
+    """How many rows a step has looked at."""
+    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return int((node["Actual Rows"] + removed) * node["Actual Loops"])
+
+
+def marks() -> dict[str, Any]:
+    """What a claim writes."""
+    return {"claim": 1, "lease": timedelta(seconds=30), "worker": "w", "task_id": None}
+
+
+def subscription_ids(connection: Connection, *groups: str) -> list[int]:
+    """The ids of the subscriptions of some groups."""
+    found = connection.rows(
+        "SELECT id FROM eventbus.subscription WHERE group_name = ANY (CAST(:groups AS text[])) ORDER BY id",
+        groups=list(groups),
+    )
+    return [row.id for row in found]
+
+
+def test_a_named_claim_reads_one_row(connection: Connection) -> None:
+    """By the primary key, also where a partial index looks tempting."""
+    event_id = connection.value("SELECT event_id FROM eventbus.delivery WHERE state = 'pending' LIMIT 1")
+    ids = subscription_ids(connection, "g1")
+
+    plan = nodes(connection, deliveries.CLAIM_NAMED, event_id=str(event_id), group="g1", subscriptions=ids, **marks())
+
+    assert_by_index(plan, at_most=20)
+    assert any(node.get("Index Name", "").endswith("_pkey") for node in plan)
+
+
+def test_a_claim_of_the_oldest_does_not_grow_with_the_backlog(connection: Connection) -> None:
+    """2,000 are due: a claim reads about as many as it takes."""
+    ids = subscription_ids(connection, "g1")[:1]
+
+    plan = nodes(connection, deliveries.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
+
+    assert_by_index(plan, at_most=60)
+
+
+def test_a_claim_for_several_subscriptions_does_not_grow_with_the_backlog_either(connection: Connection) -> None:
+    """A group may have many patterns."""
+    ids = subscription_ids(connection, "g1", "g3")
+
+    plan = nodes(connection, deliveries.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
+
+    assert_by_index(plan, at_most=60)
+
+
+def test_a_sweep_reads_what_it_wakes(connection: Connection) -> None:
+    """Each subscription's oldest by its index, whatever the backlog and the history."""
+    plan = nodes(connection, deliveries.LIST_DUE, limit=5)
+
+    assert_by_index(plan, at_most=3000)
+
+
+def test_publishing_looks_subscriptions_up(connection: Connection) -> None:
+    """The cost does not grow with the number of subscriptions."""
+    draft = Draft(type="order.created", data=1, source="s")
+
+    plan = nodes(
+        connection,
+        event_log.APPEND,
+        random=str(uuid4()),
+        type=draft.type,
+        version=1,
+        source="s",
+        data="1",
+        metadata='{"correlation_id": "c"}',
+        patterns=list(candidates(draft.type)),
+    )
+
+    assert_by_index(plan, at_most=20)
+    assert any(node.get("Index Name") == "subscription_pattern_idx" for node in plan)
+
+
+@pytest.mark.parametrize("type", [None, "order.created"])
+def test_open_dead_letters_of_a_group_are_listed_by_index(connection: Connection, type: str | None) -> None:
+    """A page costs a page, beside a long history of resolved ones."""
+    plan = nodes(
+        connection,
+        dead_letters.LIST,
+        status="open",
+        type=type,
+        group="g1",
+        error_type=None,
+        ids=None,
+        before=None,
+        limit=20,
+    )
+
+    assert_by_index(plan, at_most=400)
+
+
+def test_a_dead_letter_shows_its_attempts_by_index(connection: Connection) -> None:
+    """By event and group."""
+    event_id = connection.value("SELECT event_id FROM eventbus.dead_letter LIMIT 1")
+
+    plan = nodes(connection, dead_letters.ATTEMPTS, event_id=str(event_id), group="g1", id=1)
+
+    assert_by_index(plan, at_most=5)
+    assert any(node.get("Index Name") == "attempt_delivery_idx" for node in plan)
+
+
+def test_open_deliveries_of_a_subscription_are_counted_by_index(connection: Connection) -> None:
+    """Only what is open is read."""
+    ids = subscription_ids(connection, "g1")
+
+    plan = nodes(connection, deliveries.COUNT_OPEN, group="g1", subscriptions=ids)
+
+    assert_by_index(plan, at_most=2000)

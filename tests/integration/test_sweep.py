@@ -1,0 +1,104 @@
+"""Sweeping: what is due and was never announced, or whose announcement was lost, is announced again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from eventbus import EventBus
+from eventbus.errors import BrokerUnreachable
+from eventbus.lifecycle.sweeping import sweep
+from eventbus.storage import subscriptions
+from tests.integration.conftest import MakeBus, MakeWorker
+from tests.support.rows import Rows
+
+Messages = Callable[[str], list[dict[str, Any]]]
+
+
+def handle(event: Any) -> None: ...
+
+
+@pytest.fixture
+def subscribed(bus: EventBus) -> EventBus:
+    """Groups ``a`` and ``b`` that want everything."""
+    for group in "ab":
+        bus.subscribe("#", group=group, handler=handle)
+    bus.sync()
+    return bus
+
+
+def test_every_lost_message_is_sent_again(
+    subscribed: EventBus, redis_client: "redis.Redis[bytes]", prefix: str, messages: Messages
+) -> None:
+    """A broker that lost everything costs time, never an event."""
+    events = [subscribed.publish("order.created", number, source="orders") for number in range(3)]
+    redis_client.delete(f"{prefix}.a", f"{prefix}.b")
+
+    swept = subscribed.sweep()
+
+    assert swept == {"a": 3, "b": 3}
+    for group in "ab":
+        named = [message["headers"]["argsrepr"] for message in messages(group)]
+        assert named == [f"order.created {event.id}" for event in events]
+
+
+def test_a_dead_workers_claim_is_announced_when_its_lease_ends(
+    subscribed: EventBus, worker: MakeWorker, rows: Rows
+) -> None:
+    """Not before: what runs is not due."""
+    execution = worker()
+    subscribed.publish("order.created", 1, source="orders")
+    for group in "ab":
+        execution.claim(group, None, task_id=None)
+    running = subscribed.sweep()
+
+    rows.all("UPDATE eventbus.delivery SET due_at = now() - interval '1 s' WHERE group_name = 'a'")
+
+    assert running == {}
+    assert subscribed.sweep() == {"a": 1}
+
+
+def test_a_paused_group_is_left_alone(subscribed: EventBus, messages: Messages) -> None:
+    """Nobody may claim for it, so nobody is woken."""
+    subscribed.publish("order.created", 1, source="orders")
+    with subscribed.database.autocommit() as connection:
+        subscriptions.set_paused(connection, "a", paused=True)
+
+    assert subscribed.sweep() == {"b": 1}
+    assert len(messages("a")) == 1
+
+
+@pytest.mark.parametrize("state", ["done", "parked", "later", "removed"])
+def test_what_nobody_may_run_now_is_not_announced(state: str, subscribed: EventBus, rows: Rows) -> None:
+    """Final, parked, not due yet, or without a living subscription."""
+    subscribed.publish("order.created", 1, source="orders")
+    rows.all(
+        {
+            "done": "UPDATE eventbus.delivery SET state = 'done', finished_at = now()",
+            "parked": "UPDATE eventbus.delivery SET state = 'parked'",
+            "later": "UPDATE eventbus.delivery SET due_at = now() + interval '1 h'",
+            "removed": "UPDATE eventbus.subscription SET removed_at = now()",
+        }[state]
+    )
+
+    assert subscribed.sweep() == {}
+
+
+def test_a_sweep_is_bounded(subscribed: EventBus) -> None:
+    """A long backlog does not become as many messages; the oldest come first."""
+    for number in range(5):
+        subscribed.publish("order.created", number, source="orders")
+
+    assert sweep(subscribed.database, subscribed.broker, limit=2) == {"a": 2, "b": 2}
+
+
+def test_a_sweep_without_a_broker_says_so(make_bus: MakeBus) -> None:
+    """The operator is not told that all is well."""
+    bus = make_bus(broker_url="redis://127.0.0.1:1/0")
+    bus.subscribe("#", group="a", handler=handle)
+    bus.sync()
+    bus.publish("order.created", 1, source="orders")
+
+    with pytest.raises(BrokerUnreachable):
+        bus.sweep()

@@ -1,0 +1,62 @@
+"""Tests that need something extra: run where it is there, counted where it is not, failed where that must not be (CI).
+
+`make test` closes with what this module wrote to the file NOT_RUN.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+#: Written if tests were not run; the Makefile prints it last.
+NOT_RUN = Path(__file__).resolve().parents[2] / "build" / "not-run.txt"
+
+
+def has_chromium() -> bool:
+    """Whether a Chromium is on PATH."""
+    return any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+
+
+def has_rabbitmq() -> bool:
+    """Whether a RabbitMQ is named, or can be started."""
+    return bool(os.environ.get("EVENTBUS_TEST_RABBITMQ_URL") or shutil.which("rabbitmq-server"))
+
+
+#: Marker → what is missing without it, and whether it is there.
+REQUIREMENTS: Mapping[str, tuple[str, Callable[[], bool]]] = {
+    "chromium": ("Chromium", has_chromium),
+    "rabbitmq": ("RabbitMQ", has_rabbitmq),
+    "root": ("root", lambda: os.geteuid() == 0),
+}
+
+missing_key = pytest.StashKey[Counter[str]]()
+
+
+def require(item: pytest.Item) -> None:
+    """Skip a test whose requirement is missing; with CI=true fail it."""
+    for marker, (name, is_there) in REQUIREMENTS.items():
+        if item.get_closest_marker(marker) and not is_there():
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"needs {name}, which CI must have", pytrace=False)
+            item.config.stash.setdefault(missing_key, Counter())[name] += 1
+            pytest.skip(f"needs {name}")
+
+
+def closing_lines(config: pytest.Config) -> list[str]:
+    """One line for each requirement that was missing."""
+    counted = config.stash.get(missing_key, Counter[str]())
+    return [
+        f"NOT RUN: {count} {'test needs' if count == 1 else 'tests need'} {name}" for name, count in counted.items()
+    ]
+
+
+def write_closing_lines(config: pytest.Config) -> None:
+    """Leave the closing lines for the Makefile, or no file if there are none."""
+    lines = closing_lines(config)
+    NOT_RUN.unlink(missing_ok=True)
+    if lines:
+        NOT_RUN.parent.mkdir(exist_ok=True)
+        NOT_RUN.write_text("\n".join(lines) + "\n")

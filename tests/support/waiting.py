@@ -1,0 +1,33 @@
+"""Waiting for a condition: the one way a test lets time pass."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+POLL_SECONDS = 0.02
+
+
+def wait_until(
+    condition: Callable[[], Answer], *, timeout: float = 10.0, message: str | Callable[[], str] = "condition"
+) -> Answer:
+    """Call *condition* until its answer is true, and return that answer.
+
+    Args:
+        timeout: In seconds.
+        message: What was waited for, or a function that says what was found instead.
+
+    Raises:
+        TimeoutError: The answer was false to the last.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            text = message() if callable(message) else message
+            raise TimeoutError(f"not within {timeout:g} s: {text} (last answer: {answer!r})")
+        threading.Event().wait(POLL_SECONDS)

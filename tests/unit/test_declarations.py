@@ -1,0 +1,163 @@
+"""Declaring subscriptions: what a handler may look like, and which two handlers cannot live in one group."""
+
+import functools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from eventbus import EventBus
+from eventbus.errors import InvalidSubscription, SubscriptionConflict
+from eventbus.retry import RetryPolicy
+from eventbus.subscription import Subscription, Subscriptions, declare
+
+
+def plain(event): ...
+
+
+def other(event): ...
+
+
+async def asynchronous(event, delivery): ...
+
+
+class Callable_:
+    """An object that can be called."""
+
+    def __call__(self, event, session): ...
+
+    def method(self, event, *, delivery, session): ...
+
+
+def subscribed(handler: Any, pattern: str = "order.created", **options: Any) -> Subscription:
+    """A checked subscription of the group ``g``."""
+    defaults: dict[str, Any] = {"timeout": timedelta(seconds=1), "replay": "run", "retry": RetryPolicy()}
+    return declare(pattern, group="g", handler=handler, **{**defaults, **options})
+
+
+@pytest.mark.parametrize(
+    ("handler", "takes"),
+    [
+        (plain, set()),
+        (asynchronous, {"delivery"}),
+        (Callable_(), {"session"}),
+        (Callable_().method, {"delivery", "session"}),
+        (functools.partial(lambda bound, event, session: None, 1), {"session"}),
+        (lambda event, limit=3: None, set()),
+        (lambda *events: None, set()),
+        (lambda event, *rest, **options: None, set()),
+    ],
+)
+def test_a_handler_takes_the_event_and_what_it_names(handler: Callable[..., Any], takes: set[str]) -> None:
+    """`delivery` and `session` are given to the handlers that ask for them by name."""
+    assert subscribed(handler).takes == takes
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        ("not a function", "is not callable"),
+        (lambda: None, "takes no positional argument"),
+        (lambda *, event: None, "takes no positional argument"),
+        (lambda **options: None, "takes no positional argument"),
+        (lambda event, database: None, "asks for 'database'"),
+        (lambda event, *, database: None, "asks for 'database'"),
+    ],
+)
+def test_a_handler_that_could_not_be_called_is_refused(handler: Any, reason: str) -> None:
+    """The error comes at import, not with the first event."""
+    with pytest.raises(InvalidSubscription, match=reason):
+        subscribed(handler)
+
+
+@pytest.mark.parametrize(
+    ("handler", "name"),
+    [
+        (plain, ".plain"),
+        (functools.partial(plain), ".plain"),
+        (Callable_(), ".Callable_"),
+        (functools.partial(Callable_()), ".Callable_"),
+        (Callable_().method, ".Callable_.method"),
+    ],
+)
+def test_a_handler_is_named_by_where_it_is_defined(handler: Any, name: str) -> None:
+    """What the database and every conflict shows leads to the code."""
+    assert subscribed(handler).handler_name == __name__ + name
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"replay": "sometimes"}, "replay='sometimes'"),
+        ({"timeout": timedelta(0)}, "timeout="),
+        ({"timeout": 30}, "timeout=30"),
+        ({"timeout": timedelta(days=31)}, "at most 30 days"),
+    ],
+)
+def test_a_policy_that_cannot_be_kept_is_refused(options: dict[str, Any], reason: str) -> None:
+    """Options are checked where they are written."""
+    with pytest.raises(InvalidSubscription, match=reason):
+        subscribed(plain, **options)
+
+
+def test_the_policy_is_shown_as_json() -> None:
+    """What is stored beside a subscription says how it behaves, in seconds."""
+    retry = RetryPolicy(max_retries=5, give_up_on=(KeyError,))
+
+    assert subscribed(plain, retry=retry, replay="skip").policy() == {
+        "max_retries": 5,
+        "backoff_seconds": 2.0,
+        "backoff_max_seconds": 600.0,
+        "give_up_on": ["builtins.KeyError"],
+        "timeout_seconds": 1.0,
+        "replay": "skip",
+    }
+
+
+def test_two_handlers_of_a_group_that_could_claim_one_event_conflict() -> None:
+    """An event is one delivery per group, so two handlers for it cannot both be right; both are named."""
+    declared = Subscriptions()
+    declared.add(subscribed(plain, "order.*"))
+
+    with pytest.raises(SubscriptionConflict) as caught:
+        declared.add(subscribed(other, "*.created"))
+
+    assert caught.value.group == "g"
+    assert caught.value.declared == ("*.created", f"{__name__}.other")
+    assert caught.value.existing == ("order.*", f"{__name__}.plain")
+    assert [item.pattern for item in declared] == ["order.*"]
+
+
+def test_the_same_pattern_with_another_handler_conflicts() -> None:
+    """The second one does not quietly win."""
+    declared = Subscriptions()
+    declared.add(subscribed(plain))
+
+    with pytest.raises(SubscriptionConflict):
+        declared.add(subscribed(other))
+
+
+def test_declaring_a_handler_again_changes_nothing() -> None:
+    """A module that is imported twice is no conflict."""
+    declared = Subscriptions()
+
+    declared.add(subscribed(plain))
+    declared.add(subscribed(plain))
+
+    assert [item.handler for item in declared] == [plain]
+
+
+def test_patterns_that_share_no_event_and_other_groups_live_side_by_side() -> None:
+    """Only what could claim the same event of the same group is refused."""
+    bus = EventBus(Celery("app", set_as_current=False))
+    bus.subscribe("order.created", group="b", handler=plain)
+    bus.subscribe("order.paid", group="b", handler=other)
+
+    @bus.subscribe("order.#", group="a")
+    def handler(event): ...
+
+    assert bus.subscriptions.groups() == ["a", "b"]
+    assert [item.pattern for item in bus.subscriptions.of_group("b")] == ["order.created", "order.paid"]
+    assert handler.__name__ == "handler"

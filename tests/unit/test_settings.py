@@ -1,0 +1,206 @@
+"""Settings: where they come from, how they are refused, and that no password is ever shown."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from eventbus import EventBus
+from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
+from eventbus.settings import Realtime, load_settings, without_password
+
+URLS = {"database_url": "postgresql://user@host/db", "broker_url": "redis://host:6379/0"}
+SECRET = "s3cr3t"
+
+
+def load(**arguments: Any) -> Any:
+    """Settings from arguments alone."""
+    return load_settings({**URLS, **arguments}, environment={})
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    """Two URLs are all that is needed."""
+    settings = load()
+
+    assert settings.database_url == "postgresql+psycopg2://user@host/db"
+    assert settings.realtime_url == settings.broker_url
+    assert (settings.realtime, settings.schema, settings.prefix) == (Realtime.FULL, "eventbus", "eventbus")
+    assert (settings.max_event_bytes, settings.lease) == (1 << 20, timedelta(seconds=30))
+    assert (settings.strict_types, settings.prepare) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "celery", "expected"),
+    [
+        ({"prefix": "a"}, {"EVENTBUS_PREFIX": "b"}, {"eventbus_prefix": "c"}, "a"),
+        ({}, {"EVENTBUS_PREFIX": "b"}, {"eventbus_prefix": "c"}, "b"),
+        ({"prefix": None}, {"EVENTBUS_PREFIX": ""}, {"eventbus_prefix": "c"}, "c"),
+        ({}, {}, {}, "eventbus"),
+    ],
+)
+def test_an_argument_wins_over_the_environment_and_that_over_celery(
+    arguments: dict[str, Any], environment: dict[str, str], celery: dict[str, Any], expected: str
+) -> None:
+    """The nearest one counts; an empty variable is none."""
+    assert load_settings({**URLS, **arguments}, environment, celery).prefix == expected
+
+
+@pytest.mark.parametrize(
+    ("celery", "environment", "expected"),
+    [
+        ({"broker_url": "redis://celery/1"}, {}, "redis://celery/1"),
+        ({"broker_url": "redis://celery/1", "eventbus_broker_url": "redis://own/2"}, {}, "redis://own/2"),
+        ({"broker_url": "redis://celery/1"}, {"EVENTBUS_BROKER_URL": "redis://env/3"}, "redis://env/3"),
+    ],
+)
+def test_the_broker_is_celerys_unless_named(
+    celery: dict[str, Any], environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Publishers push where the app's workers listen, and workers listen where publishers push."""
+    monkeypatch.delenv("EVENTBUS_BROKER_URL", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    app = Celery("app", set_as_current=False)
+    app.conf.update(celery)
+
+    bus = EventBus(app, database_url=URLS["database_url"])
+
+    assert bus.settings.broker_url == expected
+    assert app.conf.broker_url == expected
+
+
+@pytest.mark.parametrize("missing", ["database_url", "broker_url"])
+def test_a_missing_url_is_named(missing: str) -> None:
+    """The error says which variable to set, and to what."""
+    given = {name: value for name, value in URLS.items() if name != missing}
+
+    with pytest.raises(MissingSetting, match=f"EVENTBUS_{missing.upper()} is not set"):
+        load_settings(given, environment={})
+
+
+@pytest.mark.parametrize("environment", [{"EVENTBUS_STRICT_TYPES": "1"}, {"EVENTBUS_STRICT_TYPES": "TRUE"}])
+def test_a_switch_is_on_with_one_or_true(environment: dict[str, str]) -> None:
+    """Both ways to say it are understood."""
+    assert load_settings(URLS, environment).strict_types is True
+
+
+def test_a_switch_of_celery_may_be_a_boolean() -> None:
+    """False from a configuration module is no missing value."""
+    assert load_settings(URLS, {}, {"eventbus_prepare": False}).prepare is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("lease_seconds", "2.5", timedelta(seconds=2.5)),
+        ("lease_seconds", 3600, timedelta(hours=1)),
+    ],
+)
+def test_the_lease_is_given_in_seconds(name: str, value: Any, expected: timedelta) -> None:
+    """Fractions are allowed."""
+    assert load(**{name: value}).lease == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_url", "mysql://host/db"),
+        ("database_url", "host/db"),
+        ("database_url", "postgresql://[::1/db"),
+        ("database_url", "postgresql://host:port/db"),
+        ("database_url", "postgresql://host:99999/db"),
+        ("broker_url", "localhost"),
+        ("broker_url", "redis://host:port/0"),
+        ("broker_url", "redis://[::1/0"),
+        ("realtime_url", "amqp://host"),
+        ("realtime_url", "redis://host:port"),
+        ("realtime", "everything"),
+        ("schema", "Event Bus"),
+        ("schema", "a; drop table x"),
+        ("schema", "a" * 64),
+        ("prefix", ""),
+        ("prefix", "a b"),
+        ("prefix", "a" * 64),
+        ("max_event_bytes", 0),
+        ("max_event_bytes", "1 MiB"),
+        ("max_event_bytes", 1 << 40),
+        ("max_event_bytes", []),
+        ("lease_seconds", 0.5),
+        ("lease_seconds", 3601),
+        ("lease_seconds", "nan"),
+        ("lease_seconds", []),
+        ("strict_types", "yes"),
+        ("prepare", 2),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_with_one_sentence(name: str, value: Any) -> None:
+    """It names the variable, the value and what it must be."""
+    with pytest.raises(InvalidSetting, match=rf"^EVENTBUS_{name.upper()} is .* but must be .*\.$") as caught:
+        load(**{name: value})
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_setting_that_does_not_exist_is_refused() -> None:
+    """A misspelt argument does not silently leave the default in force."""
+    with pytest.raises(ConfigurationError, match="'databse_url' is no setting"):
+        load(databse_url="postgresql://x/y")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:s3cr3t@host:5432/db", "postgresql://user:***@host:5432/db"),
+        ("postgresql://user@host/db", "postgresql://user@host/db"),
+        ("redis://:s3cr3t@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("postgresql://host/db?user=u&password=s3cr3t", "postgresql://host/db"),
+        ("postgresql://user:s3/cr#et?@host/db", "postgresql://user:***@host/db"),
+        ("postgresql://[::1]:5432/db", "postgresql://[::1]:5432/db"),
+        ("sentinel://:s3cr3t@one:1;sentinel://:s3cr3t@two:2", "sentinel://:***@two:2"),
+        ("redis+socket:///tmp/redis.sock", "redis+socket:///tmp/redis.sock"),
+        ("user:s3cr3t@host/db", "user:***@host/db"),
+        ("postgresql://user:s3cr3t", "postgresql://user:***"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    """Server and database stay readable."""
+    assert without_password(url) == shown
+
+
+passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="@"), max_size=8).map(
+    lambda text: f"{text}{SECRET}{text}"
+)
+
+
+@given(passwords, st.sampled_from(["postgresql", "redis", "mysql", "amqp", "", "http"]))
+@example("a/", "postgresql")
+def test_no_password_reaches_a_message_or_a_repr(password: str, scheme: str) -> None:
+    """Whatever is wrong with a URL, what comes before its '@' stays secret."""
+    url = f"{scheme}://user:{password}@host:bad/db"
+    shown = [without_password(url)]
+
+    for name in ("database_url", "broker_url", "realtime_url"):
+        try:
+            shown.append(repr(load(**{name: url})))
+        except InvalidSetting as error:
+            shown += [str(error), repr(error), repr(error.__dict__)]
+
+    assert not any(SECRET in text for text in shown)
+
+
+def test_queue_and_channel_carry_the_prefix() -> None:
+    """Two buses on one broker do not meet; the plain channel is the documented one."""
+    plain, own = load(), load(prefix="shop")
+
+    assert (plain.queue("a"), plain.channel("order.created")) == ("eventbus.a", "events:order.created")
+    assert (own.queue("a"), own.channel("order.created")) == ("shop.a", "shop:events:order.created")
+
+
+def test_a_broker_that_is_no_redis_has_no_real_time_channel_unless_one_is_named() -> None:
+    """PUBLISH needs a Redis."""
+    assert load(broker_url="amqp://host").realtime_url is None
+    assert load(broker_url="amqp://host", realtime_url="redis://host").realtime_url == "redis://host"

@@ -1,0 +1,1 @@
+"""Sample services: an app and one module per consumer group."""
