@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     from eventbus.bus import EventBus
     from eventbus.delivery import Delivery
     from eventbus.event import Draft, Event
+    from eventbus.schemas.event_schema import EventSchema
 
 __version__ = "0.1.0"
-__all__ = ["Delivery", "Draft", "Event", "EventBus", "__version__"]
+__all__ = ["Delivery", "Draft", "Event", "EventBus", "EventSchema", "__version__"]
 
 _HOMES = {
     "Delivery": "eventbus.delivery",
     "Draft": "eventbus.event",
     "Event": "eventbus.event",
     "EventBus": "eventbus.bus",
+    "EventSchema": "eventbus.schemas.event_schema",
 }
 
 

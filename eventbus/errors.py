@@ -30,6 +30,8 @@
         ├── HandlerTimeout
         └── HandlerDied
 
+Those about versions of schemas are in `eventbus.schemas.refusal`.
+
 Every message is one sentence for the reader who must act: what, where, what to do. Facts are attributes.
 """
 
@@ -139,7 +141,11 @@ class EventTooLarge(InvalidEvent):
 
 
 class InvalidSchema(InvalidInput):
-    """A class cannot be registered as the schema of an event."""
+    """A class cannot be registered as the schema of an event; ``path`` names the field or the event type."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path or 'schema'}: {reason}")
 
 
 class InvalidSubscription(InvalidInput):

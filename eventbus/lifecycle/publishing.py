@@ -12,15 +12,17 @@ from typing import Any
 from uuid import uuid4
 
 from eventbus.delivery import Run, current_run
-from eventbus.errors import EventTooLarge
-from eventbus.event import Draft, Event, check_draft
+from eventbus.errors import EventTooLarge, InvalidEvent
+from eventbus.event import Draft, Event, check_draft, encode_data
 from eventbus.lifecycle.committing import dispatch_after_commit, synchronous
 from eventbus.lifecycle.waking import Waking
+from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings
 from eventbus.storage import event_log
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.event_log import Recorded
+from eventbus.wire import decode
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ def prepare(draft: Draft, run: Run | None, *, schemas: SchemaRegistry, settings:
     """
     check_draft(draft)
     version = schemas.resolve(draft.type, draft.version, strict=settings.strict_types)
-    data = schemas.canonical(draft.type, version, draft.data)
+    data = _wire_form(draft.type, version, draft.data, schemas)
     if len(data) > settings.max_event_bytes:
         raise EventTooLarge(draft.type, len(data), settings.max_event_bytes)
     inherited = run.event.correlation_id if run else None
@@ -98,6 +100,18 @@ def prepare(draft: Draft, run: Run | None, *, schemas: SchemaRegistry, settings:
         "headers": dict(draft.headers or {}),
     }
     return Ready(draft=replace(draft, version=version), version=version, data=data, metadata=metadata)
+
+
+def _wire_form(type: str, version: int, data: Any, schemas: SchemaRegistry) -> bytes:
+    """The JSON that is stored: validated and normalised if the type has a schema, else as it is."""
+    # Before the schema, which would accept what JSON cannot carry, or fail on it in its own way.
+    wire = encode_data(type, data)
+    if not schemas.knows(type, version):
+        return wire
+    try:
+        return encode_data(type, schemas.canonical(type, version, decode(wire)))
+    except DataRefused as error:
+        raise InvalidEvent(type, {path or "data": messages for path, messages in error.errors.items()}) from error
 
 
 def describe(event: Event) -> dict[str, Any]:

@@ -1,55 +1,100 @@
-"""The registry: the marshmallow schema of each (type, version) that this process's code declares.
+"""The schemas that this process knows, by event type and version, and the conversions between them.
 
-`canonical` is the gate of publish(): data is loaded, so that every field is checked, then dumped, so that what is stored is
-the one form that all equal inputs share.
+    register ─▶ convert, fingerprint ─▶ canonical (publish) · load (consume)
+
+Filled when modules are imported and when stored schemas are fetched; then only read, from any thread. A version is
+never replaced by another wire form.
 """
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema
 
-from eventbus.errors import InvalidEvent, InvalidSchema, UnknownEventType, UnknownEventVersion
-from eventbus.event import check_type, encode_data
-from eventbus.wire import decode
+from eventbus.errors import InvalidSchema, UnknownEventType, UnknownEventVersion
+from eventbus.event import check_type
+from eventbus.schemas.canonical import CanonicalForm
+from eventbus.schemas.conversion import convert, instance_of
+from eventbus.schemas.fingerprints import text_fingerprint, wire_fingerprint
+from eventbus.schemas.reading import read
+from eventbus.schemas.stored import StoredForm
+from eventbus.schemas.upcasting import Converted, Upcasters
+from eventbus.schemas.versions import refuse_edit_in_place
 
-Name = tuple[str, int]
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredSchema:
+    """One version of one event type."""
+
+    type: str
+    version: int
+    json_schema: Mapping[str, Any]
+    #: The class it was declared with; None if only its JSON Schema is known here.
+    schema: Schema | None
+    #: What deserves a second look, a sentence each.
+    warnings: tuple[str, ...]
+    form: CanonicalForm | StoredForm
+
+    @property
+    def wire_fingerprint(self) -> str:
+        """Changes exactly when what is written or read changes."""
+        return wire_fingerprint(self.json_schema)
+
+    @property
+    def text_fingerprint(self) -> str:
+        """Changes with titles and descriptions."""
+        return text_fingerprint(self.json_schema)
 
 
+@dataclass(kw_only=True)
 class SchemaRegistry:
     """Schemas by type and version."""
 
-    def __init__(self) -> None:
-        self._classes: dict[Name, type[Schema]] = {}
-        self._instances = threading.local()
+    upcasters: Upcasters = field(default_factory=Upcasters)
+    _schemas: dict[str, dict[int, RegisteredSchema]] = field(default_factory=dict)
 
-    def register(self, type: str, version: int, schema: type[Schema]) -> None:
-        """Declare *schema* as the form of *type* in *version*; declaring the same class again changes nothing.
+    def register(self, type: str, version: int, schema: Schema | type[Schema] | Mapping[str, Any]) -> RegisteredSchema:
+        """Make a version known; the same one again is no change, and a class takes the place of its JSON Schema.
 
         Raises:
             InvalidEventType: The type is malformed.
-            InvalidSchema: The version or the class cannot be used, or another class is registered for them.
+            InvalidSchema: The version or the class cannot be used.
+            SchemaEditedInPlace: The version is known with another wire form.
         """
         check_type(type)
-        if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 1 << 31:
-            raise InvalidSchema(f"version={version!r} of {type} must be a whole number from 1.")
-        if not _is_schema(schema):
-            raise InvalidSchema(f"{schema!r} for {type} version {version} is not a marshmallow Schema class.")
-        known = self._classes.setdefault((type, version), schema)
-        if _origin(known) != _origin(schema):
-            raise InvalidSchema(
-                f"{type} version {version} is declared by {_origin(known)} and by {_origin(schema)}: "
-                "give the new form a version of its own."
-            )
-        self._classes[type, version] = schema
+        _check_version(type, version)
+        candidate = _registered(type, version, schema)
+        known = self._schemas.setdefault(type, {})
+        stored = known.get(version)
+        refuse_edit_in_place(type, version, candidate.json_schema, stored and stored.json_schema)
+        if stored is None or candidate.schema is not None:
+            self._schemas[type] = {**known, version: candidate}
+        return self._schemas[type][version]
 
-    def __iter__(self) -> Iterator[Name]:
-        return iter(sorted(self._classes))
+    def types(self) -> list[str]:
+        """The event types that have a schema, sorted."""
+        return sorted(type for type, versions in self._schemas.items() if versions)
 
     def versions(self, type: str) -> list[int]:
-        """The versions of *type*, oldest first; empty without one."""
-        return sorted(version for name, version in self._classes if name == type)
+        """The versions of a type, oldest first; empty if none is known."""
+        return sorted(self._schemas.get(type, {}))
+
+    def latest(self, type: str) -> RegisteredSchema | None:
+        """The newest version of a type, None if none is known."""
+        versions = self._schemas.get(type)
+        return versions[max(versions)] if versions else None
+
+    def get(self, type: str, version: int) -> RegisteredSchema:
+        """One version of a type.
+
+        Raises:
+            UnknownEventVersion: It is not known.
+        """
+        try:
+            return self._schemas[type][version]
+        except KeyError:
+            raise UnknownEventVersion(type, version, self.versions(type)) from None
 
     def resolve(self, type: str, version: int | None, *, strict: bool) -> int:
         """The version that an event of *type* is published in: the one given, else the only one, else 1 without a schema.
@@ -69,57 +114,72 @@ class SchemaRegistry:
             raise UnknownEventVersion(type, version, known)
         return version
 
-    def canonical(self, type: str, version: int, data: Any) -> bytes:
-        """The wire form of *data*: validated and normalised if the type has a schema, else as it is.
+    def knows(self, type: str, version: int) -> bool:
+        """Whether that version has a schema here."""
+        return version in self._schemas.get(type, {})
+
+    def canonical(self, type: str, version: int, data: Any) -> Any:
+        """The form of *data* that is stored.
 
         Raises:
-            InvalidEvent: With every field that does not fit, or every part that is not JSON.
+            DataRefused: It does not fit its schema; every field's messages by wire path.
+            UnknownEventVersion: The version is not known.
         """
-        if (type, version) not in self._classes:
-            return encode_data(type, data)
-        # Before load, which would accept what JSON cannot carry or fail on it in its own way.
-        wire = decode(encode_data(type, data))
-        schema = self._instance(type, version)
-        try:
-            return encode_data(type, schema.dump(schema.load(wire)))
-        except ValidationError as error:
-            raise InvalidEvent(type, _by_path(error.messages)) from None
-        except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
-            # A schema whose dump cannot digest what its own load accepted, or a hook of it that fails.
-            raise InvalidEvent(type, {"data": [f"{_origin(schema.__class__)} failed on it: {error}."]}) from error
+        return self.get(type, version).form(data)
 
-    def _instance(self, type: str, version: int) -> Schema:
-        """A schema object of this thread: marshmallow's are not safe to share, and costly to make."""
-        cache: dict[Any, Schema] = self._instances.__dict__
-        wanted = self._classes[type, version]
-        found = cache.get((type, version))
-        if found.__class__ is not wanted:
-            found = cache[type, version] = wanted()
-        assert found is not None
-        return found
+    def convert(self, type: str, from_version: int, to_version: int, data: dict[str, Any]) -> Converted:
+        """Stored data in the version that a handler reads; each step's output is validated.
+
+        Raises:
+            UnreachableVersion: There is no chain of steps. The event is to be parked.
+            InvalidUpcast: A step raised or gave what its version refuses.
+        """
+        return self.upcasters.convert(type, from_version, to_version, data, validate=self.canonical)
+
+    def load(self, type: str, version: int, data: dict[str, Any]) -> Any:
+        """What the schema of a version loads from stored data, unknown keys left out; the data itself without a class.
+
+        Raises:
+            DataRefused: The data does not load.
+            UnknownEventVersion: The version is not known.
+        """
+        schema = self.get(type, version).schema
+        return data if schema is None else read(schema, data)
+
+    def refuse_gaps(self) -> None:
+        """Make sure that upcasters join versions that exist.
+
+        Raises:
+            UpcasterConflict: They do not.
+        """
+        self.upcasters.refuse_gaps({type: self.versions(type) for type in self._schemas})
 
 
-def _is_schema(value: object) -> bool:
+def _check_version(type: str, version: int) -> None:
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 1 << 31:
+        raise InvalidSchema(type, f"version={version!r} must be a whole number from 1.")
+
+
+def _registered(type: str, version: int, schema: Any) -> RegisteredSchema:
+    if isinstance(schema, Mapping):
+        json_schema = dict(schema)
+        form: CanonicalForm | StoredForm = StoredForm(json_schema)
+        return RegisteredSchema(
+            type=type, version=version, json_schema=json_schema, schema=None, warnings=(), form=form
+        )
+    if not _is_schema_class(schema):
+        raise InvalidSchema(f"{type} version {version}", f"{schema!r} is not a marshmallow Schema class.")
+    instance = instance_of(schema)
+    conversion = convert(instance)
+    return RegisteredSchema(
+        type=type,
+        version=version,
+        json_schema=conversion.json_schema,
+        schema=instance,
+        warnings=conversion.warnings,
+        form=CanonicalForm(instance),
+    )
+
+
+def _is_schema_class(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Schema)
-
-
-def _origin(schema: type) -> str:
-    return f"{schema.__module__}.{schema.__qualname__}"
-
-
-def _by_path(messages: Any, path: str = "") -> dict[str, list[str]]:
-    """marshmallow's nested messages by the path of each field: ``{"lines[2].sku": ["Not a valid string."]}``."""
-    if isinstance(messages, dict):
-        found: dict[str, list[str]] = {}
-        for key, inner in messages.items():
-            if key == "_schema":
-                step = path
-            elif isinstance(key, int):
-                step = f"{path}[{key}]"
-            else:
-                step = f"{path}.{key}" if path else str(key)
-            for where, listed in _by_path(inner, step).items():
-                found.setdefault(where, []).extend(listed)
-        return found
-    listed = messages if isinstance(messages, list) else [messages]
-    return {path or "data": [str(message) for message in listed]}

@@ -1,0 +1,57 @@
+"""The canonical form of an event's data: JSON of ``dump(load(data))``, the only form that is ever stored.
+
+    data ─▶ fast path (compiled, accepts only what is plainly right) ─▶ canonical form
+              └─ anything unusual ─▶ marshmallow: load, dump, or every field's error
+
+The two paths agree: whatever the fast path accepts, marshmallow loads and dumps to the same JSON.
+"""
+
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError
+
+from eventbus.schemas.compiled import compile_schema
+from eventbus.schemas.compiled_scalars import Unusual
+from eventbus.schemas.failures import errors_by_path, refusing
+from eventbus.schemas.json_values import to_json
+from eventbus.schemas.reading import prune
+from eventbus.schemas.refusal import DataRefused
+
+
+class CanonicalForm:
+    """Brings data into the canonical form of one schema. Safe to share between threads: nothing changes after init."""
+
+    def __init__(self, schema: Schema | type[Schema]) -> None:
+        self.schema = schema() if isinstance(schema, type) else schema
+        self._fast = compile_schema(self.schema)
+
+    def __call__(self, data: Any) -> Any:
+        """The canonical form of *data*, which is not changed.
+
+        Raises:
+            DataRefused: It does not fit the schema; every field's messages by wire path.
+        """
+        if self._fast is not None:
+            try:
+                return self._fast(data)
+            except Unusual:
+                pass
+        return canonical(self.schema, data)
+
+
+def canonical(schema: Schema, data: Any) -> Any:
+    """The canonical form by way of marshmallow alone.
+
+    Raises:
+        DataRefused: See :class:`CanonicalForm`.
+    """
+    with refusing(schema):
+        pruned = prune(schema, data)
+        unknown = {path: ["Unknown field."] for path in pruned.exact}
+        try:
+            loaded = schema.load(pruned.data, unknown=RAISE)
+        except ValidationError as error:
+            raise DataRefused({**errors_by_path(schema, error.messages), **unknown}) from error
+        if unknown:
+            raise DataRefused(unknown)
+        return to_json(schema.dump(loaded))

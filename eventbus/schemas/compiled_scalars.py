@@ -1,0 +1,58 @@
+"""Scalars on the fast path: a value that is plainly right as it is written, or Unusual."""
+
+from collections.abc import Callable
+from typing import Any
+
+from marshmallow import fields
+
+Convert = Callable[[Any], Any]
+
+
+class Unusual(Exception):
+    """The data is wrong, or right in a way that marshmallow should see."""
+
+
+class Unsupported(Exception):
+    """Something in the schema is more than the fast path knows."""
+
+
+def text(value: Any) -> Any:
+    if type(value) is not str or "\x00" in value:
+        raise Unusual
+    if not value.isascii():
+        value.encode()
+    return value
+
+
+def integer(each: fields.Integer) -> Convert:
+    if each.as_string:
+        raise Unsupported
+
+    def convert(value: Any) -> Any:
+        if type(value) is int:
+            return value
+        if type(value) is float and value.is_integer():
+            return int(value)
+        raise Unusual
+
+    return convert
+
+
+def float_(each: fields.Float) -> Convert:
+    if each.as_string or each.allow_nan:
+        raise Unsupported
+
+    def convert(value: Any) -> Any:
+        if type(value) is int:
+            value = float(value)
+        if type(value) is not float or value - value != 0:
+            raise Unusual
+        return value
+
+    return convert
+
+
+def boolean(value: Any) -> Any:
+    if value is True or value is False:
+        return value
+    raise Unusual

@@ -1,0 +1,207 @@
+"""The canonical form."""
+
+import datetime
+import threading
+import uuid
+from typing import Any
+
+import pytest
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_dump, validate
+
+from eventbus.schemas.canonical import CanonicalForm
+from eventbus.schemas.event_schema import EventSchema
+from eventbus.schemas.refusal import DataRefused
+
+
+class Line(EventSchema):
+    """One line."""
+
+    sku = fields.String(required=True)
+    qty = fields.Integer(required=True, validate=validate.Range(min=1))
+
+
+class Order(EventSchema):
+    """An order."""
+
+    orderId = fields.UUID(required=True)
+    amount = fields.Decimal(required=True, as_string=True)
+    placedAt = fields.AwareDateTime()
+    express = fields.Boolean(load_default=False)
+    lines = fields.List(fields.Nested(Line))
+    prices = fields.Dict(values=fields.Nested(Line))
+
+
+ID = "6f1f2a3e-7a51-4d0b-9a51-7d6c1e3e8f10"
+
+
+def form_of(**members: fields.Field[Any]) -> CanonicalForm:
+    """The canonical form of a schema with these fields."""
+    return CanonicalForm(type("Some", (EventSchema,), dict(members)))
+
+
+def test_spellings_become_one() -> None:
+    """Whatever a publisher writes, what is stored looks the same."""
+    form = CanonicalForm(Order)
+
+    data = {"orderId": ID.upper(), "amount": 12, "placedAt": "2024-02-29T10:20:30Z"}
+
+    assert form(data) == {
+        "orderId": ID,
+        "amount": "12",
+        "placedAt": "2024-02-29T10:20:30+00:00",
+        "express": False,
+    }
+
+
+def test_python_values_are_written() -> None:
+    """A publisher in Python passes what it has."""
+    moment = datetime.datetime(2024, 2, 29, 10, 20, 30, tzinfo=datetime.UTC)
+
+    found = CanonicalForm(Order)({"orderId": uuid.UUID(ID), "amount": "1", "placedAt": moment})
+
+    assert found["orderId"] == ID
+    assert found["placedAt"] == "2024-02-29T10:20:30+00:00"
+
+
+@pytest.mark.parametrize("value", [1, 1.0])
+def test_whole_numbers_of_javascript_are_integers(value: float) -> None:
+    """JavaScript has one kind of number, and writes 1.0 for some of them."""
+    found = form_of(n=fields.Integer())({"n": value})
+
+    assert type(found["n"]) is int
+
+
+@pytest.mark.parametrize("value", [1.5, "1", True, "yes", None])
+def test_an_event_schema_takes_integers_only(value: Any) -> None:
+    """What marshmallow would turn into an integer is refused."""
+    with pytest.raises(DataRefused):
+        form_of(n=fields.Integer())({"n": value})
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", "true"])
+def test_an_event_schema_takes_booleans_only(value: Any) -> None:
+    """What marshmallow would turn into a boolean is refused, also in a list."""
+    with pytest.raises(DataRefused):
+        form_of(b=fields.List(fields.Boolean()))({"b": [value]})
+
+
+def test_every_error_has_its_path() -> None:
+    """All that is wrong is said at once, each where it is."""
+    data = {
+        "orderId": "x",
+        "lines": [{"sku": "a", "qty": 1}, {"qty": 0, "note": "?"}],
+        "prices": {"eu": {"sku": 1, "qty": 1}},
+        "extra": 1,
+    }
+
+    with pytest.raises(DataRefused) as raised:
+        CanonicalForm(Order)(data)
+
+    assert raised.value.errors == {
+        "orderId": ["Not a valid UUID."],
+        "amount": ["Missing data for required field."],
+        "lines[1].sku": ["Missing data for required field."],
+        "lines[1].qty": ["Must be greater than or equal to 1."],
+        "lines[1].note": ["Unknown field."],
+        "prices.eu.sku": ["Not a valid string."],
+        "extra": ["Unknown field."],
+    }
+
+
+@pytest.mark.parametrize("data", [None, [], "x", 1, {"orderId": {}}, {"lines": {}}, {"prices": []}])
+def test_anything_else_is_an_invalid_event(data: Any) -> None:
+    """No other error comes out, whatever goes in."""
+    with pytest.raises(DataRefused):
+        CanonicalForm(Order)(data)
+
+
+def test_an_error_of_user_code_is_an_invalid_event() -> None:
+    """A validator that stumbles over data refuses it."""
+
+    def stumble(value: str) -> None:
+        raise ValueError("stumbled")
+
+    with pytest.raises(DataRefused, match="stumbled"):
+        form_of(a=fields.String(validate=stumble))({"a": "x"})
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "\ud800", float("nan"), float("inf"), {"a": [float("nan")]}, object()])
+def test_what_postgresql_cannot_keep_is_refused(value: Any) -> None:
+    """The event log would refuse it later, without a path."""
+    with pytest.raises(DataRefused) as raised:
+        form_of(a=fields.Raw())({"a": {"b": value}})
+
+    assert next(iter(raised.value.errors)).startswith("a.b")
+
+
+def test_unknown_keys_are_refused_whatever_the_schema_says() -> None:
+    """A plain nested schema that excludes unknown keys would lose them silently."""
+
+    class Loose(Schema):
+        class Meta:
+            unknown = EXCLUDE
+
+        a = fields.String()
+
+    with pytest.raises(DataRefused) as raised:
+        form_of(n=fields.Nested(Loose))({"n": {"a": "x", "b": 1}})
+
+    assert raised.value.errors == {"n.b": ["Unknown field."]}
+
+
+def test_hooks_are_respected() -> None:
+    """A schema with hooks goes by way of marshmallow."""
+
+    class Hooked(EventSchema):
+        a = fields.String()
+
+        @post_dump
+        def shout(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+            return {"a": data["a"].upper()}
+
+    assert CanonicalForm(Hooked)({"a": "x"}) == {"a": "X"}
+
+
+def test_validators_run_on_the_fast_path() -> None:
+    """Each validator is asked, once for each event."""
+    asked: list[str] = []
+
+    def remember(value: str) -> None:
+        asked.append(value)
+        if value == "bad":
+            raise ValidationError("bad")
+
+    form = form_of(a=fields.String(validate=[remember, validate.Length(max=3)]))
+
+    assert form({"a": "x"}) == {"a": "x"}
+    assert asked == ["x"]
+
+
+def test_defaults_are_not_shared() -> None:
+    """Two events never hold the same list."""
+    form = form_of(a=fields.List(fields.String(), load_default=list), b=fields.Dict(load_default={}))
+
+    one, two = form({}), form({})
+    one["a"].append("x")
+    one["b"]["x"] = 1
+
+    assert two == {"a": [], "b": {}}
+
+
+def test_one_form_serves_many_threads() -> None:
+    """Nothing in it changes between events."""
+    form, wrong = CanonicalForm(Order), []
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            found = form({"orderId": ID, "amount": number, "lines": [{"sku": "a", "qty": number}]})
+            if found["lines"][0]["qty"] != number or found["amount"] != str(number):
+                wrong.append(found)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
