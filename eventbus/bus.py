@@ -13,7 +13,9 @@ from eventbus.event import Draft, Event
 from eventbus.lifecycle import dead_lettering, registration, sweeping
 from eventbus.lifecycle.dead_lettering import Details, Page
 from eventbus.lifecycle.publishing import Publisher
+from eventbus.lifecycle.replaying import Replaying
 from eventbus.lifecycle.waking import Waking
+from eventbus.operations import ReplayOperations
 from eventbus.retry import RetryPolicy
 from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings, load_settings
@@ -28,7 +30,7 @@ Handles = TypeVar("Handles", bound=Handler)
 SchemaClass = TypeVar("SchemaClass", bound=type[Schema])
 
 
-class EventBus:
+class EventBus(ReplayOperations):
     """An event bus on PostgreSQL and the broker of a Celery app.
 
     Making one opens no connection and reads no configuration: that happens at first use, so a bus can be a module's global.
@@ -268,6 +270,11 @@ class EventBus:
             BrokerUnreachable: Some or all were not sent.
         """
         return sweeping.sweep(self.database, self.broker)
+
+    @cached_property
+    def replaying(self) -> Replaying:
+        """What the command line's replays are made of."""
+        return Replaying(database=self.database, waking=self._waking, settings=self.settings)
 
     @cached_property
     def _waking(self) -> Waking:

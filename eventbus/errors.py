@@ -18,7 +18,8 @@
     │   ├── UnknownEventType           EVENTBUS_STRICT_TYPES=1 and no schema is registered
     │   ├── UnknownEventVersion
     │   ├── UnknownGroup
-    │   └── UnknownDeadLetter
+    │   ├── UnknownDeadLetter
+    │   └── UnknownReplay
     ├── DatabaseError                  PostgreSQL answered, but not as it should
     │   ├── DatabaseUnreachable
     │   ├── WrongDatabase              not PostgreSQL, or too old a server
@@ -26,6 +27,7 @@
     │   ├── DatabaseBusy               a lock or statement time limit ran out; try again
     │   └── PublishUncertain           the connection was lost while the event was committed
     ├── BrokerUnreachable
+    ├── ReplayStopped                  cancelled, or resumed elsewhere, before its end
     └── HandlerError                   a handler ended without an exception that Celery could carry
         ├── HandlerTimeout
         └── HandlerDied
@@ -109,7 +111,7 @@ class InvalidTime(InvalidInput):
     def __init__(self, name: str, value: object, reason: str) -> None:
         self.name, self.value = name, value
         super().__init__(
-            f"{name}={_shown(value)} {reason}: give a time with its offset, such as 2026-05-01T12:00:00+00:00."
+            f"{name}={_shown(value)} {reason}: give a time with its offset, such as 2026-05-01T12:00:00+00:00, or '2h ago'."
         )
 
 
@@ -153,13 +155,7 @@ class InvalidSubscription(InvalidInput):
 
 
 class SubscriptionConflict(InvalidSubscription):
-    """Two handlers of one group could claim the same event; nothing was changed.
-
-    Attributes:
-        group: The consumer group.
-        declared: Pattern and handler of the newcomer.
-        existing: Pattern and handler that are already there.
-    """
+    """Two handlers of one group could claim the same event; ``declared`` and ``existing`` are (pattern, handler)."""
 
     def __init__(self, group: str, declared: tuple[str, str], existing: tuple[str, str], way_out: str) -> None:
         self.group, self.declared, self.existing = group, declared, existing
@@ -207,6 +203,14 @@ class UnknownDeadLetter(InvalidInput):
         super().__init__(f"dead letter {id} does not exist: 'eventbus dead list' shows those that do.")
 
 
+class UnknownReplay(InvalidInput):
+    """No replay has that id."""
+
+    def __init__(self, id: object) -> None:
+        self.id = id
+        super().__init__(f"replay {id} does not exist: 'eventbus replay list' shows those that do.")
+
+
 class DatabaseError(EventBusError):
     """PostgreSQL could not do what was asked."""
 
@@ -220,12 +224,7 @@ class WrongDatabase(DatabaseError):
 
 
 class NotMigrated(DatabaseError):
-    """The database lacks our tables, or has them in another revision than this code.
-
-    Attributes:
-        found: The revision of the database; None without our tables.
-        expected: The revision that this code works with.
-    """
+    """The database lacks our tables, or has them in another revision than this code; ``found`` is None without them."""
 
     def __init__(self, found: str | None, expected: str, where: str) -> None:
         self.found, self.expected = found, expected
@@ -266,6 +265,15 @@ class PublishUncertain(DatabaseError):
 
 class BrokerUnreachable(EventBusError):
     """The broker could not be reached; deliveries are safe in PostgreSQL and follow when it is back."""
+
+
+class ReplayStopped(EventBusError):
+    """A replay was cancelled, or resumed by another process; the batches before that stand."""
+
+    def __init__(self, id: object, state: str, seen: int, total: int) -> None:
+        self.id, self.state, self.seen, self.total = id, state, seen, total
+        by = "goes on in another process" if state == "running" else f"is {state}"
+        super().__init__(f"replay {id} {by}: it had come to {seen:,} of {total:,} deliveries.")
 
 
 class HandlerError(EventBusError):

@@ -22,6 +22,7 @@ COMMANDS = {
     "groups": ("eventbus.cli.groups:groups", "List consumer groups and remove them."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event."),
+    "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
     "worker": ("eventbus.cli.worker:worker", "Start a Celery worker for some or all groups of an app."),

@@ -22,12 +22,12 @@ from eventbus.storage.event_log import event_from
 from eventbus.storage.values import as_uuid
 
 # A row whose committed start outlived its lease has died in its handler. It keeps started_at while it is taken, so that its
-# death is charged by the next one if this one dies too.
+# death is charged by the next one if this one dies too; and it keeps rerun, for what it was replayed for has not run yet.
 _TAKE = """
 , taken AS (
     UPDATE eventbus.delivery AS d
     SET state = 'running', claim = :claim, due_at = clock_timestamp() + CAST(:lease AS interval), worker = :worker,
-        task_id = :task_id, suspect = d.suspect OR d.state = 'running', rerun = false,
+        task_id = :task_id, suspect = d.suspect OR d.state = 'running', rerun = d.rerun AND due.died,
         started_at = CASE WHEN due.died THEN d.started_at END
     FROM due WHERE d.event_id = due.event_id AND d.group_name = :group
     RETURNING d.event_id, d.group_name, d.subscription_id, d.attempts, d.deaths, d.suspect, d.replay_id, d.claim, due.died

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -174,4 +175,35 @@ dead_letter = Table(
     Index("dead_letter_open_key", "event_id", "group_name", unique=True, postgresql_where=_OPEN),
     Index("dead_letter_open_idx", "group_name", "id", postgresql_where=_OPEN),
     Index("dead_letter_event_idx", "event_id"),
+)
+
+_COUNTS = ("reset", "revived", "inserted", "rerun", "left_open", "left_dead", "skipped", "unmatched")
+
+#: Durable jobs that deliver a slice of the log to a group again.
+replay = Table(
+    "replay",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("group_name", Text, nullable=False),
+    Column("filter", JSONB, nullable=False),
+    Column("include_dead", Boolean, nullable=False),
+    Column("rate", Double),
+    Column("state", Text, nullable=False, server_default="planned"),
+    Column("runner", BigInteger),
+    Column("total", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in _COUNTS),
+    Column("cursor", Uuid, nullable=False),
+    Column("last_id", Uuid, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=_CLOCK),
+    Column("updated_at", _TIME, nullable=False, server_default=_CLOCK),
+    Column("finished_at", _TIME),
+    PrimaryKeyConstraint("id", name="replay_pkey"),
+    ForeignKeyConstraint(["group_name"], ["eventbus.consumer_group.name"], name="replay_group_name_fkey"),
+    CheckConstraint("state IN ('planned', 'running', 'interrupted', 'done', 'cancelled')", name="replay_state_check"),
+    CheckConstraint("(finished_at IS NOT NULL) = (state IN ('done', 'cancelled'))", name="replay_finished_check"),
+    CheckConstraint("(runner IS NOT NULL) = (state = 'running')", name="replay_runner_check"),
+    CheckConstraint("rate > 0", name="replay_rate_check"),
+    CheckConstraint("jsonb_typeof(filter) = 'object'", name="replay_filter_check"),
+    CheckConstraint(f"least(total, {', '.join(_COUNTS)}) >= 0", name="replay_counts_check"),
 )

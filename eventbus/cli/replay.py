@@ -1,0 +1,171 @@
+"""Replays on the command line: counted, asked for, watched, stopped and resumed."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import click
+
+from eventbus.bus import EventBus
+from eventbus.cli.app import INTERRUPTED, NO
+from eventbus.cli.asking import confirm
+from eventbus.cli.replay_progress import watch_replay
+from eventbus.cli.tables import Column, print_rows
+from eventbus.cli.target import plain_bus
+from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate
+from eventbus.replay import DELIVERED, Counts, Outcome, ReplayState, total
+from eventbus.storage.replays import Job
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_MEANINGS = {
+    Outcome.RESET: "ended before, delivered again",
+    Outcome.REVIVED: "dead or discarded, delivered again",
+    Outcome.INSERTED: "never delivered to this group, delivered now",
+    Outcome.RERUN: "running now, run once more afterwards",
+    Outcome.LEFT_OPEN: "still to be handled, as part of the replay",
+    Outcome.LEFT_DEAD: "dead or discarded, left so",
+    Outcome.SKIPPED: "their subscription opts out of replays",
+    Outcome.UNMATCHED: "no subscription of the group matches",
+}
+
+
+@click.group()
+def replay() -> None:
+    """Deliver events of the log to a group again.
+
+    \b
+    Examples:
+      eventbus replay plan 'order.*' --group analytics --since '2h ago'
+      eventbus replay run 'order.*' --group analytics --since '2h ago' --rate 200
+      eventbus replay run '#' --group search          # the whole log
+    """
+
+
+def _asking(command: Command) -> Command:
+    """The options that say what to replay, named as the fields of `Asked`."""
+    options = (
+        click.argument("pattern", required=False),
+        click.option("--group", required=True, help="Who gets the events."),
+        click.option("--since", help="From this time on: '2h ago', 30m, 1d, or ISO 8601 with an offset."),
+        click.option("--until", help="Before this time."),
+        click.option("--event-id", "event_ids", multiple=True, metavar="ID", help="Only this event; may be repeated."),
+        click.option("--correlation-id", help="Only events of this story."),
+        click.option("--include-dead", is_flag=True, help="Dead and discarded deliveries too."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@replay.command()
+@_asking
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def plan(ctx: click.Context, /, *, as_json: bool, **asked: Any) -> None:
+    """Count what a replay of PATTERN would do; nothing is changed."""
+    planned = plain_bus(ctx).replaying.plan(_asked(asked))
+    _print_outcomes(planned.outcomes, as_json=as_json)
+    if not as_json:
+        click.echo(f"{planned.count:,} deliveries to {planned.group}.")
+
+
+@replay.command()
+@_asking
+@click.option("--rate", type=float, help="At most so many deliveries are made due per second.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -> None:
+    """Replay PATTERN to a group, after showing the count.
+
+    Ctrl-C stops it between two batches; 'eventbus replay resume' goes on from there.
+    """
+    bus = plain_bus(ctx)
+    check_rate(rate)
+    planned = bus.replaying.plan(_asked(asked))
+    _print_outcomes(planned.outcomes, as_json=False)
+    confirm(_question(planned), yes=yes)
+    job = bus.replaying.create(planned, rate=rate)
+    click.echo(f"replay {job.id} starts.", err=True)
+    _finish(bus, job)
+
+
+@replay.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def list_jobs(ctx: click.Context, *, limit: int, as_json: bool) -> None:
+    """List replays, newest first."""
+    columns = [
+        Column("id", lambda job: job.id),
+        Column("state", lambda job: job.shown_state),
+        Column("quiet_seconds", lambda job: None if job.finished_at else round(job.quiet.total_seconds())),
+        Column("group", lambda job: job.group),
+        Column("pattern", lambda job: job.selection.pattern),
+        Column("since", lambda job: job.selection.since),
+        Column("until", lambda job: job.selection.until),
+        Column("seen", lambda job: job.seen),
+        Column("total", lambda job: job.total),
+        Column("delivered", lambda job: total(job.counts, DELIVERED)),
+        Column("skipped", lambda job: job.counts[Outcome.SKIPPED]),
+        Column("rate", lambda job: job.rate),
+        Column("requested_by", lambda job: job.requested_by),
+        Column("created_at", lambda job: job.created_at),
+        Column("finished_at", lambda job: job.finished_at),
+    ]
+    print_rows(plain_bus(ctx).replays(limit=limit), columns, as_json=as_json, empty="no replays.")
+
+
+@replay.command()
+@click.argument("id", type=click.UUID)
+@click.pass_context
+def resume(ctx: click.Context, id: UUID) -> None:
+    """Carry replay ID on from where it stopped.
+
+    If another process is still at it, that one stops.
+    """
+    bus = plain_bus(ctx)
+    _finish(bus, bus.replaying.find(id))
+
+
+@replay.command()
+@click.argument("id", type=click.UUID)
+@click.pass_context
+def cancel(ctx: click.Context, id: UUID) -> None:
+    """Give replay ID up, wherever it runs; what it replayed stays replayed."""
+    if not plain_bus(ctx).cancel_replay(id):
+        click.echo(f"replay {id} had ended before.")
+        raise click.exceptions.Exit(NO)
+    click.echo(f"replay {id} cancelled.")
+
+
+def _asked(options: dict[str, Any]) -> Asked:
+    return Asked(**{**options, "event_ids": options["event_ids"] or None})
+
+
+def _question(planned: Plan) -> str:
+    return f"Deliver {planned.count:,} events to {planned.group}?"
+
+
+def _print_outcomes(outcomes: Counts, *, as_json: bool) -> None:
+    columns = [
+        Column("outcome", lambda item: item[0]),
+        Column("deliveries", lambda item: item[1]),
+        Column("meaning", lambda item: _MEANINGS[item[0]]),
+    ]
+    shown = [item for item in outcomes.items() if as_json or item[1]]
+    print_rows(shown, columns, as_json=as_json, empty="no event of the log is meant.")
+
+
+def _finish(bus: EventBus, job: Job) -> None:
+    left = watch_replay(bus.replaying, job)
+    come = f"{left.seen:,} of {left.total:,} deliveries"
+    if left.state is ReplayState.DONE:
+        click.echo(f"{total(left.counts, DELIVERED):,} deliveries to {left.group}.")
+    elif left.state is ReplayState.INTERRUPTED:
+        click.echo(f"interrupted after {come}; go on with: eventbus replay resume {left.id}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED)
+    else:
+        what = "cancelled" if left.state is ReplayState.CANCELLED else "resumed by another process"
+        click.echo(f"replay {left.id} was {what} after {come}.", err=True)
+        raise click.exceptions.Exit(NO)

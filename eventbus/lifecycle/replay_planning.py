@@ -1,0 +1,169 @@
+"""Planning a replay: what was asked for becomes a fixed part of the log, and is counted before anything changes.
+
+ask ─▶ check ─▶ fix times, types and the last id ─▶ count deliveries by what would become of them
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from eventbus.errors import InvalidInput, InvalidTime, UnknownGroup
+from eventbus.replay import DELIVERED, Counts, Outcome, Selection, judge, total
+from eventbus.storage import replay_selection, subscriptions
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.replay_selection import Target, find_target
+from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.times import parse_moment
+
+_MOST_EVENT_IDS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a caller asks to be replayed, as given: all that is given must hold."""
+
+    group: str
+    pattern: str | None = None
+    since: object = None
+    until: object = None
+    event_ids: Iterable[UUID | str] | None = None
+    correlation_id: str | None = None
+    include_dead: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A replay that is ready to start: its events are fixed."""
+
+    group: str
+    selection: Selection
+    include_dead: bool
+    #: How many deliveries would have each outcome now.
+    outcomes: Counts
+
+    @property
+    def count(self) -> int:
+        """Deliveries that the group would handle because of the replay."""
+        return total(self.outcomes, DELIVERED)
+
+    @property
+    def unread(self) -> int:
+        """Events that match no subscription and that its batches will not come across: types are sorted out before."""
+        return 0 if self.selection.types is None else self.outcomes.get(Outcome.UNMATCHED, 0)
+
+    @property
+    def total(self) -> int:
+        """Deliveries that the replay would look at."""
+        return total(self.outcomes, set(Outcome) - {Outcome.UNMATCHED})
+
+
+def plan(database: Database, asked: Asked) -> Plan:
+    """Fix which events are *asked* for, and count them.
+
+    Raises:
+        InvalidInput: Nothing was asked for, or something that cannot be used; a subclass says what.
+        UnknownGroup: The group never subscribed.
+    """
+    ids = _checked(asked)
+    with database.autocommit() as connection:
+        known = subscriptions.list_groups(connection)
+        if asked.group not in known:
+            raise UnknownGroup(asked.group, known)
+        targets = replay_selection.list_targets(connection, asked.group)
+        selection, unmatched = _select(connection, asked, ids, targets)
+        outcomes = _count(connection, asked, selection, targets)
+        outcomes[Outcome.UNMATCHED] += replay_selection.count_events(connection, selection, unmatched)
+    return Plan(group=asked.group, selection=selection, include_dead=asked.include_dead, outcomes=dict(outcomes))
+
+
+def check_rate(rate: object) -> float | None:
+    """*rate*, if it is None or a positive number of deliveries per second.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise InvalidInput(f"rate={rate!r} must be a positive number of events per second.")
+    return float(rate)
+
+
+def _checked(asked: Asked) -> tuple[UUID, ...] | None:
+    """The event ids of *asked*, sorted, after making sure that all of it can be used."""
+    check_group(asked.group)
+    if asked.pattern is not None:
+        check_pattern(asked.pattern)
+    given = (asked.pattern, asked.since, asked.until, asked.event_ids, asked.correlation_id)
+    if all(item is None for item in given):
+        raise InvalidInput(
+            "say what to replay: a pattern, a time, event ids or a correlation id; pattern '#' replays the whole log."
+        )
+    if asked.correlation_id is not None and not isinstance(asked.correlation_id, str):
+        raise InvalidInput(f"correlation_id={asked.correlation_id!r:.60} must be a text.")
+    if "\x00" in (asked.correlation_id or ""):
+        raise InvalidInput("correlation_id contains the character \\u0000, which no event has.")
+    return None if asked.event_ids is None else _event_ids(asked.event_ids)
+
+
+def _event_ids(given: Iterable[UUID | str]) -> tuple[UUID, ...]:
+    if isinstance(given, str | UUID):
+        raise InvalidInput(f"event_ids={str(given)!r:.60} must be a list of ids.")
+    try:
+        ids = sorted({item if isinstance(item, UUID) else UUID(item) for item in given})
+    except (TypeError, ValueError, AttributeError):
+        raise InvalidInput("event_ids must be the ids of events, such as those that publish() returned.") from None
+    if len(ids) > _MOST_EVENT_IDS:
+        raise InvalidInput(
+            f"event_ids holds {len(ids):,} ids: give at most {_MOST_EVENT_IDS:,}, or a pattern and times."
+        )
+    return tuple(ids)
+
+
+def _select(
+    connection: Connection, asked: Asked, ids: tuple[UUID, ...] | None, targets: Sequence[Target]
+) -> tuple[Selection, list[str]]:
+    """What is selected, and the types that the pattern matches but no subscription does."""
+    since = None if asked.since is None else parse_moment("since", asked.since)
+    until = None if asked.until is None else parse_moment("until", asked.until)
+    bounds = replay_selection.resolve_bounds(connection, since=since, until=until)
+    if bounds.since is not None and bounds.until is not None and bounds.since >= bounds.until:
+        raise InvalidTime("since", asked.since, f"is not before until={asked.until!s:.40}")
+    pattern = asked.pattern or "#"
+    types: tuple[str, ...] | None = None
+    unmatched: list[str] = []
+    if ids is None and asked.correlation_id is None:
+        meant = [type for type in replay_selection.list_types(connection) if matches(pattern, type)]
+        types = tuple(type for type in meant if find_target(targets, type))
+        unmatched = [type for type in meant if type not in types]
+    selection = Selection(
+        pattern=pattern,
+        since=bounds.since,
+        until=bounds.until,
+        event_ids=ids,
+        correlation_id=asked.correlation_id,
+        types=types,
+        first_id=bounds.first_id,
+        last_id=bounds.last_id,
+    )
+    return selection, unmatched
+
+
+def _count(connection: Connection, asked: Asked, selection: Selection, targets: Sequence[Target]) -> Counter[Outcome]:
+    outcomes = Counter(dict.fromkeys(Outcome, 0))
+    for tally in replay_selection.count_deliveries(connection, selection, group=asked.group):
+        if not matches(selection.pattern, tally.type):
+            continue
+        target = find_target(targets, tally.type)
+        outcome = Outcome.UNMATCHED
+        if target is not None:
+            outcome = judge(
+                tally.state,
+                discarded=tally.discarded,
+                opts_out=target.opts_out,
+                include_dead=asked.include_dead,
+            )
+        outcomes[outcome] += tally.count
+    return outcomes

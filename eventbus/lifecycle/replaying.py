@@ -1,0 +1,264 @@
+"""Replaying: a planned replay is carried out in batches, each of which happens completely or not at all.
+
+    plan ─▶ create ─▶ run ─▶ batch ─▶ (commit, cursor included) ─▶ wake up ─▶ wait for the rate ─┐
+                              ▲ resume goes on behind the cursor                                 │
+                              └──────────────────────────────────────────────────────────────────┘
+
+A process may end anywhere: what it committed is behind the cursor and is not done again. Locks are described in
+`eventbus.storage.redelivery`.
+"""
+
+import getpass
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID
+
+from eventbus.broker import WakeUp
+from eventbus.delivery import State
+from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
+from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
+from eventbus.lifecycle.waking import Waking
+from eventbus.replay import MADE_DUE, Outcome, ReplayState, judge
+from eventbus.settings import Settings
+from eventbus.storage import redelivery, replay_selection, replays
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.redelivery import Wanted
+from eventbus.storage.replay_selection import Chosen, Target, find_target
+from eventbus.storage.replays import Job
+from eventbus.subscription import matches
+
+log = logging.getLogger(__name__)
+
+BATCH = 1000
+#: A worker that is awake looks for more than it was told of: a few of many are enough to wake all.
+WAKE_UPS_PER_BATCH = 100
+_LARGEST_PAGE = 1000
+#: How often a runner that waits shows that it lives, and looks whether it was cancelled.
+_TOUCH_SECONDS = 2.0
+
+Watch = Callable[[Job], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replaying:
+    """What replaying needs."""
+
+    database: Database
+    waking: Waking
+    settings: Settings
+
+    def plan(self, asked: Asked) -> Plan:
+        """Fix which events are *asked* for, and count them; nothing is changed."""
+        return plan(self.database, asked)
+
+    def create(self, planned: Plan, *, rate: float | None = None) -> Job:
+        """Write a job that replays what was *planned*, at most *rate* deliveries per second.
+
+        Raises:
+            InvalidInput: The rate cannot be used. Nothing was recorded.
+        """
+        with self.database.transaction() as connection:
+            job = replays.create(
+                connection,
+                planned.selection,
+                group=planned.group,
+                include_dead=planned.include_dead,
+                rate=check_rate(rate),
+                total=planned.total,
+                unmatched=planned.unread,
+                requested_by=_requester(),
+            )
+        log.info("replay_planned", extra=_facts(job))
+        return job
+
+    def run(self, id: UUID, *, watch: Watch | None = None, stop: threading.Event | None = None) -> Job:
+        """Carry a job out, from where it stands; another process that is at it stops.
+
+        Args:
+            watch: Called with the job after each batch.
+            stop: When set, the job is interrupted before its next batch.
+
+        Returns:
+            The job as it was left: done, interrupted by *stop*, cancelled, or running where it was resumed elsewhere.
+
+        Raises:
+            UnknownReplay: There is none of that id.
+            InvalidInput: It has ended.
+        """
+        job = self._take(id)
+        log.info("replay_started", extra=_facts(job))
+        try:
+            left = self._batches(job, watch or _ignore, stop or threading.Event())
+        except BaseException:  # KeyboardInterrupt too: whatever ends this run, the job can be resumed
+            with suppress(DatabaseError), self.database.transaction() as connection:
+                replays.interrupt(connection, job)
+            log.warning("replay_interrupted", extra=_facts(job))
+            raise
+        log.info("replay_stopped", extra={**_facts(left), "state": str(left.state), **_counted(left)})
+        return left
+
+    def cancel(self, id: UUID) -> bool:
+        """Give a job up, after the batch that is under way; False if it had ended before.
+
+        Raises:
+            UnknownReplay: There is none of that id.
+        """
+        with self.database.transaction() as connection:
+            cancelled = replays.cancel(connection, id)
+        if not cancelled:
+            self.find(id)
+        return cancelled
+
+    def find(self, id: UUID) -> Job:
+        """The job of that id.
+
+        Raises:
+            UnknownReplay: There is none.
+        """
+        with self.database.autocommit() as connection:
+            job = replays.find(connection, id)
+        if job is None:
+            raise UnknownReplay(id)
+        return job
+
+    def list_newest(self, *, limit: int = 100) -> list[Job]:
+        """Up to *limit* (1 to 1000) jobs, newest first."""
+        if not 1 <= limit <= _LARGEST_PAGE:
+            raise InvalidInput(f"limit={limit!r} must lie between 1 and {_LARGEST_PAGE}.")
+        with self.database.autocommit() as connection:
+            return replays.list_newest(connection, limit=limit)
+
+    def _take(self, id: UUID) -> Job:
+        with self.database.transaction() as connection:
+            job = replays.take(connection, id)
+        if job is None:
+            ended = self.find(id)
+            raise InvalidInput(f"replay {id} is {ended.state}: there is nothing left to resume.")
+        return job
+
+    def _batches(self, job: Job, watch: Watch, stop: threading.Event) -> Job:
+        while not stop.is_set():
+            began = time.monotonic()
+            with self.database.transaction() as connection:
+                step = _batch(connection, job)
+            if step is None:
+                return self.find(job.id)
+            self._wake(job, step.made_due)
+            job = step.job
+            watch(job)
+            if job.state is ReplayState.DONE:
+                return job
+            due_at = began + (len(step.made_due) / job.rate if job.rate else 0)
+            if not self._wait_until(due_at, job, stop):
+                return self.find(job.id)
+        with self.database.transaction() as connection:
+            return replays.interrupt(connection, job) or replays.lock(connection, job.id)
+
+    def _wake(self, job: Job, made_due: Sequence[Chosen]) -> None:
+        queue = self.settings.queue(job.group)
+        told = made_due[:WAKE_UPS_PER_BATCH]
+        self.waking.send([WakeUp(queue=queue, event_id=item.id, type=item.type) for item in told])
+
+    def _wait_until(self, moment: float, job: Job, stop: threading.Event) -> bool:
+        """Wait; False as soon as *job* is another's, or has ended."""
+        while (seconds := moment - time.monotonic()) > 0:
+            if stop.wait(min(seconds, _TOUCH_SECONDS)):
+                return True
+            with self.database.transaction() as connection:
+                if not replays.touch(connection, job):
+                    return False
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """What one batch did."""
+
+    job: Job
+    #: The events whose deliveries became due, in order.
+    made_due: Sequence[Chosen]
+
+
+def _batch(connection: Connection, job: Job) -> _Step | None:
+    """Replay the next events of *job* and move its cursor; None, with nothing changed, if it is not *job*'s runner's any more."""
+    current = replays.lock(connection, job.id)
+    if current.runner != job.runner:
+        return None
+    limit = BATCH if job.rate is None else max(1, min(BATCH, math.floor(job.rate)))
+    chosen = replay_selection.next_events(
+        connection, job.selection, after=current.cursor, limit=limit, expected=job.total
+    )
+    meant = [event for event in chosen if matches(job.selection.pattern, event.type)]
+    outcomes = _redeliver(connection, job, meant)
+    is_last = len(chosen) < limit
+    cursor = job.selection.last_id if is_last else chosen[-1].id
+    moved = replays.advance(connection, job, cursor=cursor, counts=Counter(outcomes.values()))
+    if is_last:
+        moved = replays.finish(connection, job)
+    assert moved is not None  # the job is locked, and was this runner's
+    return _Step(job=moved, made_due=[event for event in meant if outcomes[event.id] in MADE_DUE])
+
+
+def _redeliver(connection: Connection, job: Job, events: Sequence[Chosen]) -> dict[UUID, Outcome]:
+    """Change the deliveries of *events*; what became of each."""
+    targets = replay_selection.list_targets(connection, job.group)
+    wanted = _wanted(events, targets)
+    outcomes = {event.id: Outcome.UNMATCHED for event in events}
+    inserted = redelivery.insert_missing(connection, list(wanted.values()), group=job.group, replay=job.id)
+    present = [id for id in wanted if id not in inserted]
+    states = redelivery.lock_states(connection, present, group=job.group)
+    cancelled = [id for id, state in states.items() if state is State.CANCELLED]
+    discarded = redelivery.find_discarded(connection, cancelled, group=job.group)
+    for id, item in wanted.items():
+        outcomes[id] = judge(
+            states.get(id),
+            discarded=id in discarded,
+            opts_out=item.opts_out,
+            include_dead=job.include_dead,
+        )
+
+    def those(*chosen: Outcome) -> list[Wanted]:
+        return [wanted[id] for id in present if outcomes[id] in chosen]
+
+    redelivery.reset(connection, those(Outcome.RESET, Outcome.REVIVED), group=job.group, replay=job.id)
+    redelivery.skip(connection, those(Outcome.SKIPPED), group=job.group, replay=job.id)
+    waiting = [item.event_id for item in those(Outcome.RERUN, Outcome.LEFT_OPEN)]
+    redelivery.stamp_open(connection, waiting, group=job.group, replay=job.id)
+    return outcomes
+
+
+def _wanted(events: Sequence[Chosen], targets: Sequence[Target]) -> dict[UUID, Wanted]:
+    by_type = {type: find_target(targets, type) for type in {event.type for event in events}}
+    wanted: dict[UUID, Wanted] = {}
+    for event in events:
+        if target := by_type[event.type]:
+            wanted[event.id] = Wanted(event_id=event.id, subscription_id=target.id, opts_out=target.opts_out)
+    return wanted
+
+
+def _requester() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _ignore(_job: Job) -> None:
+    """Watch nothing."""
+
+
+def _facts(job: Job) -> dict[str, object]:
+    return {"replay": str(job.id), "group": job.group, "pattern": job.selection.pattern, "total": job.total}
+
+
+def _counted(job: Job) -> dict[str, int]:
+    return {outcome.value: count for outcome, count in job.counts.items() if count}
