@@ -28,7 +28,7 @@ demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events
 test: $(STAMP)  ## Run all tests, then hold lifecycle and storage to full branch coverage
 	@rm -f .coverage .coverage.* build/not-run.txt
 	@$(BIN)/python -m coverage run -m pytest $(PYTEST_ARGUMENTS) --ignore=tests/integration/schemas
-	@$(BIN)/python -m pytest tests/integration/schemas  # pure computing, which measuring would only slow down
+	@$(BIN)/python -m pytest -o timeout=600 tests/integration/schemas  # pure computing, which measuring would only slow down
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
 	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi

@@ -16,6 +16,7 @@ from eventbus.delivery import State
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_uuid
 
+# The ids are named twice where a table is joined with them: so they choose its partitions and rows by the primary key.
 # Due in the order of the events, and none in the future: a wake-up that comes at once finds them all.
 _WANTED = """
 (SELECT event_id, subscription_id, opts_out,
@@ -28,7 +29,9 @@ INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, state, due
 SELECT wanted.event_id, :group, wanted.subscription_id, CASE WHEN wanted.opts_out THEN 'skipped' ELSE 'pending' END, wanted.due_at,
        CASE WHEN wanted.opts_out THEN clock_timestamp() END, CAST(:replay AS uuid)
 FROM {_WANTED}
-WHERE NOT EXISTS (SELECT FROM eventbus.delivery AS d WHERE d.event_id = wanted.event_id AND d.group_name = :group)
+WHERE NOT EXISTS (
+    SELECT FROM eventbus.delivery AS d
+    WHERE d.event_id = wanted.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:ids AS uuid[])))
 ORDER BY wanted.event_id
 ON CONFLICT (event_id, group_name) DO NOTHING
 RETURNING event_id

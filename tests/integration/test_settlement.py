@@ -395,7 +395,21 @@ def test_a_death_can_be_settled_as_dead(claimed: Claimed, database: Database, ro
     )
 
 
+def a_replay(column: str, value: str, *, filter: str = "{}", total: int = 1) -> str:
+    """An INSERT of a replay with one column set."""
+    return (
+        f"INSERT INTO eventbus.replay (id, group_name, filter, include_dead, total, cursor, last_id, requested_by, {column}) "
+        f"VALUES (gen_random_uuid(), 'a', '{filter}', false, {total}, gen_random_uuid(), gen_random_uuid(), 'x', {value})"
+    )
+
+
 ILLEGAL = [
+    ("replay_state_check", a_replay("state", "'odd'")),
+    ("replay_finished_check", a_replay("finished_at", "now()")),
+    ("replay_runner_check", a_replay("runner", "1")),
+    ("replay_rate_check", a_replay("rate", "0")),
+    ("replay_filter_check", a_replay("rate", "1", filter="[]")),
+    ("replay_counts_check", a_replay("rate", "1", total=-1)),
     ("delivery_state_check", "UPDATE eventbus.delivery SET state = 'odd', claim = NULL"),
     ("delivery_finished_check", "UPDATE eventbus.delivery SET state = 'done', claim = NULL"),
     ("delivery_finished_check", "UPDATE eventbus.delivery SET finished_at = now()"),

@@ -1,0 +1,113 @@
+"""How PostgreSQL finds what a replay is about: by an index, however large the log, and never by reading all of it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy
+
+from eventbus import EventBus
+from eventbus.lifecycle.replay_planning import Asked
+from eventbus.storage import replay_selection
+from tests.support.replays import fill_log
+from tests.support.rows import Rows
+
+LARGE = 20_000
+#: A plan may read a table this small as it likes: partitions of weeks to come are empty.
+SMALL = 100
+
+
+def handle(event: Any) -> None: ...
+
+
+@pytest.fixture
+def shop(bus: EventBus, rows: Rows) -> EventBus:
+    """A log of many events, all delivered, with a few that a narrow filter finds."""
+    bus.subscribe("#", group="shop", handler=handle)
+    bus.sync()
+    fill_log(rows, LARGE, type="order.created")
+    fill_log(rows, 10, type="order.paid", correlation_id="story")
+    fill_log(rows, 10, type="invoice.sent", correlation_id="story")
+    rows.all(
+        "INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, state, due_at, finished_at) "
+        "SELECT id, 'shop', (SELECT id FROM eventbus.subscription), 'done', now(), now() FROM eventbus.event_log"
+    )
+    rows.all("ANALYZE eventbus.event_log, eventbus.delivery")
+    return bus
+
+
+class Explained:
+    """Every statement on the log or the deliveries that was sent, with the plan for it."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.scans: list[tuple[str, str, str]] = []
+        self.count = 0
+
+    def note(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if "eventbus.event_log" not in statement and "eventbus.delivery" not in statement:
+            return
+        self.count += 1
+        with self._rows.transaction() as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+            [plan] = cursor.fetchone()[0]
+        for node in nodes(plan["Plan"]):
+            if "Seq Scan" in node["Node Type"] and "Relation Name" in node:
+                self.scans.append((node["Relation Name"], statement, json.dumps(plan, indent=1)))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan and all that is below it."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+@pytest.fixture
+def explained(shop: EventBus, rows: Rows) -> Iterator[Explained]:
+    """Plans of all that the bus sends while the test runs."""
+    found = Explained(rows)
+    sqlalchemy.event.listen(shop.database.engine, "before_cursor_execute", found.note)
+    yield found
+    sqlalchemy.event.remove(shop.database.engine, "before_cursor_execute", found.note)
+
+
+def test_a_narrow_slice_is_found_without_reading_the_log(shop: EventBus, rows: Rows, explained: Explained) -> None:
+    """To count it, to choose its batches, to change its deliveries: no large table is read from end to end."""
+    some = [UUID(id) for (id,) in rows.all("SELECT id FROM eventbus.event_log LIMIT 3")]
+    narrow: list[tuple[dict[str, Any], int | None]] = [
+        ({"pattern": "order.paid"}, 10),
+        ({"pattern": "*.sent"}, 10),
+        ({"pattern": "order.#", "since": "30s"}, None),
+        ({"correlation_id": "story"}, 20),
+        ({"pattern": "order.*", "correlation_id": "story"}, 10),
+        ({"event_ids": some}, 3),
+    ]
+    for options, count in narrow:
+        before = explained.count
+
+        replay = shop.replay(group="shop", **options)
+
+        assert count is None or replay.count == count
+        assert 0 <= replay.count < 500
+        assert explained.count - before > 8
+    sizes = {name: rows.value(f"SELECT count(*) FROM eventbus.{name}") for name, _, _ in explained.scans}
+    assert [item for item in explained.scans if sizes[item[0]] > SMALL] == []
+
+
+def test_the_next_batch_of_a_large_slice_costs_a_batch(
+    shop: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged by type, or in one pass over the ids: the events behind the batch are not read."""
+    planned = shop.replaying.plan(Asked(group="shop", pattern="#"))
+    half = rows.value("SELECT id FROM eventbus.event_log ORDER BY id OFFSET %s LIMIT 1", LARGE // 2)
+    parameters = replay_selection._parameters(planned.selection, after=UUID(half))
+    for statement in (replay_selection.NEXT_OF_TYPES, replay_selection.NEXT_OF_MANY_TYPES):
+        with shop.database.autocommit() as connection:
+            [plan] = connection.value(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", limit=100, **parameters)
+        read = sum(
+            node["Actual Rows"] * node["Actual Loops"] for node in nodes(plan["Plan"]) if "Relation Name" in node
+        )
+        assert read <= 400, plan
