@@ -199,8 +199,11 @@ class _Redis:
 
         def run(client: redis.Redis) -> Any:
             pipeline = client.pipeline(transaction=False)
+            by_key: dict[str, list[str]] = {}
             for key, message in pushes:
-                pipeline.lpush(key, message)
+                by_key.setdefault(key, []).append(message)
+            for key, messages in by_key.items():
+                pipeline.lpush(key, *messages)
             for channel, text in published:
                 pipeline.publish(channel, text)
             return pipeline.execute()

@@ -1,6 +1,6 @@
 """EventBus: the composition root. It puts the parts together and holds no logic of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -148,6 +148,7 @@ class EventBus(ReplayOperations):
         version: int | None = None,
         correlation_id: str | None = None,
         headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
         session: Any = None,
     ) -> Event:
         """Record an event and a delivery for each group subscribed to *type*, then wake these groups.
@@ -159,17 +160,31 @@ class EventBus(ReplayOperations):
             version: Of the schema; needed only where several are registered.
             correlation_id: Ties together what belongs to one story; inherited inside a handler, else generated.
             headers: Strings by name, kept beside the data.
+            idempotency_key: Names this one fact of its source for 7 days: publishing it again returns the first event.
             session: A SQLAlchemy session on the same database: the event exists exactly if its transaction commits, and no
                 message leaves before. In a handler that takes ``session``, that one is joined by itself.
 
         Raises:
-            InvalidInput: A subclass says what is wrong; of them InvalidEvent names every field. Nothing was recorded.
-            DatabaseError: A subclass says why. Nothing was recorded.
+            InvalidInput, DatabaseError: A subclass says what is wrong. Nothing was recorded, unless it is PublishUncertain.
         """
         draft = Draft(
-            type=type, data=data, source=source, version=version, correlation_id=correlation_id, headers=headers
+            type=type,
+            data=data,
+            source=source,
+            version=version,
+            correlation_id=correlation_id,
+            headers=headers,
+            idempotency_key=idempotency_key,
         )
         return self._publisher.publish(draft, session=session)
+
+    def publish_many(self, drafts: Iterable[Draft], *, session: Any = None) -> list[Event]:
+        """Publish *drafts*, as they come, in batches of up to 1,000, each all or nothing; the events in their order.
+
+        Raises:
+            InvalidInput, DatabaseError: As `publish`; ``index`` is the item, ``recorded`` the events of the batches before.
+        """
+        return self._publisher.publish_many(drafts, session=session)
 
     def sync(self, *, replace: bool = False) -> list[Stored]:
         """Write all subscriptions that this code declares to the database; nothing is ever deleted.

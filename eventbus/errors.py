@@ -19,12 +19,14 @@
     │   ├── UnknownEventVersion
     │   ├── UnknownGroup
     │   ├── UnknownDeadLetter
-    │   └── UnknownReplay
+    │   ├── UnknownReplay
+    │   └── IdempotencyConflict        a key was used before, with other data
     ├── DatabaseError                  PostgreSQL answered, but not as it should
     │   ├── DatabaseUnreachable
     │   ├── WrongDatabase              not PostgreSQL, or too old a server
     │   ├── NotMigrated                our tables are missing, or of another revision
     │   ├── DatabaseBusy               a lock or statement time limit ran out; try again
+    │   │   └── PublishBusy            another publisher is using the same idempotency key
     │   └── PublishUncertain           the connection was lost while the event was committed
     ├── BrokerUnreachable
     ├── ReplayStopped                  cancelled, or resumed elsewhere, before its end
@@ -39,9 +41,14 @@ Every message is one sentence for the reader who must act: what, where, what to 
 
 from collections.abc import Mapping, Sequence
 
+from eventbus.wording import readable, shown
+
 
 class EventBusError(Exception):
     """Root of the tree: catch it to catch all that eventbus raises on purpose."""
+
+    index: int | None = None  #: Of publish_many: which item it is about, from 0.
+    recorded: Sequence[object] = ()  #: Of publish_many: the events of the batches before.
 
 
 class ConfigurationError(EventBusError):
@@ -78,7 +85,7 @@ class InvalidEventType(InvalidInput):
     def __init__(self, value: object) -> None:
         self.value = value
         super().__init__(
-            f"{_shown(value)} is not an event type: use 1 to 8 words of letters, digits, '_' or '-', separated by dots, "
+            f"{shown(value)} is not an event type: use 1 to 8 words of letters, digits, '_' or '-', separated by dots, "
             "at most 200 characters, such as 'order.created'."
         )
 
@@ -89,7 +96,7 @@ class InvalidPattern(InvalidInput):
     def __init__(self, value: object, reason: str) -> None:
         self.value, self.reason = value, reason
         super().__init__(
-            f"{_shown(value)} is not a pattern: {reason}; use words, '*' for one word and '#' at the end for any number, "
+            f"{shown(value)} is not a pattern: {reason}; use words, '*' for one word and '#' at the end for any number, "
             "such as 'order.created', 'order.*' or 'order.#'."
         )
 
@@ -100,7 +107,7 @@ class InvalidGroup(InvalidInput):
     def __init__(self, value: object) -> None:
         self.value = value
         super().__init__(
-            f"{_shown(value)} is not a group name: start with a lower-case letter or digit, then at most 62 more of "
+            f"{shown(value)} is not a group name: start with a lower-case letter or digit, then at most 62 more of "
             "lower-case letters, digits, '_' and '-', such as 'inventory'."
         )
 
@@ -111,7 +118,7 @@ class InvalidTime(InvalidInput):
     def __init__(self, name: str, value: object, reason: str) -> None:
         self.name, self.value = name, value
         super().__init__(
-            f"{name}={_shown(value)} {reason}: give a time with its offset, such as 2026-05-01T12:00:00+00:00, or '2h ago'."
+            f"{name}={shown(value)} {reason}: give a time with its offset, such as 2026-05-01T12:00:00+00:00, or '2h ago'."
         )
 
 
@@ -126,7 +133,7 @@ class InvalidEvent(InvalidInput):
     def __init__(self, type: str, errors: Mapping[str, Sequence[str]]) -> None:
         self.type = type
         self.errors = {path: list(messages) for path, messages in errors.items()}
-        listed = " ".join(f"{_readable(path)}: {' '.join(messages)}" for path, messages in self.errors.items())
+        listed = " ".join(f"{readable(path)}: {' '.join(messages)}" for path, messages in self.errors.items())
         super().__init__(f"{type} was refused: {listed}")
 
 
@@ -211,6 +218,16 @@ class UnknownReplay(InvalidInput):
         super().__init__(f"replay {id} does not exist: 'eventbus replay list' shows those that do.")
 
 
+class IdempotencyConflict(InvalidInput):
+    """A key was used before, with other data: by ``event_id``, or, if None, by an earlier item of the same batch."""
+
+    def __init__(self, source: str, key: str, event_id: object) -> None:
+        self.source, self.key, self.event_id = source, key, event_id
+        first = f"event {event_id}" if event_id else "an earlier item of the same batch"
+        what = f"idempotency key {shown(key)} of source {shown(source)}"
+        super().__init__(f"{what} belongs to {first}, with other data: give a new fact a new key.")
+
+
 class DatabaseError(EventBusError):
     """PostgreSQL could not do what was asked."""
 
@@ -243,24 +260,19 @@ class DatabaseBusy(DatabaseError):
     """A lock or a statement took longer than its limit; nothing was recorded, and a repeat may succeed."""
 
 
-class PublishUncertain(DatabaseError):
-    """The connection was lost while the event was committed, and the server could not be asked afterwards.
+class PublishBusy(DatabaseBusy):
+    """Somebody else uses the idempotency key at this moment; nothing was recorded: roll back, then repeat."""
 
-    Attributes:
-        type: The event's type.
-        idempotency_key: Publishing again with this key records the event at most once; None if none was given.
-    """
+
+class PublishUncertain(DatabaseError):
+    """The connection was lost during the commit, and nobody could be asked; unless ``idempotency_key`` is None, repeat it."""
 
     def __init__(self, type: str, idempotency_key: str | None) -> None:
         self.type, self.idempotency_key = type, idempotency_key
-        repeat = (
-            f"repeat it with idempotency_key={idempotency_key!r}"
-            if idempotency_key
-            else "only a publish with an idempotency_key can be repeated without a risk of recording it twice"
-        )
-        super().__init__(
-            f"the connection was lost while {type} was committed, so it may or may not be recorded: {repeat}."
-        )
+        repeat = f"repeat it with idempotency_key={idempotency_key!r}"
+        if not idempotency_key:
+            repeat = "only a publish with an idempotency_key can be repeated without a risk of recording it twice"
+        super().__init__(f"the connection was lost while {type} was committed; it may be recorded or not: {repeat}.")
 
 
 class BrokerUnreachable(EventBusError):
@@ -286,15 +298,3 @@ class HandlerTimeout(HandlerError):
 
 class HandlerDied(HandlerError):
     """The process of a handler died while it ran."""
-
-
-def _readable(path: str) -> str:
-    """*path* for a message: keys may be of any length and hold any character."""
-    text = path if path.isprintable() else repr(path)[1:-1]
-    return text if len(text) <= 100 else f"{text[:60]}...{text[-37:]}"
-
-
-def _shown(value: object) -> str:
-    """*value* for a message, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -33,6 +33,8 @@ class Draft:
     correlation_id: str | None = None
     #: Free key-value pairs beside the data.
     headers: Mapping[str, str] | None = None
+    #: Of drafts with the same source and key, the first of 7 days is recorded, and the others return it.
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,10 @@ def check_draft(draft: Draft) -> None:
         _check_name("correlation_id", draft.correlation_id, "what ties events of one story together")
     if draft.headers is not None:
         _check_headers(draft.headers)
+    if draft.idempotency_key is not None:
+        _check_name(
+            "idempotency_key", draft.idempotency_key, "this one fact of its source, such as 'order-4711-created'"
+        )
 
 
 def encode_data(type: str, data: Any) -> bytes:

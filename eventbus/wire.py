@@ -54,6 +54,11 @@ def decode(text: str | bytes) -> Any:
     return orjson.loads(text)
 
 
+def encode_again(value: Any) -> bytes:
+    """*value*, whose parts came from `decode` or are plain, as JSON: without the search for what is not JSON."""
+    return orjson.dumps(value)
+
+
 def canonical(data: Any) -> str:
     """*data* as JSON with sorted keys and no white space: equal texts mean equal events."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from eventbus import __version__
-from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseUnreachable, EventBusError
+from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseUnreachable, EventBusError, PublishUncertain
 
 OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -21,7 +21,7 @@ COMMANDS = {
     "dead": ("eventbus.cli.dead:dead", "List, show, retry and discard dead letters."),
     "groups": ("eventbus.cli.groups:groups", "List consumer groups and remove them."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
-    "publish": ("eventbus.cli.publish:publish", "Publish an event."),
+    "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
@@ -87,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (DatabaseUnreachable, DatabaseBusy, BrokerUnreachable) as error:
         click.echo(f"eventbus: {error}", err=True)
         code = UNREACHABLE
+    except PublishUncertain as error:
+        click.echo(f"eventbus: {error}", err=True)
+        code = CANNOT_TELL
     except EventBusError as error:
         click.echo(f"eventbus: {error}", err=True)
         code = BAD_INPUT

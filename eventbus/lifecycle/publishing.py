@@ -1,30 +1,39 @@
 """Publishing: a fact becomes one event and one delivery per subscribed group.
 
     publish ─▶ validate ─▶ record ─▶ (commit) ─▶ wake up
+    publish_many: the same, a batch at a time
 
 Both are written in one statement of one transaction, so the event exists exactly when the change it describes exists. The
 wake-up follows the commit and may fail: a sweep finds deliveries that no worker has heard of.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
 from typing import Any
-from uuid import uuid4
 
 from eventbus.delivery import Run, current_run
-from eventbus.errors import EventTooLarge, InvalidEvent
+from eventbus.errors import EventBusError, EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput
 from eventbus.event import Draft, Event, check_draft, encode_data
+from eventbus.lifecycle import certainty, recording
 from eventbus.lifecycle.committing import dispatch_after_commit, synchronous
 from eventbus.lifecycle.waking import Waking
 from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings
-from eventbus.storage import event_log
-from eventbus.storage.database import Connection, Database
+from eventbus.storage.bulk import Entry
+from eventbus.storage.database import Database
 from eventbus.storage.event_log import Recorded
-from eventbus.wire import decode
+from eventbus.storage.values import draw_uuid
+from eventbus.wire import canonical, decode
 
 log = logging.getLogger(__name__)
+
+#: The most that publish_many records by one statement.
+BATCH_EVENTS = 1000
+BATCH_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,50 +53,146 @@ class Publisher:
             session: A SQLAlchemy session whose transaction the event joins: it exists exactly if that commits, and
                 messages leave only then. Without one, the session that the current handler took, if any.
 
+        Returns:
+            The event; the first one, if its idempotency key was used before.
+
         Raises:
             InvalidInput: One of its subclasses says what is wrong. Nothing was recorded.
             DatabaseError: One of its subclasses says why. Nothing was recorded, except after PublishUncertain.
         """
         run = current_run()
-        ready = prepare(draft, run, schemas=self.schemas, settings=self.settings)
         session = session if session is not None else run and run.session
-        if session is None:
-            with self.database.autocommit() as connection:
-                recorded = ready.record(connection)
-            self.dispatch([recorded])
-        else:
-            with self.database.join(synchronous(session)) as connection:
-                recorded = ready.record(connection)
-            dispatch_after_commit(session, [recorded], self.dispatch)
+        try:
+            [recorded] = self._record([prepare(draft, run, schemas=self.schemas, settings=self.settings)], session)
+        except IdempotencyConflict as error:
+            error.index = None
+            raise
         return recorded.event
+
+    def publish_many(self, drafts: Iterable[Draft], *, session: Any = None) -> list[Event]:
+        """Record *drafts* as they come, a batch at a time, and wake the groups after each batch.
+
+        Args:
+            drafts: Consumed only as far as the batch that is being put together.
+            session: As for `publish`; all batches join its transaction.
+
+        Returns:
+            The events in the order of *drafts*, ids rising; where a key was used before, its first event.
+
+        Raises:
+            InvalidInput, DatabaseError: As `publish`, about the item ``index``; ``recorded`` holds the events of the batches
+                before. Nothing of the item's own batch was recorded.
+        """
+        run = current_run()
+        session = session if session is not None else run and run.session
+        done = Progress()
+        try:
+            for batch in self._batches(drafts, run):
+                done.add(self._record(batch.entries, session, after=done.newest))
+        except EventBusError as error:
+            done.locate(error, in_session=session is not None)
+            raise
+        except Exception as error:
+            # The iterable's own.
+            error.add_note(f"publish_many had {done.extent(in_session=session is not None)}.")
+            raise
+        return done.events
 
     def dispatch(self, recorded: list[Recorded]) -> None:
         """Wake the groups of events that are committed."""
-        for item in recorded:
+        new = [item for item in recorded if not item.is_repeat]
+        for item in new:
             log.info("event_published", extra={**describe(item.event), "groups": list(item.groups)})
-        self.waking.wake(recorded)
+        self.waking.wake(new)
+
+    def dispatch_batch(self, recorded: list[Recorded]) -> None:
+        """The same for events by the thousand: one line in the log."""
+        new = [item for item in recorded if not item.is_repeat]
+        if new:
+            ids = {"first_event_id": str(new[0].event.id), "last_event_id": str(new[-1].event.id)}
+            log.info("events_published", extra={"events": len(new), **ids})
+        self.waking.wake(new)
+
+    def _record(self, entries: list[Entry], session: Any, *, after: datetime | None = None) -> list[Recorded]:
+        dispatch = self.dispatch if len(entries) == 1 else self.dispatch_batch
+        if session is None:
+            recorded = certainty.record(self.database, entries, after=after)
+            dispatch(recorded)
+        else:
+            with self.database.join(synchronous(session)) as connection:
+                recorded = recording.write(connection, entries, database=self.database, after=after)
+            dispatch_after_commit(session, recorded, dispatch)
+        return recorded
+
+    def _batches(self, drafts: Iterable[Draft], run: Run | None) -> Iterator["Batch"]:
+        """*drafts*, prepared; what an error's index says is the position in the batch."""
+        batch = Batch()
+        for draft in drafts:
+            try:
+                entry = prepare(draft, run, schemas=self.schemas, settings=self.settings)
+            except InvalidInput as error:
+                error.index = len(batch.entries)
+                raise
+            batch.add(entry)
+            if batch.is_full:
+                yield batch
+                batch = Batch()
+        if batch.entries:
+            yield batch
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ready:
-    """A draft that was checked, in its wire form."""
+@dataclass(kw_only=True)
+class Batch:
+    """What one statement of publish_many records."""
 
-    draft: Draft
-    version: int
-    data: bytes
-    metadata: dict[str, Any]
+    entries: list[Entry] = field(default_factory=list)
+    size_bytes: int = 0
 
-    def record(self, connection: Connection) -> Recorded:
-        """Write the event and its deliveries; nothing is committed."""
-        return event_log.append(connection, self.draft, version=self.version, data=self.data, metadata=self.metadata)
+    @property
+    def is_full(self) -> bool:
+        return len(self.entries) == BATCH_EVENTS or self.size_bytes >= BATCH_BYTES
+
+    def add(self, entry: Entry) -> None:
+        """Append *entry*."""
+        self.entries.append(entry)
+        self.size_bytes += len(entry.data)
 
 
-def prepare(draft: Draft, run: Run | None, *, schemas: SchemaRegistry, settings: Settings) -> Ready:
+@dataclass(kw_only=True)
+class Progress:
+    """What publish_many has recorded so far."""
+
+    events: list[Event] = field(default_factory=list)
+    #: When the newest event that is not an earlier publish's was recorded.
+    newest: datetime | None = None
+
+    def add(self, recorded: list[Recorded]) -> None:
+        """Count a batch in."""
+        self.newest = max((item.event.created_at for item in recorded if not item.is_repeat), default=self.newest)
+        self.events.extend(item.event for item in recorded)
+
+    def locate(self, error: EventBusError, *, in_session: bool) -> None:
+        """Say in *error*, which is about the batch that comes next, where it happened and what stands."""
+        error.index = len(self.events) + (error.index or 0)
+        error.recorded = tuple(self.events)
+        error.args = (f"item {error.index} ({self.extent(in_session=in_session)}): {error}",)
+
+    def extent(self, *, in_session: bool) -> str:
+        """Which items are recorded, in words."""
+        if not self.events:
+            return "nothing before it recorded"
+        items = "item 0" if len(self.events) == 1 else f"items 0 to {len(self.events) - 1}"
+        return f"{items} written in the session's transaction" if in_session else f"{items} recorded"
+
+
+def prepare(draft: Draft, run: Run | None, *, schemas: SchemaRegistry, settings: Settings) -> Entry:
     """Check *draft* and bring it into its wire form, as published by the handler's *run* or by no handler.
 
     Raises:
         InvalidInput: One of its subclasses says what is wrong.
     """
+    if not isinstance(draft, Draft):
+        raise InvalidInput(f"{draft!r:.60} is a {type(draft).__name__}, not a Draft.")
     check_draft(draft)
     version = schemas.resolve(draft.type, draft.version, strict=settings.strict_types)
     data = _wire_form(draft.type, version, draft.data, schemas)
@@ -95,11 +200,17 @@ def prepare(draft: Draft, run: Run | None, *, schemas: SchemaRegistry, settings:
         raise EventTooLarge(draft.type, len(data), settings.max_event_bytes)
     inherited = run.event.correlation_id if run else None
     metadata: dict[str, Any] = {
-        "correlation_id": draft.correlation_id or inherited or str(uuid4()),
+        "correlation_id": draft.correlation_id or inherited or draw_uuid(),
         "causation_id": str(run.event.id) if run else None,
         "headers": dict(draft.headers or {}),
     }
-    return Ready(draft=replace(draft, version=version), version=version, data=data, metadata=metadata)
+    digest = None if draft.idempotency_key is None else digest_of(draft.type, version, data)
+    return Entry(draft=draft, version=version, data=data, metadata=metadata, token=draw_uuid(), digest=digest)
+
+
+def digest_of(type: str, version: int, data: bytes) -> bytes:
+    """What tells whether two publishes under one idempotency key state the same fact; the order of keys does not count."""
+    return sha256(f"{type}\n{version}\n{canonical(decode(data))}".encode()).digest()
 
 
 def _wire_form(type: str, version: int, data: Any, schemas: SchemaRegistry) -> bytes:

@@ -17,12 +17,14 @@ from eventbus.errors import BrokerUnreachable
 from eventbus.event import Event
 from eventbus.settings import Realtime, Settings
 from eventbus.storage.event_log import Recorded
-from eventbus.wire import encode
+from eventbus.wire import encode_again
 
 log = logging.getLogger(__name__)
 
 _FIRST_PROBE_SECONDS = 0.25
 _LAST_PROBE_SECONDS = 5.0
+#: The most messages and notices that one write to the broker carries: its time limit is for the whole write.
+_CHUNK = 500
 
 
 class Waking:
@@ -35,12 +37,17 @@ class Waking:
 
     def wake(self, recorded: Sequence[Recorded]) -> bool:
         """Tell the groups of *recorded* events and the real-time listeners; False if the broker could not be told."""
-        wake_ups = [
-            WakeUp(queue=self._settings.queue(group), event_id=item.event.id, type=item.event.type)
-            for item in recorded
-            for group in item.groups
-        ]
-        return self.send(wake_ups, [notice for item in recorded for notice in self._notices(item.event)])
+        wake_ups = wake_ups_for(recorded, self._settings)
+        if len(wake_ups) <= _CHUNK and len(recorded) <= _CHUNK:
+            return self.send(wake_ups, [notice for item in recorded for notice in self._notices(item.event)])
+        chunks = range(0, max(len(wake_ups), len(recorded)), _CHUNK)
+        return all(
+            self.send(
+                wake_ups[start : start + _CHUNK],
+                [notice for item in recorded[start : start + _CHUNK] for notice in self._notices(item.event)],
+            )
+            for start in chunks
+        )
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice] = ()) -> bool:
         """Send what there is, unless the broker is known to be down; False if it could not be told. Never raises."""
@@ -64,7 +71,16 @@ class Waking:
         body: dict[str, Any] = event.as_json()
         if self._settings.realtime is Realtime.IDS:
             body = {"id": body["id"], "type": body["type"]}
-        return [Notice(channel=self._settings.channel(event.type), text=encode(body))]
+        return [Notice(channel=self._settings.channel(event.type), text=encode_again(body))]
+
+
+def wake_ups_for(recorded: Sequence[Recorded], settings: Settings) -> list[WakeUp]:
+    """The messages that *recorded* events call for: one for each delivery, as a worker handles one for each message."""
+    return [
+        WakeUp(queue=settings.queue(group), event_id=item.event.id, type=item.event.type)
+        for item in recorded
+        for group in item.groups
+    ]
 
 
 class Circuit:

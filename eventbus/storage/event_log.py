@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import Row
 
 from eventbus.event import Draft, Event
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc, as_uuid, with_time
+from eventbus.storage.values import as_utc, as_uuid, draw_uuid, with_time
 from eventbus.subscription import candidates
 from eventbus.wire import decode, encode
 
@@ -48,19 +48,30 @@ class Recorded:
     event: Event
     #: The groups with a delivery, sorted.
     groups: tuple[str, ...]
+    #: It was recorded by an earlier publish with the same idempotency key: nobody is owed it anew.
+    is_repeat: bool = False
 
 
-def append(connection: Connection, draft: Draft, *, version: int, data: bytes, metadata: Mapping[str, Any]) -> Recorded:
+def append(
+    connection: Connection,
+    draft: Draft,
+    *,
+    version: int,
+    data: bytes,
+    metadata: Mapping[str, Any],
+    token: str | None = None,
+) -> Recorded:
     """Record *draft* and a delivery for each group subscribed to its type at this moment.
 
     Args:
         connection: Written to, never committed.
         data: The wire form of the draft's data.
         metadata: Correlation id, causation id and headers.
+        token: A random uuid: the event's id ends in its last 8 bytes, by which `bulk.find_recorded` finds it.
     """
     row = connection.row(
         APPEND,
-        random=str(uuid4()),
+        random=token or draw_uuid(),
         type=draft.type,
         version=version,
         source=draft.source,

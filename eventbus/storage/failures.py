@@ -12,7 +12,7 @@ _BUSY = {"55P03": "a lock was not granted in time", "57014": "the statement took
 _REPEATABLE = {"40001": "another transaction changed the same rows", "40P01": "it was the victim of a deadlock"}
 #: Our schema or a table of it does not exist.
 _MISSING = ("3F000", "42P01", "42883")
-_GONE = ("57P01", "57P02", "57P03", "08000", "08003", "08006", "08001", "08004")
+_GONE = ("57P01", "57P02", "57P03", "08000", "08003", "08006", "08001", "08004", "08P01")
 _REFUSED = {
     "53300": "has no connection left",
     "53100": "has a full disk",
@@ -47,6 +47,11 @@ def is_disconnect(error: DBAPIError) -> bool:
     return (
         error.connection_invalidated or code in _GONE or (not code and type(error.orig).__name__ == "OperationalError")
     )
+
+
+def was_lost(error: BaseException) -> bool:
+    """Whether *error*, of our tree, stands for a connection that was lost, rather than for an answer of the server."""
+    return isinstance(error.__cause__, DBAPIError) and is_disconnect(error.__cause__)
 
 
 def _unreachable(error: DBAPIError, where: str) -> EventBusError:

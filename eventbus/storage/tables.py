@@ -15,6 +15,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -206,4 +207,19 @@ replay = Table(
     CheckConstraint("rate > 0", name="replay_rate_check"),
     CheckConstraint("jsonb_typeof(filter) = 'object'", name="replay_filter_check"),
     CheckConstraint(f"least(total, {', '.join(_COUNTS)}) >= 0", name="replay_counts_check"),
+)
+
+#: Which event of a source holds an idempotency key.
+publish_key = Table(
+    "publish_key",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    PrimaryKeyConstraint("source", "key", name="publish_key_pkey"),
+    CheckConstraint("length(key) BETWEEN 1 AND 200", name="publish_key_key_check"),
+    CheckConstraint("octet_length(digest) = 32", name="publish_key_digest_check"),
+    Index("publish_key_created_idx", "created_at"),
 )

@@ -232,6 +232,7 @@ def test_the_examples_in_the_help_are_correct(run: Run, folder: Path, variables:
     for shim in shims.iterdir():
         shim.chmod(0o755)
     (folder / "order.json").write_text('{"orderId": "o-1"}')
+    (folder / "orders.ndjson").write_text('{"type": "order.imported", "source": "import", "data": {}}')
     pages = [run(*name, "--help").stdout for name in ([], ["publish"], ["sync"], ["worker"], ["groups"], ["dead"])]
     examples = [line.strip() for page in pages for line in re.findall(r"^ {4}(\S.* .*)$", page, re.MULTILINE)]
     examples = [line for line in examples if re.match(r"eventbus |jq ", line)]

@@ -404,6 +404,16 @@ def a_replay(column: str, value: str, *, filter: str = "{}", total: int = 1) -> 
 
 
 ILLEGAL = [
+    (
+        "publish_key_key_check",
+        "INSERT INTO eventbus.publish_key (source, key, event_id, digest, created_at) "
+        "VALUES ('x', '', gen_random_uuid(), sha256(''), now())",
+    ),
+    (
+        "publish_key_digest_check",
+        "INSERT INTO eventbus.publish_key (source, key, event_id, digest, created_at) "
+        "VALUES ('x', 'k', gen_random_uuid(), 'short', now())",
+    ),
     ("replay_state_check", a_replay("state", "'odd'")),
     ("replay_finished_check", a_replay("finished_at", "now()")),
     ("replay_runner_check", a_replay("runner", "1")),

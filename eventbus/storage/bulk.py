@@ -1,0 +1,222 @@
+"""Bulk: a batch of events, their deliveries and their idempotency keys are recorded by one statement, all or nothing.
+
+    item ─▶ taken: keys, or a refusal ─▶ fresh: all items but those whose key an earlier event holds; none after a refusal
+                                           ├─▶ event_log
+                                           └─▶ delivery, for each group that is subscribed at this moment
+
+Ids rise in the order of the batch: the n-th event gets the statement's time and n microseconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Row
+
+from eventbus.event import Draft, Event
+from eventbus.storage.database import Connection
+from eventbus.storage.event_log import Recorded, event_from
+from eventbus.storage.publish_keys import KEPT
+from eventbus.storage.values import as_utc, as_uuid, with_time
+from eventbus.subscription import candidates
+from eventbus.wire import decode
+
+# The token comes first, so that it is in what pg_stat_activity shows of a long statement. To a recordset the JSON null of an
+# event's data is SQL's, so it is put back.
+APPEND = """
+WITH clock AS MATERIALIZED (
+    SELECT CAST(:token AS uuid) AS token,
+           GREATEST(clock_timestamp(), CAST(:after AS timestamptz) + interval '1 microsecond') AS at
+), item AS MATERIALIZED (
+    SELECT given.*, clock.at + given.n * interval '1 microsecond' AS at,
+           eventbus.uuid_v7(clock.at + given.n * interval '1 microsecond', given.random) AS id
+    FROM clock CROSS JOIN jsonb_to_recordset(CAST(:items AS jsonb)) AS given (
+        n integer, random uuid, type text, version integer, source text, data jsonb, metadata jsonb, key text, digest bytea)
+), taken AS MATERIALIZED (
+    SELECT key.* FROM (
+        SELECT array_agg(source) AS sources, array_agg(key) AS keys, array_agg(digest) AS digests, array_agg(id) AS ids,
+               min(at) AS at
+        FROM item WHERE key IS NOT NULL HAVING count(*) > 0
+    ) AS wanted
+    CROSS JOIN LATERAL eventbus.take_keys(
+        wanted.sources, wanted.keys, wanted.digests, wanted.ids, wanted.at, CAST(:kept AS interval), CAST(:patience AS text)
+    ) AS key
+), fresh AS MATERIALIZED (
+    SELECT item.* FROM item
+    WHERE NOT EXISTS (SELECT FROM taken WHERE refusal IS NOT NULL)
+    AND (item.key IS NULL OR item.id IN (SELECT holder FROM taken))
+), event AS (
+    INSERT INTO eventbus.event_log (id, type, version, source, data, metadata, created_at)
+    SELECT id, type, version, source, COALESCE(data, CAST('null' AS jsonb)), metadata, at FROM fresh ORDER BY n
+), chosen AS (
+    SELECT DISTINCT ON (given.type, s.group_name) given.type, s.group_name, s.id
+    FROM jsonb_to_recordset(CAST(:types AS jsonb)) AS given (type text, patterns text[])
+    JOIN eventbus.subscription AS s ON s.pattern = ANY (given.patterns) AND s.removed_at IS NULL
+    ORDER BY given.type, s.group_name, s.last_seen_at DESC, s.id DESC
+), owed AS (
+    INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, due_at)
+    SELECT fresh.id, chosen.group_name, chosen.id, fresh.at FROM fresh JOIN chosen ON chosen.type = fresh.type
+    ORDER BY fresh.n, chosen.group_name
+)
+SELECT clock.at, ARRAY(SELECT encode(uuid_send(id), 'hex') FROM item ORDER BY n) AS ids,
+       CAST((SELECT jsonb_object_agg(type, groups) FROM (
+           SELECT type, array_agg(group_name ORDER BY group_name) AS groups FROM chosen GROUP BY type) AS by_type
+       ) AS text) AS groups,
+       CAST((SELECT jsonb_agg(jsonb_build_object('n', item.n, 'holder', taken.holder, 'refusal', taken.refusal))
+             FROM taken JOIN item ON item.id = taken.id WHERE taken.holder IS DISTINCT FROM taken.id) AS text) AS others
+FROM clock
+"""
+# Events made a minute before the attempt are none of it, whatever their correlation id.
+FIND_RECORDED = """
+SELECT wanted.n, e.id, e.created_at,
+       ARRAY(SELECT d.group_name FROM eventbus.delivery AS d WHERE d.event_id = e.id ORDER BY 1) AS groups
+FROM unnest(CAST(:tokens AS uuid[]), CAST(:correlation_ids AS text[])) WITH ORDINALITY AS wanted (token, correlation_id, n)
+JOIN eventbus.event_log AS e ON e.metadata ->> 'correlation_id' = wanted.correlation_id
+    AND substring(uuid_send(e.id) FROM 9) = substring(uuid_send(wanted.token) FROM 9)
+WHERE e.id >= eventbus.uuid_floor(clock_timestamp() - CAST(:age AS interval) - interval '1 minute')
+"""
+FIND_EVENTS = """
+SELECT id, type, version, source, CAST(data AS text) AS data, CAST(metadata AS text) AS metadata, created_at
+FROM eventbus.event_log WHERE id = ANY (CAST(:ids AS uuid[]))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A draft that was checked, in its wire form."""
+
+    draft: Draft
+    version: int
+    data: bytes
+    metadata: dict[str, Any]
+    #: A random uuid; the event's id ends in its last 8 bytes, so that a publisher that lost the answer finds its event.
+    token: str
+    #: Of what must not differ under one idempotency key; None without a key.
+    digest: bytes | None = None
+
+    def recorded(self, id: UUID, created_at: datetime, groups: tuple[str, ...]) -> Recorded:
+        """The event that this became."""
+        event = Event(
+            id=id,
+            type=self.draft.type,
+            version=self.version,
+            source=self.draft.source,
+            data=decode(self.data),
+            metadata=with_time(self.metadata, created_at),
+            created_at=created_at,
+        )
+        return Recorded(event=event, groups=groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why nothing of a batch was recorded."""
+
+    #: ``conflict``, ``busy``, ``unseen`` or ``outdated``, as `take_keys` has it.
+    reason: str
+    #: The item whose key it is about; unless it is a ``conflict``, one of those that it may be about.
+    position: int
+    #: The event that has the key.
+    holder: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appended:
+    """What became of a batch."""
+
+    #: What was recorded, by its position in the batch.
+    recorded: dict[int, Recorded]
+    #: The event that has the item's key already, by the item's position.
+    holders: dict[int, UUID]
+    refusal: Refusal | None = None
+
+
+def append(
+    connection: Connection, entries: Sequence[Entry], *, patience: timedelta, after: datetime | None = None
+) -> Appended:
+    """Record *entries* and a delivery of each for every group subscribed to its type at this moment.
+
+    Args:
+        connection: Written to, never committed.
+        entries: At least one; no two with the same source and key.
+        patience: How long to wait for another transaction that uses one of the keys.
+        after: All ids will be later than this time.
+    """
+    row = connection.row(
+        APPEND,
+        token=entries[0].token,
+        after=after,
+        items=_items(entries),
+        types=_types(entries),
+        kept=KEPT,
+        patience=f"{round(patience.total_seconds() * 1000)}ms",
+    )
+    assert row is not None
+    others = decode(row.others) if row.others else []
+    for other in others:
+        if other["refusal"]:
+            holder = other["holder"]
+            refusal = Refusal(reason=other["refusal"], position=other["n"], holder=holder and as_uuid(holder))
+            return Appended(recorded={}, holders={}, refusal=refusal)
+    holders = {other["n"]: as_uuid(other["holder"]) for other in others}
+    return Appended(recorded=_recorded(row, entries, without=holders), holders=holders)
+
+
+def find_recorded(connection: Connection, entries: Sequence[Entry], *, age: timedelta) -> dict[int, Recorded]:
+    """Those of *entries* that are in the log, by position.
+
+    Args:
+        age: How long ago the attempt to record them began.
+    """
+    rows = connection.rows(
+        FIND_RECORDED,
+        tokens=[entry.token for entry in entries],
+        correlation_ids=[entry.metadata["correlation_id"] for entry in entries],
+        age=age,
+    )
+    return {
+        row.n - 1: entries[row.n - 1].recorded(as_uuid(row.id), as_utc(row.created_at), tuple(row.groups))
+        for row in rows
+    }
+
+
+def find_events(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Event]:
+    """The events of those ids, by id."""
+    events = [event_from(row) for row in connection.rows(FIND_EVENTS, ids=[str(id) for id in ids])]
+    return {event.id: event for event in events}
+
+
+def _items(entries: Sequence[Entry]) -> str:
+    items = [
+        {
+            "n": n,
+            "random": entry.token,
+            "type": entry.draft.type,
+            "version": entry.version,
+            "source": entry.draft.source,
+            "data": orjson.Fragment(entry.data),
+            "metadata": entry.metadata,
+            "key": entry.draft.idempotency_key,
+            "digest": None if entry.digest is None else rf"\x{entry.digest.hex()}",
+        }
+        for n, entry in enumerate(entries)
+    ]
+    return orjson.dumps(items).decode()
+
+
+def _types(entries: Sequence[Entry]) -> str:
+    types = {entry.draft.type for entry in entries}
+    return orjson.dumps([{"type": type, "patterns": list(candidates(type))} for type in sorted(types)]).decode()
+
+
+def _recorded(row: Row[Any], entries: Sequence[Entry], *, without: dict[int, UUID]) -> dict[int, Recorded]:
+    at = as_utc(row.at)
+    groups = {type: tuple(names) for type, names in decode(row.groups or "{}").items()}
+    return {
+        n: entry.recorded(UUID(int=int(id, 16)), at + timedelta(microseconds=n), groups.get(entry.draft.type, ()))
+        for n, (id, entry) in enumerate(zip(row.ids, entries, strict=True))
+        if n not in without
+    }
