@@ -15,9 +15,9 @@ from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handling import ClaimLost, handle
 from eventbus.lifecycle.registration import Known
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
-from eventbus.storage import deliveries
+from eventbus.storage import claiming, deliveries
+from eventbus.storage.claiming import Claimant, Claimed
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.deliveries import Claimant, Claimed
 from eventbus.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ class Execution:
         ids = self.known.ids(group)
         with self.database.autocommit() as connection:
             if hint is not None:
-                named = deliveries.claim_named(connection, hint, group=group, subscriptions=ids, claimant=claimant)
+                named = claiming.claim_named(connection, hint, group=group, subscriptions=ids, claimant=claimant)
                 if named is not None:
                     return named
-            oldest = deliveries.claim_oldest(connection, group=group, subscriptions=ids, claimant=claimant, limit=1)
+            oldest = claiming.claim_oldest(connection, group=group, subscriptions=ids, claimant=claimant, limit=1)
             return oldest[0] if oldest else None
 
     def run(self, claimed: Claimed) -> BaseException | Outcome:
@@ -85,4 +85,4 @@ class Execution:
 
     def _commit_start(self, claimed: Claimed) -> bool:
         with self.database.autocommit() as connection:
-            return deliveries.commit_start(connection, claimed, lease=self.lease)
+            return claiming.commit_start(connection, claimed, lease=self.lease)

@@ -26,8 +26,8 @@ from sqlalchemy.orm import Session
 
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import HandlerError, HandlerTimeout
+from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.deliveries import Claimed
 from eventbus.subscription import Subscription
 
 #: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.

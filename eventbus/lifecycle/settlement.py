@@ -15,8 +15,8 @@ from eventbus.failure import Failure, from_death, from_exception
 from eventbus.lifecycle.publishing import describe
 from eventbus.retry import RetryPolicy
 from eventbus.storage import dead_letters, deliveries
+from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Database
-from eventbus.storage.deliveries import Claimed
 
 log = logging.getLogger(__name__)
 

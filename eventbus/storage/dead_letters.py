@@ -12,8 +12,8 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from eventbus.failure import Failure
+from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
-from eventbus.storage.deliveries import Claimed
 from eventbus.storage.values import as_utc, as_uuid
 
 ADD_ATTEMPT = """

@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from eventbus.errors import ConfigurationError, DatabaseError
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
-from eventbus.storage.deliveries import Claimed
+from eventbus.storage.claiming import Claimed
 
 log = logging.getLogger(__name__)
 

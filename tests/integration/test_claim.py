@@ -9,8 +9,8 @@ import pytest
 
 from eventbus import Event, EventBus
 from eventbus.lifecycle.execution import Execution
-from eventbus.storage import deliveries, subscriptions
-from eventbus.storage.deliveries import Claimant
+from eventbus.storage import claiming, deliveries, subscriptions
+from eventbus.storage.claiming import Claimant
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.rows import Rows
 
@@ -90,10 +90,10 @@ def test_claims_that_race_share_the_work_without_waiting(bus: EventBus, one: Exe
     ids = one.known.ids("a")
 
     with bus.database.transaction() as holding, bus.database.transaction() as racing:
-        held = deliveries.claim_oldest(holding, group="a", subscriptions=ids, claimant=claimant, limit=1)
+        held = claiming.claim_oldest(holding, group="a", subscriptions=ids, claimant=claimant, limit=1)
         racing.change("SET LOCAL lock_timeout = '1s'")
-        named = deliveries.claim_named(racing, first.id, group="a", subscriptions=ids, claimant=claimant)
-        rest = deliveries.claim_oldest(racing, group="a", subscriptions=ids, claimant=claimant, limit=10)
+        named = claiming.claim_named(racing, first.id, group="a", subscriptions=ids, claimant=claimant)
+        rest = claiming.claim_oldest(racing, group="a", subscriptions=ids, claimant=claimant, limit=10)
 
     assert [item.event.id for item in held] == [first.id]
     assert named is None
@@ -109,8 +109,8 @@ def test_a_claim_locks_no_more_than_it_takes(bus: EventBus, worker: MakeWorker) 
     claimant = Claimant(worker="w", task_id=None, lease=timedelta(seconds=30))
 
     with bus.database.transaction() as holding, bus.database.transaction() as racing:
-        held = deliveries.claim_oldest(holding, group="a", subscriptions=ids, claimant=claimant, limit=1)
-        rest = deliveries.claim_oldest(racing, group="a", subscriptions=ids, claimant=claimant, limit=10)
+        held = claiming.claim_oldest(holding, group="a", subscriptions=ids, claimant=claimant, limit=1)
+        rest = claiming.claim_oldest(racing, group="a", subscriptions=ids, claimant=claimant, limit=10)
 
     assert [item.event.id for item in held] == [events[0].id]
     assert [item.event.id for item in rest] == [events[1].id, events[2].id]
@@ -158,7 +158,7 @@ def test_the_oldest_due_ones_are_taken_up_to_the_limit(bus: EventBus, one: Execu
 
     with bus.database.autocommit() as connection:
         batch = [
-            [item.event.id for item in deliveries.claim_oldest(connection, **wanted, limit=limit)]
+            [item.event.id for item in claiming.claim_oldest(connection, **wanted, limit=limit)]
             for wanted in [{"group": "a", "subscriptions": one.known.ids("a"), "claimant": claimant}]
             for limit in (2, 5)
         ]
@@ -259,7 +259,7 @@ def test_a_committed_start_renews_the_lease(bus: EventBus, one: Execution, rows:
     rows.all(PAST)
 
     with bus.database.autocommit() as connection:
-        started = deliveries.commit_start(connection, claimed, lease=timedelta(seconds=30))
+        started = claiming.commit_start(connection, claimed, lease=timedelta(seconds=30))
 
     assert started
     assert rows.value("SELECT started_at <= clock_timestamp() AND due_at > clock_timestamp() FROM eventbus.delivery")
@@ -273,7 +273,7 @@ def test_a_death_after_a_committed_start_is_found_by_exactly_one_of_two(
     claimed = one.claim("a", event.id, task_id=None)
     assert claimed is not None
     with bus.database.autocommit() as connection:
-        deliveries.commit_start(connection, claimed, lease=timedelta(seconds=30))
+        claiming.commit_start(connection, claimed, lease=timedelta(seconds=30))
     rows.all(PAST)
     barrier, found = threading.Barrier(2), []
 
@@ -300,7 +300,7 @@ def test_a_death_whose_finder_dies_too_is_found_again(
     claimed = one.claim("a", event.id, task_id=None)
     assert claimed is not None
     with bus.database.autocommit() as connection:
-        deliveries.commit_start(connection, claimed, lease=timedelta(seconds=30))
+        claiming.commit_start(connection, claimed, lease=timedelta(seconds=30))
     rows.all(PAST)
     two.claim("a", None, task_id=None)
     rows.all(PAST)

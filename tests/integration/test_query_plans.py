@@ -10,7 +10,7 @@ import pytest
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.event import Draft
-from eventbus.storage import dead_letters, deliveries, event_log
+from eventbus.storage import claiming, dead_letters, deliveries, event_log
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.subscription import candidates
@@ -117,7 +117,7 @@ def test_a_named_claim_reads_one_row(connection: Connection) -> None:
     event_id = connection.value("SELECT event_id FROM eventbus.delivery WHERE state = 'pending' LIMIT 1")
     ids = subscription_ids(connection, "g1")
 
-    plan = nodes(connection, deliveries.CLAIM_NAMED, event_id=str(event_id), group="g1", subscriptions=ids, **marks())
+    plan = nodes(connection, claiming.CLAIM_NAMED, event_id=str(event_id), group="g1", subscriptions=ids, **marks())
 
     assert_by_index(plan, at_most=20)
     assert any(node.get("Index Name", "").endswith("_pkey") for node in plan)
@@ -127,7 +127,7 @@ def test_a_claim_of_the_oldest_does_not_grow_with_the_backlog(connection: Connec
     """2,000 are due: a claim reads about as many as it takes."""
     ids = subscription_ids(connection, "g1")[:1]
 
-    plan = nodes(connection, deliveries.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
+    plan = nodes(connection, claiming.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
 
     assert_by_index(plan, at_most=60)
 
@@ -136,7 +136,7 @@ def test_a_claim_for_several_subscriptions_does_not_grow_with_the_backlog_either
     """A group may have many patterns."""
     ids = subscription_ids(connection, "g1", "g3")
 
-    plan = nodes(connection, deliveries.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
+    plan = nodes(connection, claiming.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
 
     assert_by_index(plan, at_most=60)
 

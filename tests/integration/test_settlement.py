@@ -15,9 +15,9 @@ from eventbus.lifecycle import settlement
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Retrying
 from eventbus.retry import RetryPolicy
-from eventbus.storage import dead_letters, deliveries
+from eventbus.storage import claiming, dead_letters, deliveries
+from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Database
-from eventbus.storage.deliveries import Claimed
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
 
@@ -223,7 +223,7 @@ def settlings(database: Database, claimed: Claimed) -> dict[str, Callable[[], An
         "mark_retrying": change(deliveries.mark_retrying, wait=timedelta(0), error="e", attempts=1, deaths=0),
         "mark_dead": change(deliveries.mark_dead, error="e", attempts=1, deaths=0),
         "give_back": change(deliveries.give_back),
-        "commit_start": change(deliveries.commit_start, lease=timedelta(seconds=9)),
+        "commit_start": change(claiming.commit_start, lease=timedelta(seconds=9)),
         "done": lambda: settlement.settle_done(database, claimed),
         "retry": lambda: settlement.settle_failed(database, claimed, KeyError(), policy=OFTEN, worker="w"),
         "dead": lambda: settlement.settle_failed(database, claimed, KeyError(), policy=ONCE, worker="w"),

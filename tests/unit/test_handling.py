@@ -16,7 +16,7 @@ from eventbus.errors import HandlerError, HandlerTimeout
 from eventbus.event import Event
 from eventbus.lifecycle.handling import handle
 from eventbus.retry import RetryPolicy
-from eventbus.storage.deliveries import Claimed
+from eventbus.storage.claiming import Claimed
 from eventbus.subscription import declare
 
 EVENT = Event(
