@@ -15,7 +15,7 @@ from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handling import ClaimLost, handle
 from eventbus.lifecycle.registration import Known
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
-from eventbus.storage import claiming, deliveries
+from eventbus.storage import claiming
 from eventbus.storage.claiming import Claimant, Claimed
 from eventbus.storage.database import Connection, Database
 from eventbus.subscription import Subscription
@@ -55,18 +55,20 @@ class Execution:
         if claimed.runs_alone and not self._commit_start(claimed):
             return settlement.report(claimed, Fenced())
         subscription = self.subscription(claimed)
-        in_session = "session" in subscription.takes
+        in_session: Done | Fenced | None = None
 
         def settle(connection: Connection) -> bool:
-            return deliveries.mark_done(connection, claimed)
+            nonlocal in_session
+            in_session = settlement.mark_done(connection, claimed)
+            return isinstance(in_session, Done)
 
         error = handle(subscription, claimed, database=self.database, settle=settle)
         if isinstance(error, ClaimLost):
             return settlement.report(claimed, Fenced())
         if error is not None:
             return error
-        if in_session:
-            return settlement.report(claimed, Done())
+        if in_session is not None:
+            return settlement.report(claimed, in_session)
         return settlement.settle_done(self.database, claimed)
 
     def fail(self, claimed: Claimed, error: BaseException) -> Retrying | Dead | Fenced:

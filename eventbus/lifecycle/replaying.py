@@ -38,8 +38,6 @@ from eventbus.subscription import matches
 log = logging.getLogger(__name__)
 
 BATCH = 1000
-#: A worker that is awake looks for more than it was told of: a few of many are enough to wake all.
-WAKE_UPS_PER_BATCH = 100
 _LARGEST_PAGE = 1000
 #: How often a runner that waits shows that it lives, and looks whether it was cancelled.
 _TOUCH_SECONDS = 2.0
@@ -164,8 +162,7 @@ class Replaying:
 
     def _wake(self, job: Job, made_due: Sequence[Chosen]) -> None:
         queue = self.settings.queue(job.group)
-        told = made_due[:WAKE_UPS_PER_BATCH]
-        self.waking.send([WakeUp(queue=queue, event_id=item.id, type=item.type) for item in told])
+        self.waking.send([WakeUp(queue=queue, event_id=item.id, type=item.type) for item in made_due])
 
     def _wait_until(self, moment: float, job: Job, stop: threading.Event) -> bool:
         """Wait; False as soon as *job* is another's, or has ended."""

@@ -16,7 +16,7 @@ from eventbus.lifecycle.publishing import describe
 from eventbus.retry import RetryPolicy
 from eventbus.storage import dead_letters, deliveries
 from eventbus.storage.claiming import Claimed
-from eventbus.storage.database import Database
+from eventbus.storage.database import Connection, Database
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """The handler's work counts."""
+
+    #: It was replayed while it ran, and is as if new again.
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +40,14 @@ class Retrying:
 
 @dataclass(frozen=True, kw_only=True)
 class Dead:
-    """It was given up; None if it was replayed while it ran, and is fresh again."""
+    """It was given up."""
 
+    #: None if it was replayed while it ran, and is as if new again.
     letter_id: int | None
+
+    @property
+    def again(self) -> bool:
+        return self.letter_id is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +62,14 @@ Result = TypeVar("Result", bound=Outcome)
 def settle_done(database: Database, claimed: Claimed) -> Done | Fenced:
     """Settle *claimed*, whose handler returned."""
     with database.autocommit() as connection:
-        kept = deliveries.mark_done(connection, claimed)
-    return report(claimed, Done() if kept else Fenced())
+        outcome = mark_done(connection, claimed)
+    return report(claimed, outcome)
+
+
+def mark_done(connection: Connection, claimed: Claimed) -> Done | Fenced:
+    """The same as the last statement of a transaction that the caller commits."""
+    state = deliveries.mark_done(connection, claimed)
+    return Fenced() if state is None else Done(again=state == "pending")
 
 
 def settle_failed(

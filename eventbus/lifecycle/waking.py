@@ -37,20 +37,19 @@ class Waking:
 
     def wake(self, recorded: Sequence[Recorded]) -> bool:
         """Tell the groups of *recorded* events and the real-time listeners; False if the broker could not be told."""
-        wake_ups = wake_ups_for(recorded, self._settings)
-        if len(wake_ups) <= _CHUNK and len(recorded) <= _CHUNK:
-            return self.send(wake_ups, [notice for item in recorded for notice in self._notices(item.event)])
-        chunks = range(0, max(len(wake_ups), len(recorded)), _CHUNK)
-        return all(
-            self.send(
-                wake_ups[start : start + _CHUNK],
-                [notice for item in recorded[start : start + _CHUNK] for notice in self._notices(item.event)],
-            )
-            for start in chunks
-        )
+        if self._circuit.is_open:
+            return False
+        notices = [notice for item in recorded for notice in self._notices(item.event)]
+        return self.send(wake_ups_for(recorded, self._settings), notices)
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice] = ()) -> bool:
         """Send what there is, unless the broker is known to be down; False if it could not be told. Never raises."""
+        return all(
+            self._send_chunk(wake_ups[start : start + _CHUNK], notices[start : start + _CHUNK])
+            for start in range(0, max(len(wake_ups), len(notices)), _CHUNK)
+        )
+
+    def _send_chunk(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> bool:
         if self._circuit.is_open:
             return False
         try:

@@ -27,6 +27,7 @@ SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
     suspect = false, rerun = false, claim = NULL, started_at = NULL,
     last_error = NULL, due_at = clock_timestamp()
 WHERE {_MINE}
+RETURNING d.state
 """
 MARK_RETRYING = f"""
 UPDATE eventbus.delivery AS d
@@ -103,9 +104,10 @@ class Due:
     type: str
 
 
-def mark_done(connection: Connection, claimed: Claimed) -> bool:
-    """Settle *claimed* as handled; False if the claim is lost."""
-    return connection.change(MARK_DONE, **_mine(claimed)) == 1
+def mark_done(connection: Connection, claimed: Claimed) -> str | None:
+    """Settle *claimed* as handled; its new state, ``pending`` if it was replayed meanwhile; None if the claim is lost."""
+    state = connection.value(MARK_DONE, **_mine(claimed))
+    return None if state is None else str(state)
 
 
 def mark_retrying(

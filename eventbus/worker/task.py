@@ -67,6 +67,8 @@ class DeliveryTask(Task):
         if isinstance(result, BaseException):
             self.request.eventbus_failed, self.request.eventbus_error = claimed, result
             raise result
+        if claimed is not None:
+            self._wake_again(claimed, result)
         return _counted(result)
 
     def retry(self, *_args: Any, exc: BaseException | None = None, **_options: Any) -> NoReturn:
@@ -74,21 +76,18 @@ class DeliveryTask(Task):
         claimed = self._failed()
         if claimed is None or exc is None:
             raise exc or Ignore()
-        execution = self._execution()
-        subscription = execution.subscription(claimed)
+        subscription = self._execution().subscription(claimed)
         if not subscription.retry.allows_retry(attempts=claimed.attempts + 1, error=exc):
             self.give_up(claimed, exc)
             raise exc
-        outcome = execution.fail(claimed, exc)
-        self.request.eventbus_failed = None
+        outcome = self._settle(claimed, exc)
         if isinstance(outcome, Retrying):
             self._come_back(claimed, outcome, exc)
         raise Ignore
 
     def give_up(self, claimed: Claimed, exc: BaseException) -> None:
         """Write the dead letter of *claimed* from inside the task."""
-        self._execution().fail(claimed, exc)
-        self.request.eventbus_failed = None
+        self._settle(claimed, exc)
 
     def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Celery's hook for a task that failed for good: settle the delivery, unless the task itself has."""
@@ -97,8 +96,25 @@ class DeliveryTask(Task):
         if claimed is None:
             return
         # An error that came between, such as a lost connection while it was settled, must not cost it its retries.
-        self._execution().fail(claimed, self.request.eventbus_error)
+        self._settle(claimed, self.request.eventbus_error)
+
+    def _settle(self, claimed: Claimed, error: BaseException) -> Outcome:
+        outcome = self._execution().fail(claimed, error)
         self.request.eventbus_failed = None
+        self._wake_again(claimed, outcome)
+        return outcome
+
+    def _wake_again(self, claimed: Claimed, outcome: Outcome | None) -> None:
+        """Send a wake-up for a delivery that was replayed while it ran: the replay's own came too early for it."""
+        if not isinstance(outcome, Done | Dead) or not outcome.again:
+            return
+        event = claimed.event
+        try:
+            self.apply_async(
+                (str(event.id),), argsrepr=f"{event.type} {event.id}", kwargsrepr="{}", queue=self.name, retry=False
+            )
+        except OperationalError as error:
+            log.warning("wake_up_failed", extra={"group": self.group, "reason": str(error)})
 
     def _come_back(self, claimed: Claimed, outcome: Retrying, exc: BaseException) -> NoReturn:
         seconds = outcome.wait.total_seconds() + _ETA_MARGIN_SECONDS

@@ -247,7 +247,9 @@ def test_a_broker_error_nobody_foresaw_fails_no_publish(bus: EventBus, caplog: p
 
     waking = Waking(Odd(), bus.settings)  # type: ignore[arg-type]
 
-    first, second = waking.send([]), waking.send([])
+    notice = [Notice(channel="events:a", text=b"{}")]
+
+    first, second = waking.send([], notice), waking.send([], notice)
 
     assert (first, second) == (False, False)
     assert [record.exc_info is not None for record in caplog.records if record.message == "wake_up_failed"] == [True]

@@ -329,8 +329,8 @@ def test_deliveries_are_due_at_once_and_in_the_order_of_their_events(shop: Event
         assert [id for (id,) in ordered if id in ids] == sorted(ids)
 
 
-def test_a_batch_wakes_the_group_no_more_than_needed(shop: EventBus, rows: Rows, messages: Messages) -> None:
-    """One message for each delivery that became due, up to a hundred; none for what was open or skipped."""
+def test_a_batch_wakes_the_group_for_each_delivery(shop: EventBus, rows: Rows, messages: Messages) -> None:
+    """One message for each delivery that became due, as at publish; none for what was open or skipped."""
     events = publish(shop, *["order.created"] * 3)
     before = len(messages("shop"))
     put(rows, events[0], "shop", "done")
@@ -345,7 +345,7 @@ def test_a_batch_wakes_the_group_no_more_than_needed(shop: EventBus, rows: Rows,
     shop.replay("order.created", group="shop", since="2h ago", until=events[0].created_at)
 
     # One batch of 1,000 and one of 200.
-    assert len(messages("shop")) - before == 200
+    assert len(messages("shop")) - before == 1200
 
 
 def test_a_replay_does_not_need_the_broker(make_bus: MakeBus, rows: Rows) -> None:

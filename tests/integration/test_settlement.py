@@ -320,7 +320,9 @@ def test_a_retry_and_its_attempt_are_one_transaction(claimed: Claimed, database:
     assert state_of(rows) == before
 
 
-@pytest.mark.parametrize(("way", "outcome"), [("done", Done()), ("dead", Dead(letter_id=None)), ("retry", Retrying)])
+@pytest.mark.parametrize(
+    ("way", "outcome"), [("done", Done(again=True)), ("dead", Dead(letter_id=None)), ("retry", Retrying)]
+)
 def test_what_was_replayed_while_it_ran_runs_once_more(
     way: str, outcome: Any, claimed: Claimed, database: Database, rows: Rows
 ) -> None:
