@@ -5,20 +5,19 @@ a bad line, Ctrl-C or a lost server ─▶ which lines are recorded, and how to 
 """
 
 import json
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any, BinaryIO
 
 import click
 
 from eventbus.bus import EventBus
 from eventbus.cli.app import BAD_INPUT, INTERRUPTED
+from eventbus.cli.interrupting import interruptible
 from eventbus.cli.progress import show_progress
 from eventbus.errors import EventBusError, InvalidInput, PublishUncertain
 from eventbus.event import Draft
@@ -100,9 +99,11 @@ def publish_file(bus: EventBus, path: str, *, source: str | None, key_prefix: st
 def _publish(bus: EventBus, batch: list[Line], position: Position) -> None:
     position.has_keyless |= any(line.draft.idempotency_key is None for line in batch)
     try:
-        with _interrupt_held_back():
+        with interruptible("ending with this batch ...") as stop:
             events = bus.publish_many(line.draft for line in batch)
             position.line, position.events = batch[-1].number, position.events + len(events)
+        if stop.is_set():
+            raise KeyboardInterrupt
     except InvalidInput as error:
         raise BadLine(f"{batch[error.index or 0].number}: {_reason(error)}") from error
 
@@ -157,23 +158,3 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 def _size(path: str) -> int | None:
     """Bytes of the file; None where nobody knows."""
     return Path(path).stat().st_size if Path(path).is_file() else None
-
-
-@contextmanager
-def _interrupt_held_back() -> Iterator[None]:
-    """Let a batch end before Ctrl-C counts: then it is known what is recorded. A second Ctrl-C does not wait."""
-    pressed: list[int] = []
-
-    def hold(number: int, _frame: FrameType | None) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-        click.echo("\nending with this batch ...", err=True)
-
-    before = signal.signal(signal.SIGINT, hold)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt

@@ -1,19 +1,16 @@
 """The progress of a replay: a bar with rate and time left on a terminal, a line now and then elsewhere."""
 
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from types import FrameType
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from eventbus.cli.interrupting import interruptible
 from eventbus.lifecycle.replaying import Replaying
 from eventbus.storage.replays import Job
 
@@ -22,7 +19,7 @@ _LINE_SECONDS = 5.0
 
 def watch_replay(replaying: Replaying, job: Job) -> Job:
     """Carry *job* out, showing how it goes; Ctrl-C interrupts it between two batches."""
-    with _stopping() as stop:
+    with interruptible("ending with this batch ...") as stop:
         if sys.stderr.isatty():
             return _with_bar(replaying, job, stop)
         return replaying.run(job.id, watch=_Lines(seen=job.seen), stop=stop)
@@ -72,19 +69,3 @@ class _Lines:
         if left and rate:
             line += f", {timedelta(seconds=round(left / rate))} left"
         click.echo(line, err=True)
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets; a second Ctrl-C ends the process at once, which loses no more than a batch."""
-    stop = threading.Event()
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -20,9 +20,8 @@ from eventbus.errors import DatabaseError, DatabaseUnreachable, PublishUncertain
 from eventbus.lifecycle import recording
 from eventbus.storage import backends, bulk
 from eventbus.storage.backends import Attempt
-from eventbus.storage.bulk import Entry
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.event_log import Recorded
+from eventbus.storage.event_log import Entry, Recorded
 from eventbus.storage.failures import was_lost
 
 log = logging.getLogger(__name__)

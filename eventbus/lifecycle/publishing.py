@@ -23,9 +23,8 @@ from eventbus.lifecycle.waking import Waking
 from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings
-from eventbus.storage.bulk import Entry
 from eventbus.storage.database import Database
-from eventbus.storage.event_log import Recorded
+from eventbus.storage.event_log import Entry, Recorded
 from eventbus.storage.values import draw_uuid
 from eventbus.wire import canonical, decode
 

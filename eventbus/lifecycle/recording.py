@@ -18,9 +18,9 @@ from uuid import UUID
 
 from eventbus.errors import IdempotencyConflict, PublishBusy
 from eventbus.storage import bulk, event_log, publish_keys
-from eventbus.storage.bulk import Entry, Refusal
+from eventbus.storage.bulk import Refusal
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.event_log import Recorded
+from eventbus.storage.event_log import Entry, Recorded
 from eventbus.storage.publish_keys import Wanted
 
 #: How long to wait for another publisher that uses the same key and has not committed.
@@ -47,11 +47,7 @@ def write(
         PublishBusy: Somebody who uses a key did not end in time.
     """
     if len(entries) == 1 and entries[0].digest is None and after is None:
-        one = entries[0]
-        recorded = event_log.append(
-            connection, one.draft, version=one.version, data=one.data, metadata=one.metadata, token=one.token
-        )
-        return [recorded]
+        return [event_log.append(connection, entries[0])]
     firsts = _firsts(entries)
     found: dict[int, Recorded] = {}
     while missing := [n for n, first in enumerate(firsts) if n == first and n not in found]:
@@ -100,7 +96,7 @@ def _read(connection: Connection, holders: dict[int, UUID]) -> dict[int, Recorde
     """The events that hold keys, by position; one that was erased at this moment is left out."""
     if not holders:
         return {}
-    events = bulk.find_events(connection, list(holders.values()))
+    events = event_log.find_events(connection, list(holders.values()))
     return {n: Recorded(event=events[id], groups=(), is_repeat=True) for n, id in holders.items() if id in events}
 
 

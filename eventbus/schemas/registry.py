@@ -16,7 +16,6 @@ from eventbus.errors import InvalidSchema, UnknownEventType, UnknownEventVersion
 from eventbus.event import check_type
 from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.conversion import convert, instance_of
-from eventbus.schemas.fingerprints import text_fingerprint, wire_fingerprint
 from eventbus.schemas.reading import read
 from eventbus.schemas.stored import StoredForm
 from eventbus.schemas.upcasting import Converted, Upcasters
@@ -35,16 +34,6 @@ class RegisteredSchema:
     #: What deserves a second look, a sentence each.
     warnings: tuple[str, ...]
     form: CanonicalForm | StoredForm
-
-    @property
-    def wire_fingerprint(self) -> str:
-        """Changes exactly when what is written or read changes."""
-        return wire_fingerprint(self.json_schema)
-
-    @property
-    def text_fingerprint(self) -> str:
-        """Changes with titles and descriptions."""
-        return text_fingerprint(self.json_schema)
 
 
 @dataclass(kw_only=True)
@@ -72,18 +61,9 @@ class SchemaRegistry:
             self._schemas[type] = {**known, version: candidate}
         return self._schemas[type][version]
 
-    def types(self) -> list[str]:
-        """The event types that have a schema, sorted."""
-        return sorted(type for type, versions in self._schemas.items() if versions)
-
     def versions(self, type: str) -> list[int]:
         """The versions of a type, oldest first; empty if none is known."""
         return sorted(self._schemas.get(type, {}))
-
-    def latest(self, type: str) -> RegisteredSchema | None:
-        """The newest version of a type, None if none is known."""
-        versions = self._schemas.get(type)
-        return versions[max(versions)] if versions else None
 
     def get(self, type: str, version: int) -> RegisteredSchema:
         """One version of a type.

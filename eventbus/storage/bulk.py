@@ -16,11 +16,10 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Row
 
-from eventbus.event import Draft, Event
 from eventbus.storage.database import Connection
-from eventbus.storage.event_log import Recorded, event_from
+from eventbus.storage.event_log import Entry, Recorded
 from eventbus.storage.publish_keys import KEPT
-from eventbus.storage.values import as_utc, as_uuid, with_time
+from eventbus.storage.values import as_utc, as_uuid
 from eventbus.subscription import candidates
 from eventbus.wire import decode
 
@@ -78,37 +77,6 @@ JOIN eventbus.event_log AS e ON e.metadata ->> 'correlation_id' = wanted.correla
     AND substring(uuid_send(e.id) FROM 9) = substring(uuid_send(wanted.token) FROM 9)
 WHERE e.id >= eventbus.uuid_floor(clock_timestamp() - CAST(:age AS interval) - interval '1 minute')
 """
-FIND_EVENTS = """
-SELECT id, type, version, source, CAST(data AS text) AS data, CAST(metadata AS text) AS metadata, created_at
-FROM eventbus.event_log WHERE id = ANY (CAST(:ids AS uuid[]))
-"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """A draft that was checked, in its wire form."""
-
-    draft: Draft
-    version: int
-    data: bytes
-    metadata: dict[str, Any]
-    #: A random uuid; the event's id ends in its last 8 bytes, so that a publisher that lost the answer finds its event.
-    token: str
-    #: Of what must not differ under one idempotency key; None without a key.
-    digest: bytes | None = None
-
-    def recorded(self, id: UUID, created_at: datetime, groups: tuple[str, ...]) -> Recorded:
-        """The event that this became."""
-        event = Event(
-            id=id,
-            type=self.draft.type,
-            version=self.version,
-            source=self.draft.source,
-            data=decode(self.data),
-            metadata=with_time(self.metadata, created_at),
-            created_at=created_at,
-        )
-        return Recorded(event=event, groups=groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,12 +149,6 @@ def find_recorded(connection: Connection, entries: Sequence[Entry], *, age: time
         row.n - 1: entries[row.n - 1].recorded(as_uuid(row.id), as_utc(row.created_at), tuple(row.groups))
         for row in rows
     }
-
-
-def find_events(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Event]:
-    """The events of those ids, by id."""
-    events = [event_from(row) for row in connection.rows(FIND_EVENTS, ids=[str(id) for id in ids])]
-    return {event.id: event for event in events}
 
 
 def _items(entries: Sequence[Entry]) -> str:

@@ -1,7 +1,8 @@
 """The event log: append-only. An event and its deliveries are recorded by one statement, so neither exists without the other."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy import Row
 
 from eventbus.event import Draft, Event
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc, as_uuid, draw_uuid, with_time
+from eventbus.storage.values import as_utc, as_uuid, with_time
 from eventbus.subscription import candidates
 from eventbus.wire import decode, encode
 
@@ -35,10 +36,12 @@ WITH event AS (
 SELECT event.id, event.created_at, ARRAY(SELECT group_name FROM owed ORDER BY 1) AS groups FROM event
 """
 
-FIND = """
+_FIND = """
 SELECT id, type, version, source, CAST(data AS text) AS data, CAST(metadata AS text) AS metadata, created_at
-FROM eventbus.event_log WHERE id = CAST(:id AS uuid)
+FROM eventbus.event_log
 """
+FIND = f"{_FIND} WHERE id = CAST(:id AS uuid)"
+FIND_EVENTS = f"{_FIND} WHERE id = ANY (CAST(:ids AS uuid[]))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,50 +55,63 @@ class Recorded:
     is_repeat: bool = False
 
 
-def append(
-    connection: Connection,
-    draft: Draft,
-    *,
-    version: int,
-    data: bytes,
-    metadata: Mapping[str, Any],
-    token: str | None = None,
-) -> Recorded:
-    """Record *draft* and a delivery for each group subscribed to its type at this moment.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A draft that was checked, in its wire form."""
+
+    draft: Draft
+    version: int
+    data: bytes
+    metadata: dict[str, Any]
+    #: A random uuid; the event's id ends in its last 8 bytes, so that a publisher that lost the answer finds its event.
+    token: str
+    #: Of what must not differ under one idempotency key; None without a key.
+    digest: bytes | None = None
+
+    def recorded(self, id: UUID, created_at: datetime, groups: tuple[str, ...]) -> Recorded:
+        """The event that this became."""
+        event = Event(
+            id=id,
+            type=self.draft.type,
+            version=self.version,
+            source=self.draft.source,
+            data=decode(self.data),
+            metadata=with_time(self.metadata, created_at),
+            created_at=created_at,
+        )
+        return Recorded(event=event, groups=groups)
+
+
+def append(connection: Connection, entry: Entry) -> Recorded:
+    """Record *entry* and a delivery for each group subscribed to its type at this moment.
 
     Args:
         connection: Written to, never committed.
-        data: The wire form of the draft's data.
-        metadata: Correlation id, causation id and headers.
-        token: A random uuid: the event's id ends in its last 8 bytes, by which `bulk.find_recorded` finds it.
     """
     row = connection.row(
         APPEND,
-        random=token or draw_uuid(),
-        type=draft.type,
-        version=version,
-        source=draft.source,
-        data=data.decode(),
-        metadata=encode(metadata).decode(),
-        patterns=list(candidates(draft.type)),
+        random=entry.token,
+        type=entry.draft.type,
+        version=entry.version,
+        source=entry.draft.source,
+        data=entry.data.decode(),
+        metadata=encode(entry.metadata).decode(),
+        patterns=list(candidates(entry.draft.type)),
     )
     assert row is not None
-    event = Event(
-        id=as_uuid(row.id),
-        type=draft.type,
-        version=version,
-        source=draft.source,
-        data=decode(data),
-        metadata=with_time(metadata, row.created_at),
-        created_at=as_utc(row.created_at),
-    )
-    return Recorded(event=event, groups=tuple(row.groups))
+    return entry.recorded(as_uuid(row.id), as_utc(row.created_at), tuple(row.groups))
 
 
 def find(connection: Connection, event_id: UUID) -> Event | None:
     """The event of that id, or None."""
     row = connection.row(FIND, id=str(event_id))
     return None if row is None else event_from(row)
+
+
+def find_events(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Event]:
+    """The events of those ids, by id."""
+    events = [event_from(row) for row in connection.rows(FIND_EVENTS, ids=[str(id) for id in ids])]
+    return {event.id: event for event in events}
 
 
 def event_from(row: Row[Any]) -> Event:

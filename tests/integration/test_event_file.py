@@ -14,6 +14,7 @@ import pexpect
 import pytest
 
 from eventbus.cli import event_file, main, progress
+from eventbus.cli.interrupting import interruptible
 from eventbus.lifecycle import certainty
 from tests.support import wait_until
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -346,7 +347,7 @@ def test_ctrl_c_lets_a_batch_end(piped: Callable[..., "subprocess.Popen[str]"], 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
     """Whoever presses it again means it."""
-    with pytest.raises(KeyboardInterrupt), event_file._interrupt_held_back():
+    with pytest.raises(KeyboardInterrupt), interruptible("ending"):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("the second one did not interrupt")

@@ -12,9 +12,10 @@ from eventbus import Draft, EventBus
 from eventbus.embedded import EmbeddedPostgres
 from eventbus.errors import DatabaseUnreachable, IdempotencyConflict, PublishUncertain
 from eventbus.lifecycle import certainty
-from eventbus.storage import backends, bulk
+from eventbus.storage import backends
 from eventbus.storage.backends import Attempt
 from eventbus.storage.database import Database
+from eventbus.storage.event_log import Entry
 from tests.integration.conftest import MakeBus
 from tests.support import wait_until
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -398,7 +399,7 @@ def test_a_standby_is_not_asked(bus: EventBus, proxy: FaultProxy, monkeypatch: p
 
 def test_a_batch_of_which_a_part_is_gone_is_uncertain(bus: EventBus, database: Database, rows: Rows) -> None:
     """A key's event that was erased at that moment leaves a hole that nobody may fill with a guess."""
-    entry = bulk.Entry(
+    entry = Entry(
         draft=drafts(1, "k")[0], version=1, data=b"0", metadata={"correlation_id": "story"}, token="0", digest=b"0" * 32
     )
 

@@ -15,7 +15,7 @@ from eventbus import Draft, EventBus
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput, NotMigrated
 from eventbus.lifecycle import publishing
-from eventbus.storage import bulk
+from eventbus.storage import event_log
 from eventbus.wire import canonical
 from tests.integration.conftest import MakeBus
 from tests.integration.test_publish import statements
@@ -300,7 +300,7 @@ def test_data_comes_back_from_the_log_as_it_was_published(bus: EventBus, rows: R
     events = bus.publish_many(draft(value) for value in values)
 
     with bus.database.autocommit() as connection:
-        found = bulk.find_events(connection, [event.id for event in events])
+        found = event_log.find_events(connection, [event.id for event in events])
     assert [canonical(found[event.id].data) for event in events] == [canonical(event.data) for event in events]
     assert found == {event.id: event for event in events}
 
