@@ -13,7 +13,7 @@ from eventbus.errors import InvalidInput, InvalidTime, UnknownGroup
 from eventbus.replay import DELIVERED, Counts, Outcome, Selection, judge, total
 from eventbus.storage import replay_selection, subscriptions
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.replay_selection import Target, find_target
+from eventbus.storage.subscriptions import Target, find_target
 from eventbus.subscription import check_group, check_pattern, matches
 from eventbus.times import parse_moment
 
@@ -71,7 +71,7 @@ def plan(database: Database, asked: Asked) -> Plan:
         known = subscriptions.list_groups(connection)
         if asked.group not in known:
             raise UnknownGroup(asked.group, known)
-        targets = replay_selection.list_targets(connection, asked.group)
+        targets = subscriptions.list_targets(connection, asked.group)
         selection, unmatched = _select(connection, asked, ids, targets)
         outcomes = _count(connection, asked, selection, targets)
         outcomes[Outcome.UNMATCHED] += replay_selection.count_events(connection, selection, unmatched)

@@ -28,11 +28,12 @@ from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
 from eventbus.replay import MADE_DUE, Outcome, ReplayState, judge
 from eventbus.settings import Settings
-from eventbus.storage import redelivery, replay_selection, replays
+from eventbus.storage import redelivery, replay_selection, replays, subscriptions
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.redelivery import Wanted
-from eventbus.storage.replay_selection import Chosen, Target, find_target
+from eventbus.storage.replay_selection import Chosen
 from eventbus.storage.replays import Job
+from eventbus.storage.subscriptions import Target, find_target
 from eventbus.subscription import matches
 
 log = logging.getLogger(__name__)
@@ -206,7 +207,7 @@ def _batch(connection: Connection, job: Job) -> _Step | None:
 
 def _redeliver(connection: Connection, job: Job, events: Sequence[Chosen]) -> dict[UUID, Outcome]:
     """Change the deliveries of *events*; what became of each."""
-    targets = replay_selection.list_targets(connection, job.group)
+    targets = subscriptions.list_targets(connection, job.group)
     wanted = _wanted(events, targets)
     outcomes = {event.id: Outcome.UNMATCHED for event in events}
     inserted = redelivery.insert_missing(connection, list(wanted.values()), group=job.group, replay=job.id)

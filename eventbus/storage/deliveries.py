@@ -68,6 +68,38 @@ CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = oldest.event_
 WHERE NOT g.paused
 ORDER BY g.name, oldest.due_at
 """
+# Of removed subscriptions: an event that was being published while its group unsubscribed, or while another pattern took over.
+LIST_ORPHANS = """
+SELECT orphan.event_id, orphan.group_name, e.type
+FROM eventbus.subscription AS s
+CROSS JOIN LATERAL (
+    SELECT d.event_id, d.group_name FROM eventbus.delivery AS d
+    WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.finished_at IS NULL
+    AND d.due_at <= statement_timestamp()
+    ORDER BY d.due_at LIMIT :limit
+) AS orphan
+CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = orphan.event_id LIMIT 1) AS e
+WHERE s.removed_at IS NOT NULL
+"""
+_ORPHANS = """
+WITH chosen AS (
+    SELECT event_id FROM eventbus.delivery
+    WHERE group_name = :group AND event_id = ANY (CAST(:events AS uuid[])) AND finished_at IS NULL
+    AND due_at <= statement_timestamp()
+    ORDER BY event_id FOR UPDATE SKIP LOCKED
+)
+"""
+HAND_OVER = f"""
+{_ORPHANS}
+UPDATE eventbus.delivery AS d SET subscription_id = :new
+FROM chosen WHERE d.event_id = chosen.event_id AND d.group_name = :group
+"""
+CANCEL = f"""
+{_ORPHANS}
+UPDATE eventbus.delivery AS d
+SET state = 'cancelled', finished_at = clock_timestamp(), claim = NULL, started_at = NULL, rerun = false
+FROM chosen WHERE d.event_id = chosen.event_id AND d.group_name = :group
+"""
 COUNT_OPEN = """
 SELECT count(*) FROM eventbus.delivery
 WHERE group_name = :group AND subscription_id = ANY (CAST(:subscriptions AS bigint[])) AND finished_at IS NULL
@@ -101,6 +133,15 @@ class Due:
     group: str
     queue: str
     event_id: UUID
+    type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orphan:
+    """A delivery that is due, and whose subscription was removed."""
+
+    event_id: UUID
+    group: str
     type: str
 
 
@@ -150,6 +191,22 @@ def cancel_open(connection: Connection, *, group: str, subscriptions: Iterable[i
 def move_open(connection: Connection, *, group: str, old: Iterable[int], new: int) -> int:
     """Hand the open deliveries of replaced subscriptions to the one that takes their place; how many there were."""
     return connection.change(MOVE_OPEN, group=group, old=list(old), new=new)
+
+
+def list_orphans(connection: Connection, *, limit: int) -> list[Orphan]:
+    """The oldest *limit* orphans of each removed subscription; what an old worker is running is none."""
+    rows = connection.rows(LIST_ORPHANS, limit=limit)
+    return [Orphan(event_id=as_uuid(row.event_id), group=row.group_name, type=row.type) for row in rows]
+
+
+def hand_over(connection: Connection, event_ids: Iterable[UUID], *, group: str, to: int) -> int:
+    """Give orphans to another subscription of *group*; how many were still such."""
+    return connection.change(HAND_OVER, group=group, events=[str(id) for id in event_ids], new=to)
+
+
+def cancel(connection: Connection, event_ids: Iterable[UUID], *, group: str) -> int:
+    """Cancel orphans of *group*; how many were still such."""
+    return connection.change(CANCEL, group=group, events=[str(id) for id in event_ids])
 
 
 def _mine(claimed: Claimed) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from eventbus.delivery import State
 from eventbus.replay import Selection
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc, as_uuid
-from eventbus.subscription import matches
 from eventbus.times import Moment
 
 #: Beyond both of these, one pass over the ids is cheaper than merging types.
@@ -49,10 +48,6 @@ WITH RECURSIVE found AS (
     FROM found WHERE found.type IS NOT NULL
 )
 SELECT type FROM found WHERE type IS NOT NULL
-"""
-TARGETS = """
-SELECT id, pattern, policy ->> 'replay' AS replay FROM eventbus.subscription
-WHERE group_name = :group AND removed_at IS NULL ORDER BY last_seen_at DESC, id DESC
 """
 _RANGE = """
 e.id > CAST(:after AS uuid) AND e.id <= CAST(:last AS uuid)
@@ -106,15 +101,6 @@ class Bounds:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """A living subscription of the group."""
-
-    id: int
-    pattern: str
-    opts_out: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Chosen:
     """An event to be replayed."""
 
@@ -149,12 +135,6 @@ def resolve_bounds(connection: Connection, *, since: Moment | None, until: Momen
 def list_types(connection: Connection) -> list[str]:
     """All types in the log, sorted."""
     return [row.type for row in connection.rows(TYPES)]
-
-
-def list_targets(connection: Connection, group: str) -> list[Target]:
-    """The living subscriptions of *group*, the newest seen first: the first that matches gets the event, as at publish."""
-    rows = connection.rows(TARGETS, group=group)
-    return [Target(id=row.id, pattern=row.pattern, opts_out=row.replay == "skip") for row in rows]
 
 
 def next_events(
@@ -198,11 +178,6 @@ def count_events(connection: Connection, selection: Selection, types: Sequence[s
     """How many events of *types* lie within the bounds of *selection*."""
     parameters = {**_parameters(selection, after=selection.first_id), "types": list(types)}
     return int(connection.value(COUNT_EVENTS, **parameters))
-
-
-def find_target(targets: Sequence[Target], type: str) -> Target | None:
-    """The subscription that gets events of *type*."""
-    return next((target for target in targets if matches(target.pattern, type)), None)
 
 
 def _next_of_ids(

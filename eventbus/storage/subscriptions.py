@@ -13,7 +13,7 @@ from sqlalchemy import Row
 
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc
-from eventbus.subscription import Subscription
+from eventbus.subscription import Subscription, matches
 from eventbus.wire import canonical
 
 ENSURE_GROUP = """
@@ -44,6 +44,20 @@ WHERE id = ANY (CAST(:ids AS bigint[])) AND removed_at IS NULL
 """
 GROUPS = "SELECT name FROM eventbus.consumer_group ORDER BY name"
 PAUSE = "UPDATE eventbus.consumer_group SET paused = :paused WHERE name = :group AND paused <> :paused"
+
+TARGETS = """
+SELECT id, pattern, policy ->> 'replay' AS replay FROM eventbus.subscription
+WHERE group_name = :group AND removed_at IS NULL ORDER BY last_seen_at DESC, id DESC
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A living subscription of the group."""
+
+    id: int
+    pattern: str
+    opts_out: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +106,17 @@ def remove(connection: Connection, ids: Iterable[int]) -> int:
 def list_groups(connection: Connection) -> Sequence[str]:
     """The names of all groups that ever subscribed, sorted."""
     return [row.name for row in connection.rows(GROUPS)]
+
+
+def list_targets(connection: Connection, group: str) -> list[Target]:
+    """The living subscriptions of *group*, the newest seen first: the first that matches gets the event, as at publish."""
+    rows = connection.rows(TARGETS, group=group)
+    return [Target(id=row.id, pattern=row.pattern, opts_out=row.replay == "skip") for row in rows]
+
+
+def find_target(targets: Sequence[Target], type: str) -> Target | None:
+    """The subscription that gets events of *type*."""
+    return next((target for target in targets if matches(target.pattern, type)), None)
 
 
 def set_paused(connection: Connection, group: str, *, paused: bool) -> bool:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy.orm import Session
 
 from eventbus import EventBus
 from eventbus.errors import BrokerUnreachable
+from eventbus.lifecycle.settlement import Done
 from eventbus.lifecycle.sweeping import sweep
 from eventbus.storage import subscriptions
 from tests.integration.conftest import MakeBus, MakeWorker
@@ -102,3 +104,56 @@ def test_a_sweep_without_a_broker_says_so(make_bus: MakeBus) -> None:
 
     with pytest.raises(BrokerUnreachable):
         bus.sweep()
+
+
+def test_what_was_published_while_its_group_unsubscribed_is_cancelled(
+    subscribed: EventBus, rows: Rows, messages: Messages
+) -> None:
+    """A transaction that saw the subscription and commits after its end leaves nothing that waits for ever."""
+    with Session(subscribed.database.engine) as session:
+        late = subscribed.publish("order.created", 1, source="orders", session=session)
+        subscribed.remove_group("a")
+        session.commit()
+    before = rows.delivery(late.id, "a")["state"]
+
+    subscribed.sweep()
+
+    assert before == "pending"
+    assert rows.delivery(late.id, "a")["state"] == "cancelled"
+    assert rows.delivery(late.id, "b")["state"] == "pending"
+
+
+def test_what_was_published_while_a_pattern_was_replaced_goes_to_the_new_one(
+    subscribed: EventBus, make_bus: MakeBus, worker: MakeWorker
+) -> None:
+    """Replacing a subscription loses no event, whenever its publisher commits."""
+    newer = make_bus()
+    newer.subscribe("order.*", group="a", handler=handle)
+    with Session(subscribed.database.engine) as session:
+        late = subscribed.publish("order.created", 1, source="orders", session=session)
+        newer.sync(replace=True)
+        session.commit()
+    execution = worker(newer)
+    before = execution.claim("a", late.id, task_id=None)
+
+    swept = newer.sweep()
+    claimed = execution.claim("a", late.id, task_id=None)
+
+    assert before is None
+    assert swept["a"] == 1
+    assert claimed is not None
+    assert claimed.event.id == late.id
+
+
+def test_what_an_old_worker_is_running_is_left_to_it(subscribed: EventBus, worker: MakeWorker, rows: Rows) -> None:
+    """Its claim stands until its lease ends."""
+    execution = worker()
+    event = subscribed.publish("order.created", 1, source="orders")
+    claimed = execution.claim("a", event.id, task_id=None)
+    assert claimed is not None
+    rows.all("UPDATE eventbus.subscription SET removed_at = now() WHERE group_name = 'a'")
+
+    subscribed.sweep()
+
+    assert rows.delivery(event.id, "a")["state"] == "running"
+    assert execution.run(claimed) == Done()
