@@ -10,19 +10,16 @@ from marshmallow import Schema
 
 from eventbus import broker
 from eventbus.event import Draft, Event
-from eventbus.lifecycle import dead_lettering, registration, sweeping
-from eventbus.lifecycle.dead_lettering import Details, Page
+from eventbus.lifecycle import sweeping
 from eventbus.lifecycle.publishing import Publisher
-from eventbus.lifecycle.replaying import Replaying
 from eventbus.lifecycle.waking import Waking
-from eventbus.operations import ReplayOperations
+from eventbus.operations.dead_letters import DeadLetterOperations
+from eventbus.operations.groups import GroupOperations
+from eventbus.operations.replays import ReplayOperations
 from eventbus.retry import RetryPolicy
 from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings, load_settings
-from eventbus.storage import subscriptions as stored_subscriptions
 from eventbus.storage.database import Database
-from eventbus.storage.dead_letters import Filter
-from eventbus.storage.subscriptions import Stored
 from eventbus.subscription import Handler, Subscriptions, declare
 from eventbus.worker.serving import Serving
 
@@ -30,7 +27,7 @@ Handles = TypeVar("Handles", bound=Handler)
 SchemaClass = TypeVar("SchemaClass", bound=type[Schema])
 
 
-class EventBus(ReplayOperations):
+class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
     """An event bus on PostgreSQL and the broker of a Celery app.
 
     Making one opens no connection and reads no configuration: that happens at first use, so a bus can be a module's global.
@@ -186,98 +183,6 @@ class EventBus(ReplayOperations):
         """
         return self._publisher.publish_many(drafts, session=session)
 
-    def sync(self, *, replace: bool = False) -> list[Stored]:
-        """Write all subscriptions that this code declares to the database; nothing is ever deleted.
-
-        Args:
-            replace: Let a declared subscription take the place of those that it conflicts with.
-
-        Returns:
-            All subscriptions that are stored now, by group and pattern.
-
-        Raises:
-            SubscriptionConflict: Nothing was changed.
-        """
-        registration.register(self.database, self.subscriptions, settings=self.settings, replace=replace)
-        return self.groups()
-
-    def groups(self) -> list[Stored]:
-        """All subscriptions of all groups, by group and pattern."""
-        with self.database.autocommit() as connection:
-            return stored_subscriptions.list_subscriptions(connection)
-
-    def open_deliveries(self, group: str, *, pattern: str | None = None) -> int:
-        """How many deliveries `remove_group` would cancel now.
-
-        Raises:
-            UnknownGroup: It is not subscribed, or not to that pattern.
-        """
-        return registration.open_deliveries(self.database, group, pattern)
-
-    def remove_group(self, group: str, *, pattern: str | None = None) -> int:
-        """Unsubscribe *group*, from all or from *pattern*; the number of open deliveries that were cancelled.
-
-        Raises:
-            UnknownGroup: It is not subscribed, or not to that pattern. Nothing was changed.
-        """
-        return registration.remove(self.database, group, pattern)
-
-    def dead_letters(
-        self,
-        type: str | None = None,
-        *,
-        group: str | None = None,
-        error_type: str | None = None,
-        status: str | None = "open",
-        cursor: int | None = None,
-        limit: int = 100,
-    ) -> Page:
-        """Dead letters, newest first; *status* None lists those that were resolved too."""
-        wanted = Filter(type=type, group=group, error_type=error_type)
-        return dead_lettering.list_page(self.database, wanted, status=status, cursor=cursor, limit=limit)
-
-    def dead_letter(self, id: int) -> Details:
-        """One dead letter with its event and every failed run.
-
-        Raises:
-            UnknownDeadLetter: There is none of that id.
-        """
-        return dead_lettering.show(self.database, id)
-
-    def retry_dead_letters(
-        self,
-        type: str | None = None,
-        *,
-        group: str,
-        ids: tuple[int, ...] | list[int] | None = None,
-        error_type: str | None = None,
-    ) -> int:
-        """Run the deliveries of open dead letters again, as if new; how many.
-
-        Raises:
-            UnknownGroup: It never subscribed. Nothing was changed.
-        """
-        wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
-        return dead_lettering.retry(self.database, wanted, waking=self._waking, settings=self.settings)
-
-    def discard_dead_letters(
-        self,
-        type: str | None = None,
-        *,
-        group: str,
-        reason: str,
-        ids: tuple[int, ...] | list[int] | None = None,
-        error_type: str | None = None,
-    ) -> int:
-        """Give up open dead letters for good, keeping *reason* with them; how many.
-
-        Raises:
-            InvalidInput: The reason is empty. Nothing was changed.
-            UnknownGroup: The group never subscribed. Nothing was changed.
-        """
-        wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
-        return dead_lettering.discard(self.database, wanted, reason=reason)
-
     def sweep(self) -> dict[str, int]:
         """Wake the groups that have due deliveries; how many wake-ups each was sent.
 
@@ -287,14 +192,9 @@ class EventBus(ReplayOperations):
         return sweeping.sweep(self.database, self.broker)
 
     @cached_property
-    def replaying(self) -> Replaying:
-        """What the command line's replays are made of."""
-        return Replaying(database=self.database, waking=self._waking, settings=self.settings)
-
-    @cached_property
-    def _waking(self) -> Waking:
+    def waking(self) -> Waking:
         return Waking(self.broker, self.settings)
 
     @cached_property
     def _publisher(self) -> Publisher:
-        return Publisher(database=self.database, schemas=self.schemas, waking=self._waking, settings=self.settings)
+        return Publisher(database=self.database, schemas=self.schemas, waking=self.waking, settings=self.settings)

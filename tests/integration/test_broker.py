@@ -159,7 +159,7 @@ def test_a_refused_broker_costs_no_publish(make_bus: MakeBus, rows: Rows, caplog
     assert (rows.count("event_log"), rows.count("delivery")) == (20, 20)
     assert [record.message for record in caplog.records].count("broker_down") == 1
     assert "s3cr3t" not in repr([vars(record) for record in caplog.records])
-    assert bus._waking._circuit.is_open
+    assert bus.waking._circuit.is_open
 
 
 def test_a_hung_broker_costs_one_publish_its_time_limit(make_bus: MakeBus, valkey: EmbeddedValkey, rows: Rows) -> None:
@@ -179,7 +179,7 @@ def test_a_hung_broker_costs_one_publish_its_time_limit(make_bus: MakeBus, valke
     assert first < 1.5
     assert others < 0.4
     assert rows.count("event_log") == 12
-    assert bus._waking._circuit.wait_closed(10)
+    assert bus.waking._circuit.wait_closed(10)
 
 
 def test_wake_ups_flow_again_when_the_broker_is_back(make_bus: MakeBus, valkey: EmbeddedValkey) -> None:
@@ -189,10 +189,10 @@ def test_wake_ups_flow_again_when_the_broker_is_back(make_bus: MakeBus, valkey: 
     bus.sync()
     valkey.kill()
     bus.publish("order.created", 0, source="orders")
-    down = bus._waking._circuit.is_open
+    down = bus.waking._circuit.is_open
 
     valkey.start()
-    back = bus._waking._circuit.wait_closed(10)
+    back = bus.waking._circuit.wait_closed(10)
     bus.publish("order.created", 1, source="orders")
     announced = bus.broker.depth(bus.settings.queue("a"))
     swept = bus.sweep()
@@ -222,14 +222,14 @@ def test_a_broker_that_answers_but_takes_no_message_is_down_too(
         client.execute_command(*broken)
 
         bus.publish("order.created", 1, source="orders")
-        down = bus._waking._circuit.is_open
+        down = bus.waking._circuit.is_open
         with pytest.raises(BrokerUnreachable, match="cannot be used"):
             bus.broker.ping()
         client.execute_command(*mended)
 
     assert down
     assert rows.count("delivery") == 1
-    assert bus._waking._circuit.wait_closed(10)
+    assert bus.waking._circuit.wait_closed(10)
     assert bus.sweep() == {"a": 1}
 
 

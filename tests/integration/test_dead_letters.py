@@ -270,7 +270,7 @@ def test_the_wake_up_follows_the_commit(bus: EventBus, die: Die, rows: Rows, mes
     """Whoever is woken finds the delivery due; without a broker it is retried all the same."""
     die()
     seen: list[str] = []
-    real = bus._waking
+    real = bus.waking
 
     class Watching:
         """The real waking, and what the database says at that moment."""

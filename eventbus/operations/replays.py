@@ -1,24 +1,25 @@
-"""Operations: what an operator does with a bus, beside publishing, subscribing and dead letters."""
+"""Replays: the methods of a bus that deliver parts of the log again."""
 
-from abc import abstractmethod
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
 from eventbus.errors import ReplayStopped
 from eventbus.lifecycle.replay_planning import Asked, check_rate
 from eventbus.lifecycle.replaying import Replaying
+from eventbus.operations.parts import Parts
 from eventbus.replay import DELIVERED, Replay, ReplayState, total
 from eventbus.storage.replays import Job
 
 
-class ReplayOperations:
+class ReplayOperations(Parts):
     """The methods of a bus that replay parts of the log."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def replaying(self) -> Replaying:
         """Replays step by step, as the command line runs them: planned, created, run with progress."""
+        return Replaying(database=self.database, waking=self.waking, settings=self.settings)
 
     def replay(
         self,

@@ -1,0 +1,114 @@
+"""The errors that eventbus raises, one tree.
+
+    EventBusError
+    ├── ConfigurationError             a setting is missing or wrong
+    │   ├── MissingSetting
+    │   ├── InvalidSetting
+    │   └── BinaryNotFound             an embedded server has no program to run
+    ├── InvalidInput (ValueError)      what the caller gave cannot be used; nothing was recorded
+    │   ├── InvalidEventType
+    │   ├── InvalidPattern
+    │   ├── InvalidGroup
+    │   ├── InvalidTime                a time without offset, or not a time
+    │   ├── InvalidEvent               the data does not fit its schema, or is not JSON
+    │   │   └── EventTooLarge
+    │   ├── InvalidSchema              a schema class that cannot describe events
+    │   ├── InvalidSubscription
+    │   │   └── SubscriptionConflict   two handlers of one group could claim the same event
+    │   ├── UnknownEventType           EVENTBUS_STRICT_TYPES=1 and no schema is registered
+    │   ├── UnknownEventVersion
+    │   ├── UnknownGroup
+    │   ├── UnknownDeadLetter
+    │   ├── UnknownReplay
+    │   └── IdempotencyConflict        a key was used before, with other data
+    ├── DatabaseError                  PostgreSQL answered, but not as it should
+    │   ├── DatabaseUnreachable
+    │   ├── WrongDatabase              not PostgreSQL, or too old a server
+    │   ├── NotMigrated                our tables are missing, or of another revision
+    │   ├── DatabaseBusy               a lock or statement time limit ran out; try again
+    │   │   └── PublishBusy            another publisher is using the same idempotency key
+    │   └── PublishUncertain           the connection was lost while the event was committed
+    ├── BrokerUnreachable
+    ├── ReplayStopped                  cancelled, or resumed elsewhere, before its end
+    └── HandlerError                   a handler ended without an exception that Celery could carry
+        ├── HandlerTimeout
+        └── HandlerDied
+
+Those about versions of schemas are in `eventbus.schemas.refusal`.
+
+Every message is one sentence for the reader who must act: what, where, what to do. Facts are attributes.
+"""
+
+from eventbus.errors.configuration import BinaryNotFound, ConfigurationError, InvalidSetting, MissingSetting
+from eventbus.errors.inputs import (
+    EventTooLarge,
+    IdempotencyConflict,
+    InvalidEvent,
+    InvalidEventType,
+    InvalidGroup,
+    InvalidInput,
+    InvalidPattern,
+    InvalidSchema,
+    InvalidSubscription,
+    InvalidTime,
+    SubscriptionConflict,
+)
+from eventbus.errors.root import EventBusError
+from eventbus.errors.runs import HandlerDied, HandlerError, HandlerTimeout, ReplayStopped
+from eventbus.errors.servers import (
+    BrokerUnreachable,
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseUnreachable,
+    NotMigrated,
+    PublishBusy,
+    PublishUncertain,
+    WrongDatabase,
+)
+from eventbus.errors.unknown import (
+    UnknownDeadLetter,
+    UnknownEventType,
+    UnknownEventVersion,
+    UnknownGroup,
+    UnknownReplay,
+)
+
+__all__ = [
+    "BinaryNotFound",
+    "BrokerUnreachable",
+    "ConfigurationError",
+    "DatabaseBusy",
+    "DatabaseError",
+    "DatabaseUnreachable",
+    "EventBusError",
+    "EventTooLarge",
+    "HandlerDied",
+    "HandlerError",
+    "HandlerTimeout",
+    "IdempotencyConflict",
+    "InvalidEvent",
+    "InvalidEventType",
+    "InvalidGroup",
+    "InvalidInput",
+    "InvalidPattern",
+    "InvalidSchema",
+    "InvalidSetting",
+    "InvalidSubscription",
+    "InvalidTime",
+    "MissingSetting",
+    "NotMigrated",
+    "PublishBusy",
+    "PublishUncertain",
+    "ReplayStopped",
+    "SubscriptionConflict",
+    "UnknownDeadLetter",
+    "UnknownEventType",
+    "UnknownEventVersion",
+    "UnknownGroup",
+    "UnknownReplay",
+    "WrongDatabase",
+]
+
+for _name in __all__:
+    # Known by where users import them from: dead letters, logs and filters name them so.
+    globals()[_name].__module__ = __name__

@@ -1,0 +1,27 @@
+"""Errors of a setting that is missing or wrong."""
+
+from eventbus.errors.root import EventBusError
+
+
+class ConfigurationError(EventBusError):
+    """A setting is missing or cannot be used."""
+
+
+class MissingSetting(ConfigurationError):
+    """A setting that has no default was not given."""
+
+    def __init__(self, name: str, meaning: str) -> None:
+        self.name = name
+        super().__init__(f"{name} is not set: it names {meaning}; set it in the environment or pass it to EventBus().")
+
+
+class InvalidSetting(ConfigurationError):
+    """A setting has a value that cannot be used."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        self.name, self.value = name, value
+        super().__init__(f"{name} is {value!r}, but must be {expected}.")
+
+
+class BinaryNotFound(ConfigurationError):
+    """No program for an embedded server was found in any of the places that are looked at."""

@@ -1,0 +1,46 @@
+"""Groups: the methods of a bus that show, write and remove subscriptions."""
+
+from eventbus.lifecycle import registration
+from eventbus.operations.parts import Parts
+from eventbus.storage import subscriptions as stored_subscriptions
+from eventbus.storage.subscriptions import Stored
+
+
+class GroupOperations(Parts):
+    """What a bus does with subscriptions that are stored."""
+
+    def sync(self, *, replace: bool = False) -> list[Stored]:
+        """Write all subscriptions that this code declares to the database; nothing is ever deleted.
+
+        Args:
+            replace: Let a declared subscription take the place of those that it conflicts with.
+
+        Returns:
+            All subscriptions that are stored now, by group and pattern.
+
+        Raises:
+            SubscriptionConflict: Nothing was changed.
+        """
+        registration.register(self.database, self.subscriptions, settings=self.settings, replace=replace)
+        return self.groups()
+
+    def groups(self) -> list[Stored]:
+        """All subscriptions of all groups, by group and pattern."""
+        with self.database.autocommit() as connection:
+            return stored_subscriptions.list_subscriptions(connection)
+
+    def open_deliveries(self, group: str, *, pattern: str | None = None) -> int:
+        """How many deliveries `remove_group` would cancel now.
+
+        Raises:
+            UnknownGroup: It is not subscribed, or not to that pattern.
+        """
+        return registration.open_deliveries(self.database, group, pattern)
+
+    def remove_group(self, group: str, *, pattern: str | None = None) -> int:
+        """Unsubscribe *group*, from all or from *pattern*; the number of open deliveries that were cancelled.
+
+        Raises:
+            UnknownGroup: It is not subscribed, or not to that pattern. Nothing was changed.
+        """
+        return registration.remove(self.database, group, pattern)
