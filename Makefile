@@ -6,6 +6,9 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# Tests wait for workers most of the time, so more of them can run at once than there are processors.
+PROCESSES := 3
+
 # Coverage must be complete where a forgotten branch loses events.
 GATED := eventbus/lifecycle/*,eventbus/storage/*
 UNGATED := eventbus/storage/migrations/versions/*
@@ -27,8 +30,7 @@ demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events
 
 test: $(STAMP)  ## Run all tests, then hold lifecycle and storage to full branch coverage
 	@rm -f .coverage .coverage.* build/not-run.txt
-	@$(BIN)/python -m coverage run -m pytest $(PYTEST_ARGUMENTS) --ignore=tests/integration/schemas
-	@$(BIN)/python -m pytest -o timeout=600 tests/integration/schemas  # pure computing, which measuring would only slow down
+	@$(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
 	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi

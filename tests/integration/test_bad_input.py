@@ -234,7 +234,7 @@ def test_a_malformed_envelope_is_refused(bus: EventBus, field: str, value: Any) 
 
 
 @pytest.mark.usefixtures("unchanged")
-@pytest.mark.parametrize("session", [object(), "session", 5], ids=repr)
+@pytest.mark.parametrize("session", [object(), "session", 5], ids=["object", "text", "number"])
 def test_a_session_that_is_none_is_refused(bus: EventBus, session: Any) -> None:
     """What is no SQLAlchemy session cannot carry an event."""
     refused(lambda: bus.publish(**GOOD, session=session), errors.InvalidInput, "session", "SQLAlchemy")

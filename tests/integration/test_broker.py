@@ -145,6 +145,7 @@ def test_real_time_may_have_a_server_of_its_own(make_bus: MakeBus, valkey: Embed
         assert json.loads(hear()["data"])["id"] == str(event.id)
 
 
+@pytest.mark.alone
 def test_a_refused_broker_costs_no_publish(make_bus: MakeBus, rows: Rows, caplog: pytest.LogCaptureFixture) -> None:
     """The event is committed within a bounded time, the next ones do not even try, and one log line says so."""
     bus = make_bus(broker_url=REFUSED)
@@ -162,6 +163,7 @@ def test_a_refused_broker_costs_no_publish(make_bus: MakeBus, rows: Rows, caplog
     assert bus.waking._circuit.is_open
 
 
+@pytest.mark.alone
 def test_a_hung_broker_costs_one_publish_its_time_limit(make_bus: MakeBus, valkey: EmbeddedValkey, rows: Rows) -> None:
     """A broker that accepts connections and never answers is given up after its limit, then left alone."""
     bus = make_bus(broker_url=valkey.url)
@@ -374,6 +376,7 @@ def test_any_other_broker_is_reached_through_kombu(valkey: EmbeddedValkey, prefi
         assert (empty, broker.depth(queue)) == (0, 1)
 
 
+@pytest.mark.alone
 def test_a_broker_behind_kombu_that_is_down_is_the_same_error() -> None:
     """One error, one sentence, no password, in bounded time."""
     with Celery("test", broker="amqp://user:s3cr3t@127.0.0.1:1//", set_as_current=False) as app:

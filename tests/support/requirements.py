@@ -6,7 +6,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,8 @@ REQUIREMENTS: Mapping[str, tuple[str, Callable[[], bool]]] = {
     "root": ("root", lambda: os.geteuid() == 0),
 }
 
-missing_key = pytest.StashKey[Counter[str]]()
+#: The property of a skipped test's report that tells what was missing; reports come from all processes of a run.
+MISSING = "missing"
 
 
 def require(item: pytest.Item) -> None:
@@ -41,21 +42,20 @@ def require(item: pytest.Item) -> None:
         if item.get_closest_marker(marker) and not is_there():
             if os.environ.get("CI") == "true":
                 pytest.fail(f"needs {name}, which CI must have", pytrace=False)
-            item.config.stash.setdefault(missing_key, Counter())[name] += 1
+            item.user_properties.append((MISSING, name))
             pytest.skip(f"needs {name}")
 
 
-def closing_lines(config: pytest.Config) -> list[str]:
+def closing_lines(skipped: Iterable[pytest.TestReport]) -> list[str]:
     """One line for each requirement that was missing."""
-    counted = config.stash.get(missing_key, Counter[str]())
+    counted = Counter(value for report in skipped for name, value in report.user_properties if name == MISSING)
     return [
         f"NOT RUN: {count} {'test needs' if count == 1 else 'tests need'} {name}" for name, count in counted.items()
     ]
 
 
-def write_closing_lines(config: pytest.Config) -> None:
+def write_closing_lines(lines: Sequence[str]) -> None:
     """Leave the closing lines for the Makefile, or no file if there are none."""
-    lines = closing_lines(config)
     NOT_RUN.unlink(missing_ok=True)
     if lines:
         NOT_RUN.parent.mkdir(exist_ok=True)

@@ -81,7 +81,9 @@ async def plain(event: Event) -> None:
 
 
 @pytest.mark.parametrize(
-    "handler", [plain, functools.partial(plain), Asynchronous(), lambda event: plain(event)], ids=str
+    "handler",
+    [plain, functools.partial(plain), Asynchronous(), lambda event: plain(event)],
+    ids=["function", "partial", "object", "lambda"],
 )
 def test_async_handlers_are_awaited(handler: Callable[..., Any]) -> None:
     """Whatever hides the coroutine: a partial, an object, a plain function that returns it."""
