@@ -6,9 +6,9 @@ place ─▶ tables ─▶ services (none runs yet) ─▶ publisher
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from eventbus.bus import EventBus
 from eventbus.demo import archive, orders
 from eventbus.demo.evidence import Evidence
 from eventbus.demo.narration import Narrator
-from eventbus.demo.proof import StoryStopped
+from eventbus.demo.proof import Figure, StoryStopped, figure
 from eventbus.demo.servers import Place, open_place
 from eventbus.demo.services import Services, open_services
 from eventbus.event import Draft, Event
@@ -46,9 +46,14 @@ class Stage:
             for number in range(1, count + 1)
         ]
 
-    def publish_as_it_is(self, story: str, draft: Draft) -> Event:
-        """Publish *draft*, whatever schema its type may have, with *story* as its correlation id."""
-        return self.bare_bus.publish(draft.type, draft.data, source=draft.source, correlation_id=story)
+    def publish_as_they_are(self, story: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Publish *drafts*, whatever schemas their types may have, with *story* as their correlation id."""
+        return self.bare_bus.publish_many(replace(draft, correlation_id=story) for draft in drafts)
+
+    def each_once(self, service_table: str, story: str, count: int) -> Figure:
+        """That a service did its work once for each of *count* events."""
+        rows, of = self.evidence.effects(service_table, story)
+        return figure(f"sample.{service_table}: {{}}", f"{rows} rows, {of} orders", f"{count} rows, {count} orders")
 
     def lose_messages(self, group: str) -> int:
         """Delete all messages for *group* from the broker; how many there were."""

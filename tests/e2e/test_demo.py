@@ -72,9 +72,9 @@ def test_the_demo_holds_on_throwaway_servers(environment: dict[str, str]) -> Non
     ended = demo(environment=environment)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "6 of 6 steps held" in ended.stdout
+    assert "9 of 9 steps held" in ended.stdout
     table = ended.stdout.partition("steps held")[2]
-    assert [letter for letter in "abcdef" if f"({letter}) ok" not in table] == []
+    assert [letter for letter in "abcdefghi" if f"({letter}) ok" not in table] == []
     assert processes(environment) == []
     assert not folder_in(ended.stdout).exists()
 
