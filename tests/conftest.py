@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import coverage
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -176,6 +177,15 @@ def pytest_runtest_makereport(
         for worker in item.stash.get(_workers_key, []):
             report.sections.append((f"log of {worker.folder.name}", log_tail(worker.log_path, lines=60)))
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Keep what one of several processes has measured: it is killed if it does not end in ten seconds."""
+    measuring = coverage.Coverage.current()
+    if measuring and "PYTEST_XDIST_WORKER" in os.environ:
+        measuring.stop()
+        measuring.save()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
