@@ -23,7 +23,7 @@ from eventbus.event import Draft, Event
 from eventbus.storage.migrations import upgrade
 
 _POLL_SECONDS = 0.05
-#: For anything that is waited for; on an idle machine it takes two or three.
+#: For anything that is waited for, or for the next of many; on an idle machine it takes two or three.
 _PATIENCE_SECONDS = 30.0
 
 
@@ -86,7 +86,7 @@ class Stage:
             StoryStopped: It does not hold in time, or a worker ended by itself.
         """
         with self.narrator.waiting(for_what):
-            self._poll(for_what, condition, meanwhile, every_seconds)
+            self._poll(for_what, lambda: (condition(), 0), meanwhile, every_seconds)
 
     def count(
         self, for_what: str, total: int, counted: Callable[[], int], *, meanwhile: Callable[[], Any] = lambda: None
@@ -94,23 +94,27 @@ class Stage:
         """Wait until *counted* reaches *total*."""
         with self.narrator.waiting(for_what, total) as show:
 
-            def reached() -> bool:
+            def look() -> tuple[bool, int]:
                 found = counted()
                 show(found)
-                return found >= total
+                return found >= total, found
 
-            self._poll(for_what, reached, meanwhile, _POLL_SECONDS)
+            self._poll(for_what, look, meanwhile, _POLL_SECONDS)
 
     def _poll(
-        self, for_what: str, condition: Callable[[], bool], meanwhile: Callable[[], Any], every_seconds: float
+        self, for_what: str, look: Callable[[], tuple[bool, int]], meanwhile: Callable[[], Any], every_seconds: float
     ) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        """Wait until *look* finds it reached; what moves on, however slowly, is given time."""
+        deadline, progress = 0.0, -1
         while True:
             meanwhile()
-            if condition():
+            reached, moved = look()
+            if reached:
                 return
             self.services.check()
-            if time.monotonic() > deadline:
+            if moved != progress:
+                deadline, progress = time.monotonic() + _PATIENCE_SECONDS, moved
+            elif time.monotonic() > deadline:
                 raise StoryStopped(f"not within {_PATIENCE_SECONDS:g} s: {for_what}.")
             time.sleep(every_seconds)
 
