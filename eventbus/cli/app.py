@@ -5,9 +5,11 @@
 Commands are imported when they are called or when their own help is asked for.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -25,6 +27,7 @@ COMMANDS = {
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
+    "tail": ("eventbus.cli.tail:tail", "Show events as they are published."),
     "worker": ("eventbus.cli.worker:worker", "Start a Celery worker for some or all groups of an app."),
 }
 
@@ -41,6 +44,15 @@ class Commands(click.Group):
         home, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(home), name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of our output that has seen enough ends it in good order."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is buffered has nowhere to go, and Python would complain about that at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(OK) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -93,7 +105,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EventBusError as error:
         click.echo(f"eventbus: {error}", err=True)
         code = BAD_INPUT
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        code = OK
     sys.exit(code or OK)

@@ -4,6 +4,7 @@
     ├── ConfigurationError             a setting is missing or wrong
     │   ├── MissingSetting
     │   ├── InvalidSetting
+    │   ├── RealtimeUnavailable        EVENTBUS_REALTIME is off, or there is no Redis
     │   └── BinaryNotFound             an embedded server has no program to run
     ├── InvalidInput (ValueError)      what the caller gave cannot be used; nothing was recorded
     │   ├── InvalidEventType
@@ -39,7 +40,13 @@ Those about versions of schemas are in `eventbus.schemas.refusal`.
 Every message is one sentence for the reader who must act: what, where, what to do. Facts are attributes.
 """
 
-from eventbus.errors.configuration import BinaryNotFound, ConfigurationError, InvalidSetting, MissingSetting
+from eventbus.errors.configuration import (
+    BinaryNotFound,
+    ConfigurationError,
+    InvalidSetting,
+    MissingSetting,
+    RealtimeUnavailable,
+)
 from eventbus.errors.inputs import (
     EventTooLarge,
     IdempotencyConflict,
@@ -99,6 +106,7 @@ __all__ = [
     "NotMigrated",
     "PublishBusy",
     "PublishUncertain",
+    "RealtimeUnavailable",
     "ReplayStopped",
     "SubscriptionConflict",
     "UnknownDeadLetter",
