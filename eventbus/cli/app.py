@@ -21,6 +21,7 @@ OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 #: Name, home and one line of help for each command.
 COMMANDS = {
     "dead": ("eventbus.cli.dead:dead", "List, show, retry and discard dead letters."),
+    "flower": ("eventbus.cli.flower:flower", "Start Flower, which shows workers and tasks in a browser."),
     "groups": ("eventbus.cli.groups:groups", "List consumer groups and remove them."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),

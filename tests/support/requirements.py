@@ -15,9 +15,13 @@ import pytest
 NOT_RUN = Path(__file__).resolve().parents[2] / "build" / "not-run.txt"
 
 
+#: What a Chromium is called on PATH.
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+
+
 def has_chromium() -> bool:
     """Whether a Chromium is on PATH."""
-    return any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return any(map(shutil.which, CHROMIUMS))
 
 
 def has_rabbitmq() -> bool:
