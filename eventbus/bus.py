@@ -46,7 +46,14 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations, ListenOp
         self.schemas = SchemaRegistry()
         self.subscriptions = Subscriptions()
         self._arguments = settings
-        self._serving = Serving(app, self.subscriptions, settings=lambda: self.settings, database=lambda: self.database)
+        self._serving = Serving(
+            app,
+            self.subscriptions,
+            settings=lambda: self.settings,
+            database=lambda: self.database,
+            broker=lambda: self.broker,
+            waking=lambda: self.waking,
+        )
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:

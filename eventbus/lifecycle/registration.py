@@ -30,6 +30,9 @@ class Known:
     def ids(self, group: str) -> list[int]:
         return list(self.by_group.get(group, ()))
 
+    def all_ids(self) -> list[int]:
+        return [id for items in self.by_group.values() for id in items]
+
     def find(self, group: str, id: int) -> Subscription:
         return self.by_group[group][id]
 

@@ -121,10 +121,14 @@ delivery = Table(
     CheckConstraint("started_at IS NULL OR state = 'running'", name="delivery_started_check"),
     CheckConstraint("NOT rerun OR state = 'running'", name="delivery_rerun_check"),
     CheckConstraint("attempts >= 0 AND deaths >= 0", name="delivery_counts_check"),
+    CheckConstraint(
+        "state <> 'pending' OR (attempts = 0 AND deaths = 0 AND NOT suspect)", name="delivery_pending_check"
+    ),
     Index(
-        "delivery_open_idx",
+        "delivery_due_idx",
         "group_name",
         "subscription_id",
+        "state",
         "due_at",
         postgresql_where=text("finished_at IS NULL"),
     ),

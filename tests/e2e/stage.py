@@ -58,7 +58,7 @@ class Stage:
             prefix=self.prefix,
         )
         url = environment["EVENTBUS_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg2://")
-        self.engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+        self.engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
         self.workers: list[WorkerProcess] = []
         with self.engine.connect() as connection:
             connection.exec_driver_sql(TABLES)
@@ -171,12 +171,10 @@ class Stage:
         )
         return found[0] if found else None
 
-    def wait_for_state(self, event: Event | UUID | str, group: str, state: str, *, sweeping: bool = False) -> Row:
-        """The row of the delivery, as soon as it is in *state*; *sweeping* until then, as a relay would."""
+    def wait_for_state(self, event: Event | UUID | str, group: str, state: str) -> Row:
+        """The row of the delivery, as soon as it is in *state*."""
 
         def arrived() -> Row | None:
-            if sweeping and not self.broker.exists(self.queue(group)):
-                self.bus.sweep()
             found = self.delivery(event, group)
             return found if found is not None and found.state == state else None
 

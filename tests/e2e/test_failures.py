@@ -84,13 +84,13 @@ def test_no_message_makes_a_retry_come_early(stage: Stage, worker: WorkerProcess
 
 
 def test_a_long_wait_ends_in_postgresql(stage: Stage, worker: WorkerProcess) -> None:
-    """A retry that is hours away needs no message: once it is due, a sweep wakes the group."""
+    """A retry that is hours away needs no message: once it is due, the relay wakes the group."""
     event = stage.publish("slow.asked", {"error": "ValueError", "failures": 1})
     stage.wait_for_state(event, "patient", "retrying")
 
     stage.change("UPDATE eventbus.delivery SET due_at = now() WHERE event_id = :id", id=event.id)
 
-    stage.wait_for_state(event, "patient", "done", sweeping=True)
+    stage.wait_for_state(event, "patient", "done")
     assert [item.attempt for item in stage.effects(event, "patient")] == [1, 2]
 
 
@@ -246,7 +246,7 @@ def test_an_error_while_settling_costs_no_retry(empty_stage: Stage) -> None:
 
     event = empty_stage.publish("flaky.asked", {"error": "ValueError", "failures": 1})
 
-    empty_stage.wait_for_state(event, "flaky", "done", sweeping=True)
+    empty_stage.wait_for_state(event, "flaky", "done")
     (attempt,) = empty_stage.rows("SELECT * FROM eventbus.attempt WHERE event_id = :id", id=event.id)
     assert (attempt.number, attempt.error_type) == (1, "ValueError")
 

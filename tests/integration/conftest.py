@@ -14,13 +14,13 @@ from celery import Celery
 
 from eventbus import EventBus
 from eventbus.cli import main
-from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.registration import register
 from eventbus.storage.database import Database
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 
 MakeBus = Callable[..., EventBus]
-MakeWorker = Callable[..., Execution]
+MakeWorker = Callable[..., SingleRuns]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -83,9 +83,9 @@ def messages(redis_client: "redis.Redis[bytes]", prefix: str) -> Callable[[str],
 def worker(bus: EventBus) -> MakeWorker:
     """A function that registers the subscriptions of a bus and returns what its worker would execute with."""
 
-    def make(of: EventBus = bus, *, name: str = "worker-1", lease: timedelta = timedelta(seconds=30)) -> Execution:
+    def make(of: EventBus = bus, *, name: str = "worker-1", lease: timedelta = timedelta(seconds=30)) -> SingleRuns:
         known = register(of.database, of.subscriptions, settings=of.settings)
-        return Execution(database=of.database, known=known, lease=lease, worker=name)
+        return SingleRuns(database=of.database, known=known, lease=lease, worker=name)
 
     return make
 

@@ -221,7 +221,7 @@ def test_a_missing_week_fails_no_publish_and_is_made_up_for(bus: EventBus, worke
     execution = worker()
     drop_partitions(rows)
     events = [bus.publish("order.created", number, source="orders") for number in range(3)]
-    claimed = execution.claim("a", events[0].id, task_id=None)
+    claimed = execution.take("a", events[0].id, task_id=None)
     assert claimed is not None
     settlement.settle_failed(bus.database, claimed, KeyError(), policy=RetryPolicy(max_retries=0), worker="w")
     before = partitions(rows, "event_log"), partitions(rows, "delivery")
@@ -234,7 +234,7 @@ def test_a_missing_week_fails_no_publish_and_is_made_up_for(bus: EventBus, worke
     assert partitions(rows, "event_log") == [f"event_log_{week}"]
     assert partitions(rows, "delivery") == [f"delivery_{week}"]
     assert bus.retry_dead_letters(group="a") == 1
-    assert execution.claim("a", events[0].id, task_id=None) is not None
+    assert execution.take("a", events[0].id, task_id=None) is not None
 
 
 def test_ensuring_partitions_again_creates_none(rows: Rows) -> None:

@@ -10,7 +10,7 @@ import pytest
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.event import Draft
-from eventbus.storage import claiming, dead_letters, deliveries, event_log
+from eventbus.storage import claiming, dead_letters, deliveries, event_log, settling
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.subscription import candidates
@@ -117,35 +117,86 @@ def test_a_named_claim_reads_one_row(connection: Connection) -> None:
     event_id = connection.value("SELECT event_id FROM eventbus.delivery WHERE state = 'pending' LIMIT 1")
     ids = subscription_ids(connection, "g1")
 
-    plan = nodes(connection, claiming.CLAIM_NAMED, event_id=str(event_id), group="g1", subscriptions=ids, **marks())
+    plan = nodes(
+        connection,
+        claiming.CLAIM_NAMED,
+        event_id=str(event_id),
+        group="g1",
+        subscriptions=ids,
+        suspects=True,
+        **marks(),
+    )
 
     assert_by_index(plan, at_most=20)
     assert any(node.get("Index Name", "").endswith("_pkey") for node in plan)
 
 
-def test_a_claim_of_the_oldest_does_not_grow_with_the_backlog(connection: Connection) -> None:
+@pytest.mark.parametrize("groups", [("g1",), ("g1", "g3")], ids=["one pattern", "many patterns"])
+def test_a_batch_does_not_grow_with_the_backlog(connection: Connection, groups: tuple[str, ...]) -> None:
     """2,000 are due: a claim reads about as many as it takes."""
-    ids = subscription_ids(connection, "g1")[:1]
+    ids = subscription_ids(connection, *groups)
 
-    plan = nodes(connection, claiming.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
-
-    assert_by_index(plan, at_most=60)
-
-
-def test_a_claim_for_several_subscriptions_does_not_grow_with_the_backlog_either(connection: Connection) -> None:
-    """A group may have many patterns."""
-    ids = subscription_ids(connection, "g1", "g3")
-
-    plan = nodes(connection, claiming.CLAIM_OLDEST, group="g1", subscriptions=ids, limit=10, **marks())
+    plan = nodes(connection, claiming.CLAIM_FRESH, group="g1", subscriptions=ids, limit=10, **marks())
 
     assert_by_index(plan, at_most=60)
+
+
+def test_a_claim_of_a_tried_one_does_not_grow_with_the_backlog(connection: Connection) -> None:
+    """What was never tried, 2,000 rows, is not even looked at."""
+    ids = subscription_ids(connection, "g1")
+
+    plan = nodes(connection, claiming.CLAIM_TRIED, group="g1", subscriptions=ids, limit=1, suspects=True, **marks())
+
+    assert_by_index(plan, at_most=40)
 
 
 def test_a_sweep_reads_what_it_wakes(connection: Connection) -> None:
     """Each subscription's oldest by its index, whatever the backlog and the history."""
-    plan = nodes(connection, deliveries.LIST_DUE, limit=5)
+    plan = nodes(connection, deliveries.LIST_DUE, limit=5, known=None, grace=timedelta())
+
+    assert_by_index(plan, at_most=9000)
+
+
+def test_a_relay_reads_what_its_worker_knows(connection: Connection) -> None:
+    """Neither the backlog nor what other workers serve costs it anything."""
+    ids = subscription_ids(connection, "g1")[:1]
+
+    plan = nodes(connection, deliveries.LIST_DUE, limit=100, known=ids, grace=timedelta(milliseconds=250))
 
     assert_by_index(plan, at_most=3000)
+
+
+def test_looking_for_one_that_is_due_reads_a_few(connection: Connection) -> None:
+    """As a slice does when it ends."""
+    ids = subscription_ids(connection, "g1")
+
+    plan = nodes(connection, deliveries.FIND_DUE, group="g1", subscriptions=ids)
+
+    assert_by_index(plan, at_most=60)
+
+
+def test_settling_many_reads_these(connection: Connection) -> None:
+    """By the primary key."""
+    rows = connection.rows(
+        "SELECT event_id FROM eventbus.delivery WHERE state = 'pending' AND group_name = 'g1' LIMIT 50"
+    )
+    ids = [str(row.event_id) for row in rows]
+    wanted = {"group": "g1", "claim": 7}
+    connection.change(
+        "UPDATE eventbus.delivery SET state = 'running', claim = 7 "
+        "WHERE group_name = 'g1' AND event_id = ANY (CAST(:ids AS uuid[]))",
+        ids=ids,
+    )
+
+    renewed = nodes(connection, settling.RENEW, events=ids, lease=timedelta(seconds=9), **wanted)
+    given_back = nodes(connection, settling.GIVE_BACK, events=ids[:10], **wanted)
+    rest = nodes(
+        connection, settling.GIVE_BACK_CLAIM, subscriptions=subscription_ids(connection, "g1"), but=ids[20:], **wanted
+    )
+    done = nodes(connection, settling.MARK_MANY_DONE, events=ids[20:], **wanted)
+
+    for plan in (renewed, given_back, rest, done):
+        assert_by_index(plan, at_most=400)
 
 
 def test_publishing_looks_subscriptions_up(connection: Connection) -> None:

@@ -1,0 +1,64 @@
+"""Accounting: a process has died, and its slot says what it held.
+
+    STARTED  ─▶ charged a death: it was this handler that ran
+    RETURNED ─▶ done, for its handler had returned
+    FAILED   ─▶ failed, for its handler had failed
+    CLAIMED, RELEASED, and what it had no time to note ─▶ given back, uncharged
+
+Each settlement asks for the claim that the slot names, so whatever was taken over meanwhile is left alone.
+"""
+
+import logging
+from collections.abc import Callable
+from uuid import UUID
+
+from eventbus.lifecycle import settlement
+from eventbus.lifecycle.execution import Execution
+from eventbus.lifecycle.slots import Account, Status
+from eventbus.storage import claiming, settling
+from eventbus.storage.claiming import Claimed
+
+log = logging.getLogger(__name__)
+
+
+def settle_account(execution: Execution, account: Account, *, reason: str) -> None:
+    """Settle all that the dead process of *account* held, and free its slot.
+
+    Args:
+        reason: What ended the process, for the dead letter.
+
+    Raises:
+        DatabaseError: Not all is settled yet; a repeat goes on where this ended.
+    """
+    if account.claim:
+        started, failed = account.ids(Status.STARTED), account.ids(Status.FAILED)
+        _each(execution, account, started, lambda claimed: _charge(execution, claimed, reason))
+        _each(execution, account, failed, lambda claimed: _fail(execution, claimed, account.error))
+        returned = account.ids(Status.RETURNED)
+        if returned:
+            with execution.database.autocommit() as connection:
+                settling.mark_many_done(connection, returned, group=account.group, claim=account.claim)
+        # What was settled above is not running under this claim any more: all that still is was never started.
+        given_back = execution.give_back(account.group, account.claim)
+        counts = {"started": len(started), "failed": len(failed), "returned": len(returned), "given_back": given_back}
+        log.warning("process_died", extra={"pid": account.pid, "group": account.group, "reason": reason, **counts})
+    execution.slots.release(account)
+
+
+def _each(execution: Execution, account: Account, ids: list[UUID], settle: Callable[[Claimed], object]) -> None:
+    for id in ids:
+        with execution.database.autocommit() as connection:
+            claimed = claiming.find_held(connection, id, group=account.group, claim=account.claim)
+        if claimed is not None:
+            settle(claimed)
+
+
+def _charge(execution: Execution, claimed: Claimed, reason: str) -> None:
+    policy = execution.subscription(claimed).retry
+    text = f"{reason} (run {claimed.attempts + claimed.deaths + 1})"
+    settlement.settle_died(execution.database, claimed, text, policy=policy, worker=execution.worker)
+
+
+def _fail(execution: Execution, claimed: Claimed, summary: str) -> None:
+    policy = execution.subscription(claimed).retry
+    settlement.settle_found_failed(execution.database, claimed, summary, policy=policy, worker=execution.worker)
