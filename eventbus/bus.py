@@ -16,6 +16,7 @@ from eventbus.lifecycle.waking import Waking
 from eventbus.operations.dead_letters import DeadLetterOperations
 from eventbus.operations.groups import GroupOperations
 from eventbus.operations.listening import ListenOperations
+from eventbus.operations.monitoring import MonitoringOperations
 from eventbus.operations.replays import ReplayOperations
 from eventbus.retry import RetryPolicy
 from eventbus.schemas.registry import SchemaRegistry
@@ -28,7 +29,7 @@ Handles = TypeVar("Handles", bound=Handler)
 SchemaClass = TypeVar("SchemaClass", bound=type[Schema])
 
 
-class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations, ListenOperations):
+class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations, ListenOperations, MonitoringOperations):
     """An event bus on PostgreSQL and the broker of a Celery app.
 
     Making one opens no connection and reads no configuration: that happens at first use, so a bus can be a module's global.

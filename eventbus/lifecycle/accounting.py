@@ -15,7 +15,7 @@ from uuid import UUID
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.slots import Account, Status
-from eventbus.storage import claiming, settling
+from eventbus.storage import claiming
 from eventbus.storage.claiming import Claimed
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,7 @@ def settle_account(execution: Execution, account: Account, *, reason: str) -> No
         _each(execution, account, started, lambda claimed: _charge(execution, claimed, reason))
         _each(execution, account, failed, lambda claimed: _fail(execution, claimed, account.error))
         returned = account.ids(Status.RETURNED)
-        if returned:
-            with execution.database.autocommit() as connection:
-                settling.mark_many_done(connection, returned, group=account.group, claim=account.claim)
+        _each(execution, account, returned, lambda claimed: settlement.settle_done(execution.database, claimed))
         # What was settled above is not running under this claim any more: all that still is was never started.
         given_back = execution.give_back(account.group, account.claim)
         counts = {"started": len(started), "failed": len(failed), "returned": len(returned), "given_back": given_back}

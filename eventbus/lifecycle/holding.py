@@ -130,9 +130,9 @@ class Holding:
                 self._set(row, Status.SETTLED)
 
     def _mark_done(self, rows: list[int]) -> None:
-        ids = [self.claimed[row].event.id for row in rows]
+        events = [self.claimed[row].event for row in rows]
         with self._database.autocommit() as connection:
-            states = settling.mark_many_done(connection, ids, group=self._group, claim=self._claim)
+            states = settling.mark_many_done(connection, events, group=self._group, claim=self._claim)
         for row in rows:
             claimed = self.claimed[row]
             outcome = settlement.as_done(states.get(claimed.event.id))

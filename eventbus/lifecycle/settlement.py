@@ -61,10 +61,9 @@ Result = TypeVar("Result", bound=Outcome)
 
 def settle_done(database: Database, claimed: Claimed) -> Done | Fenced:
     """Settle *claimed*, whose handler returned; a server that crashes at this moment may forget it, and repeats the work."""
-    id = claimed.event.id
     with database.autocommit() as connection:
-        states = settling.mark_many_done(connection, [id], group=claimed.group, claim=claimed.claim)
-    return report(claimed, as_done(states.get(id)))
+        states = settling.mark_many_done(connection, [claimed.event], group=claimed.group, claim=claimed.claim)
+    return report(claimed, as_done(states.get(claimed.event.id)))
 
 
 def mark_done(connection: Connection, claimed: Claimed) -> Done | Fenced:

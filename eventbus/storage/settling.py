@@ -13,13 +13,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from eventbus.event import Event
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
+from eventbus.storage.traffic import COUNT_DONE
 from eventbus.storage.values import as_uuid
 
 _MINE = "d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group AND d.claim = :claim AND d.state = 'running'"
 # A row that was replayed while it ran is fresh again when that run ends.
-_DONE = """
+_UPDATE_DONE = """
 UPDATE eventbus.delivery AS d
 SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
     finished_at = CASE WHEN d.rerun THEN NULL ELSE clock_timestamp() END,
@@ -28,7 +30,13 @@ SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
     suspect = false, rerun = false, claim = NULL, started_at = NULL,
     last_error = NULL, due_at = clock_timestamp()
 """
-MARK_DONE = f"{_DONE} WHERE {_MINE} RETURNING d.state"
+MARK_DONE = f"""
+WITH done AS (
+    {_UPDATE_DONE} WHERE {_MINE}
+    RETURNING d.state, CAST(:type AS text) AS type, d.group_name, d.finished_at
+), {COUNT_DONE}
+SELECT state FROM done
+"""
 _HELD = """
 held AS (
     SELECT d.event_id FROM eventbus.delivery AS d
@@ -38,10 +46,14 @@ held AS (
 """
 # The commit need not reach the disk: a server that crashes and forgets it repeats the work, no more.
 MARK_MANY_DONE = f"""
-WITH quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting), {_HELD}
-{_DONE} FROM held, quick
-WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[])) AND quick.setting = 'off'
-RETURNING d.event_id, d.state
+WITH quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting), {_HELD}, done AS (
+    {_UPDATE_DONE} FROM held, quick
+    WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
+    AND quick.setting = 'off'
+    RETURNING d.event_id, d.state, d.group_name, d.finished_at,
+              (CAST(:types AS text[]))[array_position(CAST(:events AS uuid[]), d.event_id)] AS type
+), {COUNT_DONE}
+SELECT event_id, state FROM done
 """
 MARK_RETRYING = f"""
 UPDATE eventbus.delivery AS d
@@ -94,17 +106,23 @@ FROM held WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event
 
 def mark_done(connection: Connection, claimed: Claimed) -> str | None:
     """Settle *claimed* as handled; its new state, ``pending`` if it was replayed meanwhile; None if the claim is lost."""
-    state = connection.value(MARK_DONE, **_mine(claimed))
+    state = connection.value(MARK_DONE, type=claimed.event.type, **_mine(claimed))
     return None if state is None else str(state)
 
 
-def mark_many_done(connection: Connection, event_ids: Iterable[UUID], *, group: str, claim: int) -> Mapping[UUID, str]:
-    """Settle deliveries of *group* as handled, without waiting for the disk.
+def mark_many_done(connection: Connection, events: Sequence[Event], *, group: str, claim: int) -> Mapping[UUID, str]:
+    """Settle the deliveries of *events* to *group* as handled, without waiting for the disk.
 
     Returns:
         The new state of each whose claim held, as `mark_done` says it; the others are left out.
     """
-    rows = connection.rows(MARK_MANY_DONE, group=group, events=_texts(event_ids), claim=claim)
+    rows = connection.rows(
+        MARK_MANY_DONE,
+        group=group,
+        events=_texts(event.id for event in events),
+        types=[event.type for event in events],
+        claim=claim,
+    )
     return {as_uuid(row.event_id): str(row.state) for row in rows}
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(schema="eventbus")
 
@@ -108,6 +108,7 @@ delivery = Table(
     Column("task_id", Text),
     Column("last_error", Text),
     Column("replay_id", Uuid),
+    Column("done_before", ARRAY(_TIME)),
     PrimaryKeyConstraint("event_id", "group_name", name="delivery_pkey"),
     CheckConstraint(
         "state IN ('pending', 'running', 'retrying', 'parked', 'done', 'dead', 'skipped', 'cancelled')",

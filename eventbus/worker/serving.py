@@ -30,6 +30,7 @@ from eventbus.storage.database import Database
 from eventbus.subscription import Subscription, Subscriptions
 from eventbus.worker.attendance import Attendance, attend, is_idle, restart_consumer
 from eventbus.worker.children import Children
+from eventbus.worker.housekeeping import keep_house_in_workers
 from eventbus.worker.log_format import show_facts
 from eventbus.worker.task import DeliveryTask, Equipment, Runtime
 from eventbus.worker.task_events import TaskEvents
@@ -64,12 +65,17 @@ class Serving:
         app.on_after_finalize.connect(self._declare_all, weak=False)
         signals.worker_init.connect(self._on_worker_init, weak=False)
         attend(app, make=self._attendance, stopping=self._stop)
+        keep_house_in_workers(app, settings=settings, groups=self._served)
         show_facts()
 
     def declared(self, subscription: Subscription) -> None:
         """Give a group that was declared after the app was complete its task and queue."""
         if self._app.finalized:
             self._declare(subscription.group)
+
+    def _served(self) -> list[str]:
+        tools = self._runtime.equipment
+        return [] if tools is None else sorted(tools.execution.known.by_group)
 
     def _declare_all(self, **_: Any) -> None:
         for group in self._subscriptions.groups():

@@ -72,8 +72,13 @@ class Stage:
         concurrency: int = 2,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        wait: bool = True,
     ) -> WorkerProcess:
-        """Start `celery -A MODULE worker`, with -Q and the queues of *groups* if there are any; it consumes on return."""
+        """Start `celery -A MODULE worker`, with -Q and the queues of *groups* if there are any; it consumes on return.
+
+        Args:
+            wait: Otherwise return at once.
+        """
         queues = ["-Q", ",".join(self.queue(group) for group in groups)] if groups else []
         worker = WorkerProcess(
             self._next_folder(),
@@ -84,7 +89,7 @@ class Stage:
             environment={**self.environment, **(environment or {})},
         )
         self.workers.append(worker)
-        return worker.start(timeout=TIMEOUT)
+        return worker.start(wait=wait, timeout=TIMEOUT)
 
     def start_by_eventbus(self, *groups: str, module: str = SHOP) -> WorkerProcess:
         """Start `eventbus worker GROUP...`; it consumes on return."""

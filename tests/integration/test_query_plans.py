@@ -10,7 +10,7 @@ import pytest
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.event import Draft
-from eventbus.storage import claiming, dead_letters, deliveries, event_log, settling
+from eventbus.storage import claiming, dead_letters, deliveries, event_log, overview, settling, traffic
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.subscription import candidates
@@ -254,3 +254,70 @@ def test_open_deliveries_of_a_subscription_are_counted_by_index(connection: Conn
     plan = nodes(connection, deliveries.COUNT_OPEN, group="g1", subscriptions=ids)
 
     assert_by_index(plan, at_most=2000)
+
+
+@pytest.fixture
+def counted(connection: Connection) -> Connection:
+    """All but the last 100 events were counted, and there is traffic of a week."""
+    connection.change(
+        "INSERT INTO eventbus.traffic_span SELECT '1970-01-01Z', max(created_at) - interval '100 ms', '{}' FROM eventbus.event_log"
+    )
+    connection.change(
+        "INSERT INTO eventbus.traffic SELECT date_trunc('minute', now()) - n * interval '1 min', 'order.created', '', n, 0 "
+        "FROM generate_series(1, 10000) AS n"
+    )
+    connection.change("INSERT INTO eventbus.traffic_total VALUES ('order.created', '', 20000, 0)")
+    return connection
+
+
+def test_traffic_is_read_from_what_was_counted(counted: Connection) -> None:
+    """Of the log, only what came since is read; of the minutes, none."""
+    since = counted.value(overview.COUNTED_UNTIL, beginning=traffic.BEGINNING)
+
+    plan = nodes(counted, overview.TRAFFIC, since=since, beginning=traffic.BEGINNING)
+
+    assert_by_index(plan, at_most=110)
+    # By the index of types only where PostgreSQL skips from type to type in it: before, it read all of it.
+    if int(counted.value("SHOW server_version_num")) < 180000:
+        assert all(name.endswith("_pkey") for node in plan if (name := node.get("Index Name")))
+    assert not [node for node in plan if node.get("Relation Name") == "traffic"]
+
+
+def test_open_dead_letters_are_counted_by_index(counted: Connection) -> None:
+    """400 are open, beside ten times as many that were resolved."""
+    plan = nodes(counted, overview.DEAD)
+
+    assert_by_index(plan, at_most=400)
+
+
+def test_depths_are_counted_by_the_index_of_what_is_open(counted: Connection) -> None:
+    """4,000 are open, of 40,000."""
+    plan = nodes(counted, overview.DEPTHS)
+
+    assert_by_index(plan, at_most=4010)
+
+
+def test_a_span_is_counted_by_index(counted: Connection) -> None:
+    """The events of its minutes, by their ids; and what is known of these minutes."""
+    until = counted.value("SELECT max(created_at) FROM eventbus.event_log")
+    traffic.try_lock(counted)
+
+    plan = nodes(counted, traffic.COUNT_SPAN, started=until - timedelta(milliseconds=500), ended=until)
+
+    assert_by_index(plan, at_most=510)
+    known = [node for node in plan if node.get("Relation Name") == "traffic" and node["Node Type"] != "ModifyTable"]
+    assert max(map(seen, known)) <= 20
+
+
+def test_whether_something_is_to_be_counted_costs_next_to_nothing(counted: Connection) -> None:
+    """Every worker asks every other second."""
+    assert_by_index(nodes(counted, traffic.IS_DUE, **traffic.LIMITS), at_most=5)
+
+
+def test_where_the_next_span_ends_is_found_by_index(counted: Connection) -> None:
+    """As many events are read as it may have."""
+    counted.change("UPDATE eventbus.traffic_span SET ended_at = '2000-01-01Z'")
+
+    assert_by_index(
+        nodes(counted, traffic.NEXT_SPAN, limit=50, **{**traffic.LIMITS, "settled": -timedelta(hours=1)}), at_most=60
+    )

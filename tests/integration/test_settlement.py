@@ -430,6 +430,15 @@ def a_replay(column: str, value: str, *, filter: str = "{}", total: int = 1) -> 
     )
 
 
+def a_worker(column: str, value: str) -> str:
+    """An INSERT of a worker with one column set."""
+    values = {"pid": "1", "seen_at": "now() + interval '1 h'", column: value}
+    return (
+        "INSERT INTO eventbus.worker (id, name, host, pool, concurrency, version, groups, pid, seen_at) "
+        f"VALUES (gen_random_uuid(), 'w', 'h', 'solo', 1, '0', '{{}}', {values['pid']}, {values['seen_at']})"
+    )
+
+
 ILLEGAL = [
     ("delivery_pending_check", "UPDATE eventbus.delivery SET state = 'pending', claim = NULL, suspect = true"),
     (
@@ -442,6 +451,14 @@ ILLEGAL = [
         "INSERT INTO eventbus.publish_key (source, key, event_id, digest, created_at) "
         "VALUES ('x', 'k', gen_random_uuid(), 'short', now())",
     ),
+    ("worker_pid_check", a_worker("pid", "0")),
+    ("worker_seen_check", a_worker("seen_at", "now() - interval '1 h'")),
+    ("traffic_counts_check", "INSERT INTO eventbus.traffic VALUES (now(), 'a', '', -1, 0)"),
+    ("traffic_group_name_check", "INSERT INTO eventbus.traffic VALUES (now(), 'a', 'g', 1, 0)"),
+    ("traffic_total_counts_check", "INSERT INTO eventbus.traffic_total VALUES ('a', 'g', 0, -1)"),
+    ("traffic_total_group_name_check", "INSERT INTO eventbus.traffic_total VALUES ('a', '', 0, 1)"),
+    ("traffic_tally_consumed_check", "INSERT INTO eventbus.traffic_tally VALUES (1, now(), 'a', 'g', 0)"),
+    ("traffic_span_ended_check", "INSERT INTO eventbus.traffic_span VALUES (now(), now(), '{}')"),
     ("replay_state_check", a_replay("state", "'odd'")),
     ("replay_finished_check", a_replay("finished_at", "now()")),
     ("replay_runner_check", a_replay("runner", "1")),

@@ -6,7 +6,7 @@
 from alembic import context, op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 SLICES = """
 CREATE FUNCTION eventbus.uuid_time(id uuid) RETURNS timestamptz
