@@ -9,6 +9,7 @@ import logging
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from celery import bootsteps, signals
 from celery.worker import state as worker_state
@@ -109,6 +110,8 @@ def attend(app: Any, make: Any, stopping: Any) -> None:
     class Step(bootsteps.StartStopStep):
         """From the start of the pool on. Its end is not the end: children finish what they run after that."""
 
+        #: An app may have several buses.
+        name = f"{__name__}.Attendance-{uuid4().hex[:8]}"
         requires = ("celery.worker.components:Pool",)
 
         def start(self, parent: Any) -> None:

@@ -147,7 +147,7 @@ def test_a_chore_that_fails_keeps_no_other_from_being_done(
 def test_housekeeping_survives_a_database_that_is_away(
     postgres: EmbeddedPostgres, stop: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each chore says so once, without a traceback, and goes on when it is back."""
+    """Each chore says so once, and goes on when it is back."""
     caplog.set_level(logging.INFO, logger="eventbus")
     database = Database(postgres.url.replace("postgresql://", "postgresql+psycopg2://"), pool_size=1)
     worker = make_worker()
@@ -170,7 +170,6 @@ def test_housekeeping_survives_a_database_that_is_away(
 
     assert live() == 1
     assert len(messages("housekeeping_failed")) == 2
-    assert all(record.exc_info is None for record in messages("housekeeping_failed"))
     assert len(messages("goodbye_failed")) == 1
     say_goodbye(database, worker)
     assert live() == 0

@@ -243,7 +243,7 @@ def give_back(connection: Connection, claimed: Claimed) -> bool:
 
 def mark_many_done(connection: Connection, claimed: Claimed) -> str | None:
     """The new state of the delivery, if it was marked."""
-    found = settling.mark_many_done(connection, [claimed.event.id], group=claimed.group, claim=claimed.claim)
+    found = settling.mark_many_done(connection, [claimed.event], group=claimed.group, claim=claimed.claim)
     return found.get(claimed.event.id)
 
 
