@@ -54,6 +54,13 @@ def execution(bus: EventBus, worker: MakeWorker) -> Execution:
     return worker()
 
 
+@pytest.fixture
+def impatient(bus: EventBus, rows: Rows) -> None:
+    """Whoever waits for a lock is told so after a second: a test that fails must not hang."""
+    rows.all(f"ALTER DATABASE {rows.value('SELECT current_database()')} SET lock_timeout = '1s'")
+    bus.database.dispose()
+
+
 def run(execution: Execution, group: str) -> int:
     """Handle all that is due; how many deliveries."""
     count = 0
@@ -319,7 +326,9 @@ def test_tallies_are_moved_once_their_minute_is_over(bus: EventBus, execution: E
     assert rows.value("SELECT sum(consumed) FROM eventbus.traffic") == 3
 
 
-def test_a_tally_that_is_being_written_is_left_for_later(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_a_tally_that_is_being_written_is_left_for_later(
+    bus: EventBus, execution: Execution, rows: Rows, impatient: None
+) -> None:
     """Counting waits for no transaction of a handler, and loses nothing of it."""
     bus.publish("order.created", {}, source="tests")
     run(execution, "stock")
@@ -377,7 +386,9 @@ def test_a_counter_that_dies_has_changed_nothing(bus: EventBus, database: Databa
     assert rows.value("SELECT sum(published) FROM eventbus.traffic_total") == 20
 
 
-def test_connections_tally_without_waiting_for_each_other(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_connections_tally_without_waiting_for_each_other(
+    bus: EventBus, execution: Execution, rows: Rows, impatient: None
+) -> None:
     """Each has its own row; both are in the sum."""
     for _ in range(2):
         bus.publish("order.created", {}, source="tests")
