@@ -592,11 +592,14 @@ SERVERS = {
         ("nowhere.invalid", "EVENTBUS_DATABASE_URL"),
         4,
     ),
-    "wrong password": Bad(
+    # A server may trust whom it knows without a password.
+    "wrong login": Bad(
         "EVENTBUS_DATABASE_URL",
-        lambda servers: make_url(servers.database_url).set(password="hush").render_as_string(hide_password=False),
+        lambda servers: (
+            make_url(servers.database_url).set(username="stranger", password="hush").render_as_string(False)
+        ),
         errors.WrongDatabase,
-        ("password authentication failed", "EVENTBUS_DATABASE_URL"),
+        ("stranger", "EVENTBUS_DATABASE_URL"),
         2,
     ),
     "no such database": Bad(

@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -46,8 +47,13 @@ def require(item: pytest.Item) -> None:
         if item.get_closest_marker(marker) and not is_there():
             if os.environ.get("CI") == "true":
                 pytest.fail(f"needs {name}, which CI must have", pytrace=False)
-            item.user_properties.append((MISSING, name))
-            pytest.skip(f"needs {name}")
+            skip(item, name)
+
+
+def skip(item: pytest.Item, missing: str) -> NoReturn:
+    """Skip a test, in CI too, and let the closing lines say so."""
+    item.user_properties.append((MISSING, missing))
+    pytest.skip(f"needs {missing}")
 
 
 def closing_lines(skipped: Iterable[pytest.TestReport]) -> list[str]:
