@@ -56,7 +56,8 @@ class Slice:
         self._slot = self._slots.take()
         self._ends_seconds = time.monotonic() + SLICE_SECONDS
         self._has_claimed = False
-        self._is_exhausted = False
+        #: Whether more may be due, as far as the last claim of each kind has shown.
+        self._has_tried = self._has_fresh = True
         self.done = self.retried = self.dead = 0
         #: Deliveries that were replayed while they ran: their own wake-ups came too early.
         self.again: list[Claimed] = []
@@ -67,15 +68,10 @@ class Slice:
         Raises:
             DatabaseError: Nothing more was claimed.
         """
-        for named in (hint, None):
-            if named is None and not self._has_time():
-                return None
-            failed = self._run_one(named)
-            if failed is not None:
-                return failed
-            if named is None:
-                return None
-        return None
+        failed = None if hint is None else self._run_one(hint)
+        if failed is None and self._has_tried and self._has_time():
+            failed = self._run_one(None)
+        return failed
 
     def run_batches(self, on_failure: OnFailure) -> None:
         """Run what was never tried, while time is left.
@@ -90,7 +86,7 @@ class Slice:
             with self._claiming(claimant):
                 batch = self._execution.claim_batch(self._group, claimant, limit=limit)
             if not batch:
-                self._is_exhausted = True
+                self._has_fresh = False
                 return
             self._has_claimed = True
             self._run_batch(batch, on_failure)
@@ -104,7 +100,7 @@ class Slice:
     def close(self) -> tuple[UUID, str] | None:
         """End the slice, which holds nothing any more; an event that one more wake-up may name, if one is called for."""
         self._slots.put_back(self._slot)
-        if not self._has_claimed or self._is_exhausted:
+        if not self._has_claimed or not (self._has_tried or self._has_fresh):
             return None
         with self._execution.database.autocommit() as connection:
             return deliveries.find_due(
@@ -118,6 +114,7 @@ class Slice:
             with self._claiming(claimant):
                 claimed = self._execution.claim(self._group, hint, claimant)
             if claimed is None:
+                self._has_tried = False
                 return None
             self._has_claimed = True
             if may_run_suspects and not claimed.runs_alone:
