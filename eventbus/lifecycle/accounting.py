@@ -30,6 +30,8 @@ def settle_account(execution: Execution, account: Account, *, reason: str) -> No
     Raises:
         DatabaseError: Not all is settled yet; a repeat goes on where this ended.
     """
+    # It may have gone on after it was listed and before it was found dead: only now is what its slot says final.
+    account = execution.slots.reread(account)
     if account.claim:
         started, failed = account.ids(Status.STARTED), account.ids(Status.FAILED)
         _each(execution, account, started, lambda claimed: _charge(execution, claimed, reason))
@@ -47,7 +49,8 @@ def _each(execution: Execution, account: Account, ids: list[UUID], settle: Calla
     for id in ids:
         with execution.database.autocommit() as connection:
             claimed = claiming.find_held(connection, id, group=account.group, claim=account.claim)
-        if claimed is not None:
+        # Its subscription may have been replaced meanwhile: those who know the new one find the row when its lease ends.
+        if claimed is not None and claimed.subscription_id in execution.known.ids(account.group):
             settle(claimed)
 
 

@@ -98,6 +98,10 @@ class Slots:
         """What all slots that are taken say; those of dead processes among them."""
         return [account for number in range(_COUNT) if (account := self._read(number)) is not None]
 
+    def reread(self, account: Account) -> Account:
+        """What the slot of *account* says now."""
+        return self._read(account.slot) or account
+
     def is_dead(self, account: Account) -> bool:
         """Whether the process of *account* has ended."""
         if account.pid == os.getpid():
