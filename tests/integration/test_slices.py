@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -215,12 +216,13 @@ def test_a_handler_with_a_session_settles_each_row_itself(
 
     bus.subscribe("order.*", group="a", handler=write)
     execution = worker()
-    publish(bus, 3)
-    turn = begin(execution)
+    events = publish(bus, 3)
+    turn, told = begin(execution), Told()
 
-    told = run(turn)
+    failed = turn.run_alone(events[0].id)
+    turn.run_batches(told)
 
-    assert told.outcomes == []
+    assert (failed, told.outcomes) == (None, [])
     assert turn.done == (0 if lost else 3)
     assert states(rows) == left
 
@@ -335,8 +337,9 @@ def test_one_more_wake_up_is_sent_only_for_what_this_worker_may_claim(
 def test_a_slice_that_claimed_nothing_sends_no_wake_up(bus: EventBus, execution: SingleRuns) -> None:
     """However much is due by now: whoever made it so has told of it."""
     turn = begin(execution)
+    turn._ends_seconds -= 10
 
-    run(turn)
+    turn.run_alone(uuid4())
     publish(bus, 1)
 
     assert turn.close() is None
