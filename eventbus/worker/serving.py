@@ -34,6 +34,7 @@ from eventbus.worker.housekeeping import keep_house_in_workers
 from eventbus.worker.log_format import show_facts
 from eventbus.worker.task import DeliveryTask, Equipment, Runtime
 from eventbus.worker.task_events import TaskEvents
+from eventbus.worker.tolerance import tolerate_malformed_items
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class Serving:
         wanted = [item for item in self._subscriptions if settings.queue(item.group) in served]
         if not wanted:
             return
+        tolerate_malformed_items()
         queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))
         known = register(self._database(), wanted, settings=settings)
         execution = Execution(

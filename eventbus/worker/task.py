@@ -72,6 +72,7 @@ class DeliveryTask(Task):
 
     abstract = True
     Request = GroupRequest
+    Strategy = "eventbus.worker.tolerance:check_body"
     autoretry_for = (Exception,)
     #: The subscription counts, not Celery.
     max_retries = None
