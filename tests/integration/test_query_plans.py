@@ -193,7 +193,7 @@ def test_settling_many_reads_these(connection: Connection) -> None:
     rest = nodes(
         connection, settling.GIVE_BACK_CLAIM, subscriptions=subscription_ids(connection, "g1"), but=ids[20:], **wanted
     )
-    done = nodes(connection, settling.MARK_MANY_DONE, events=ids[20:], **wanted)
+    done = nodes(connection, settling.MARK_MANY_DONE, events=ids[20:], types=["order.created"] * 30, **wanted)
 
     for plan in (renewed, given_back, rest, done):
         assert_by_index(plan, at_most=400)

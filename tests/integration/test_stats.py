@@ -12,12 +12,12 @@ import redis
 from eventbus import EventBus
 from eventbus.embedded import EmbeddedValkey
 from eventbus.lifecycle import counting
-from eventbus.lifecycle.execution import Execution
 from eventbus.storage import traffic
 from eventbus.storage.database import Database
 from eventbus.storage.overview import GroupStats, TypeStats
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 from tests.support.waiting import wait_until
 
 #: An event with an id of some time ago, as a transaction leaves that commits late.
@@ -47,7 +47,7 @@ def fail(event: Any) -> None:
 
 
 @pytest.fixture
-def execution(bus: EventBus, worker: MakeWorker) -> Execution:
+def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
     """A worker of ``stock``, which handles orders, and of ``mail``, which fails at each and never retries."""
     bus.subscribe("order.*", group="stock", handler=lambda event: None)
     bus.subscribe("order.*", group="mail", handler=fail, max_retries=0)
@@ -61,10 +61,10 @@ def impatient(bus: EventBus, rows: Rows) -> None:
     bus.database.dispose()
 
 
-def run(execution: Execution, group: str) -> int:
+def run(execution: SingleRuns, group: str) -> int:
     """Handle all that is due; how many deliveries."""
     count = 0
-    while (claimed := execution.claim(group, None, task_id=None)) is not None:
+    while (claimed := execution.take(group, None, task_id=None)) is not None:
         result = execution.run(claimed)
         if isinstance(result, BaseException):
             execution.fail(claimed, result)
@@ -77,12 +77,12 @@ def published(bus: EventBus) -> int:
     return bus.stats().published
 
 
-def test_stats_tell_what_was_published_consumed_and_given_up(bus: EventBus, execution: Execution) -> None:
+def test_stats_tell_what_was_published_consumed_and_given_up(bus: EventBus, execution: SingleRuns) -> None:
     """In total, by type and by group; what is open is counted by group, and a group without work has a depth of 0."""
     for type in ("order.created", "order.created", "order.paid", "user.created"):
         bus.publish(type, {}, source="tests")
     run(execution, "mail")
-    found = execution.claim("stock", None, task_id=None)
+    found = execution.take("stock", None, task_id=None)
     assert found is not None
     execution.run(found)
 
@@ -105,7 +105,7 @@ def test_an_empty_bus_has_zeroes(bus: EventBus) -> None:
     assert (stats.published, stats.consumed, stats.dead, stats.queue_depths, stats.by_type) == (0, 0, 0, {}, {})
 
 
-def test_what_happened_is_in_the_numbers_at_once(bus: EventBus, execution: Execution) -> None:
+def test_what_happened_is_in_the_numbers_at_once(bus: EventBus, execution: SingleRuns) -> None:
     """Also between two counts: nobody waits for a minute to end."""
     seen = []
     for _ in range(3):
@@ -124,7 +124,7 @@ def test_the_broker_has_no_part_in_the_numbers(make_bus: MakeBus, worker: MakeWo
     execution = worker(bus)
     for _ in range(3):
         bus.publish("order.created", {}, source="tests")
-    claimed = execution.claim("stock", None, task_id=None)
+    claimed = execution.take("stock", None, task_id=None)
     assert claimed is not None
     execution.run(claimed)
     before, depths = bus.stats(), [bus.broker_depths(["stock"])]
@@ -190,11 +190,11 @@ def age(rows: Rows, by: str) -> None:
 
 
 def test_a_delivery_that_is_replayed_while_it_runs_is_done_once(
-    bus: EventBus, execution: Execution, rows: Rows
+    bus: EventBus, execution: SingleRuns, rows: Rows
 ) -> None:
     """The first run ends without making it done."""
     bus.publish("order.created", {}, source="tests")
-    claimed = execution.claim("stock", None, task_id=None)
+    claimed = execution.take("stock", None, task_id=None)
     assert claimed is not None
     bus.replay("#", group="stock")
     execution.run(claimed)
@@ -206,12 +206,12 @@ def test_a_delivery_that_is_replayed_while_it_runs_is_done_once(
     assert bus.stats().consumed == 1
 
 
-def test_a_run_that_lost_its_claim_counts_nothing(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_a_run_that_lost_its_claim_counts_nothing(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Whoever settles first is counted, nobody else."""
     bus.publish("order.created", {}, source="tests")
-    first = execution.claim("stock", None, task_id=None)
+    first = execution.take("stock", None, task_id=None)
     rows.all("UPDATE eventbus.delivery SET due_at = clock_timestamp() - interval '1 second' WHERE group_name = 'stock'")
-    second = execution.claim("stock", None, task_id=None)
+    second = execution.take("stock", None, task_id=None)
     assert first is not None
     assert second is not None
     execution.run(second)
@@ -311,7 +311,7 @@ def test_a_long_log_is_counted_in_parts(bus: EventBus, rows: Rows, monkeypatch: 
     assert rows.value("SELECT sum(published) FROM eventbus.traffic") == published(bus) == 1000
 
 
-def test_tallies_are_moved_once_their_minute_is_over(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_tallies_are_moved_once_their_minute_is_over(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """And the sum never shows it."""
     for _ in range(3):
         bus.publish("order.created", {}, source="tests")
@@ -327,7 +327,7 @@ def test_tallies_are_moved_once_their_minute_is_over(bus: EventBus, execution: E
 
 
 def test_a_tally_that_is_being_written_is_left_for_later(
-    bus: EventBus, execution: Execution, rows: Rows, impatient: None
+    bus: EventBus, execution: SingleRuns, rows: Rows, impatient: None
 ) -> None:
     """Counting waits for no transaction of a handler, and loses nothing of it."""
     bus.publish("order.created", {}, source="tests")
@@ -387,7 +387,7 @@ def test_a_counter_that_dies_has_changed_nothing(bus: EventBus, database: Databa
 
 
 def test_connections_tally_without_waiting_for_each_other(
-    bus: EventBus, execution: Execution, rows: Rows, impatient: None
+    bus: EventBus, execution: SingleRuns, rows: Rows, impatient: None
 ) -> None:
     """Each has its own row; both are in the sum."""
     for _ in range(2):
@@ -403,7 +403,7 @@ def test_connections_tally_without_waiting_for_each_other(
     assert bus.stats().consumed == 3
 
 
-def test_counting_anew_mends_what_was_damaged(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_counting_anew_mends_what_was_damaged(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """All of it can be had from the rows: also while what was done lately is only tallied."""
     for _ in range(3):
         bus.publish("order.created", {}, source="tests")
@@ -433,7 +433,7 @@ def test_counts_that_are_not_kept_by_the_minute_stay_in_the_total(bus: EventBus,
     assert published(bus) == 10
 
 
-def test_the_numbers_are_those_of_a_count_of_the_rows(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_the_numbers_are_those_of_a_count_of_the_rows(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """While publishers, workers and counters are all at it."""
     stop, errors = threading.Event(), []
 
