@@ -7,7 +7,7 @@ from celery import Celery
 from eventbus.broker.contract import Broker
 from eventbus.broker.kombu_broker import KombuBroker
 from eventbus.broker.redis_broker import RedisBroker
-from eventbus.broker.redis_server import RedisServer
+from eventbus.broker.redis_server import RedisListeners
 from eventbus.settings import Settings
 
 #: Transport options of kombu that do not change where or how a message is stored in Redis.
@@ -18,8 +18,8 @@ def connect(app: Celery, settings: Settings) -> Broker:
     """The broker of *settings*, reached in the fastest way that suits it. Opens no connection yet."""
     options = dict(app.conf.broker_transport_options or {})
     plain = urlsplit(settings.broker_url).scheme in ("redis", "rediss") and not app.conf.broker_use_ssl
-    notices = RedisServer(settings.realtime_url) if settings.realtime_url else None
     if plain and set(options) <= _HARMLESS_OPTIONS:
         prefix = str(options.get("global_keyprefix", ""))
         return RedisBroker(app, settings.broker_url, keyprefix=prefix, realtime_url=settings.realtime_url)
-    return KombuBroker(app, settings.broker_url, notices=notices)
+    listeners = RedisListeners(settings.realtime_url) if settings.realtime_url else None
+    return KombuBroker(app, settings.broker_url, listeners=listeners)

@@ -32,8 +32,26 @@ class Notice:
     text: bytes
 
 
+class Listeners(Protocol):
+    """Those who hear of events in real time, on a server of their own."""
+
+    def tell(self, notices: Sequence[Notice]) -> None:
+        """Send all at once, waiting at most a second.
+
+        Raises:
+            BrokerUnreachable: Some or all were not sent.
+        """
+
+    def ping(self) -> None:
+        """Raise BrokerUnreachable unless the server answers."""
+
+
 class Broker(Protocol):
     """A broker, reached in a time that publishers can spare."""
+
+    @property
+    def listeners(self) -> Listeners | None:
+        """Where notices go, if that is not the broker itself."""
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
         """Send all at once, waiting at most a second; a broker may leave out wake-ups for a queue that is long already.

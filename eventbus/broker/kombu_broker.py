@@ -7,26 +7,26 @@ from celery import Celery
 from kombu import Connection, Producer
 from kombu.exceptions import OperationalError
 
-from eventbus.broker.contract import QUEUE_CAP, TIMEOUT_SECONDS, Notice, WakeUp, unreachable
+from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, WakeUp, unreachable
 from eventbus.broker.envelopes import Envelopes
-from eventbus.broker.redis_server import RedisServer
+from eventbus.broker.redis_server import RedisListeners
 
 
 class KombuBroker:
     """Publishes each wake-up to its queue; notices go to a Redis, if there is one for them."""
 
-    def __init__(self, app: Celery, url: str, *, notices: RedisServer | None) -> None:
+    def __init__(self, app: Celery, url: str, *, listeners: RedisListeners | None) -> None:
         self._app = app
         self._url = url
-        self._notices = notices
+        self.listeners = listeners
         self._envelopes = Envelopes(app)
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
         """Publish *wake_ups* on one connection, then PUBLISH *notices* if there is a Redis for them."""
         if wake_ups:
             self._with_connection(lambda connection: self._publish(connection, wake_ups))
-        if self._notices is not None:
-            self._notices.push({}, notices, cap=QUEUE_CAP)
+        if self.listeners:
+            self.listeners.tell(notices)
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Publish the first of *wake_ups* until *queue* holds *cap*; somebody else may add to it meanwhile."""

@@ -6,7 +6,7 @@ from celery import Celery
 
 from eventbus.broker.contract import QUEUE_CAP, Notice, WakeUp
 from eventbus.broker.envelopes import Envelopes
-from eventbus.broker.redis_server import RedisServer
+from eventbus.broker.redis_server import RedisListeners, RedisServer
 
 
 class RedisBroker:
@@ -16,23 +16,21 @@ class RedisBroker:
         self._keyprefix = keyprefix
         self._envelopes = Envelopes(app)
         self._redis = RedisServer(url)
-        self._realtime = self._redis if realtime_url in (None, url) else RedisServer(realtime_url or url)
+        self.listeners = RedisListeners(realtime_url) if realtime_url and realtime_url != url else None
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
         """Push *wake_ups* where fewer than `QUEUE_CAP` messages wait, and PUBLISH *notices*."""
         messages: dict[str, list[str]] = {}
-        for item in wake_ups:
-            messages.setdefault(self._keyprefix + item.queue, []).append(self._envelopes.stored(item))
-        if self._realtime is self._redis:
-            self._redis.push(messages, notices, cap=QUEUE_CAP)
-            return
-        self._redis.push(messages, [], cap=QUEUE_CAP)
-        self._realtime.push({}, notices, cap=QUEUE_CAP)
+        for item, text in zip(wake_ups, self._envelopes.stored(wake_ups), strict=True):
+            messages.setdefault(self._keyprefix + item.queue, []).append(text)
+        self._redis.push(messages, [] if self.listeners else notices, cap=QUEUE_CAP)
+        if self.listeners:
+            self.listeners.tell(notices)
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Push the first of *wake_ups* until *queue* holds *cap* messages; how many, in one step for everybody else."""
-        messages = [self._envelopes.stored(item) for item in wake_ups[:cap]]
-        return sum(self._redis.push({self._keyprefix + queue: messages}, [], cap=cap))
+        messages = {self._keyprefix + queue: self._envelopes.stored(wake_ups[:cap])}
+        return sum(self._redis.push(messages, [], cap=cap))
 
     def ping(self) -> None:
         """Write a key that vanishes: a read-only or full Redis answers PING, but takes no message."""

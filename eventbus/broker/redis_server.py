@@ -15,6 +15,7 @@ import redis
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, unreachable
+from eventbus.broker.redis_connections import Connections
 
 Answer = TypeVar("Answer")
 
@@ -45,6 +46,7 @@ class RedisServer:
         self._client = redis.Redis.from_url(
             url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=None
         )
+        self._connections = Connections(self._client.connection_pool)
         self._scripts_are_allowed = True
 
     def push(self, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], *, cap: int) -> list[int]:
@@ -60,7 +62,7 @@ class RedisServer:
             return []
         if self._scripts_are_allowed:
             try:
-                return self.call(lambda client: _push_by_script(client, messages, notices, cap))
+                return self.call(lambda _: _push_by_script(self._connections, messages, notices, cap))
             except _ScriptsForbidden:
                 self._scripts_are_allowed = False
         return self.call(lambda client: _push_by_pipeline(client, messages, notices, cap))
@@ -77,12 +79,27 @@ class RedisServer:
             raise unreachable(self._url, error) from error
 
 
+class RedisListeners:
+    """Listeners on a Redis that is not the broker."""
+
+    def __init__(self, url: str) -> None:
+        self._server = RedisServer(url)
+
+    def tell(self, notices: Sequence[Notice]) -> None:
+        """PUBLISH *notices*."""
+        self._server.push({}, notices, cap=0)
+
+    def ping(self) -> None:
+        """Ask for an answer."""
+        self._server.call(lambda client: client.ping())
+
+
 class _ScriptsForbidden(Exception):
     """An access list, or a renamed command, keeps scripts away."""
 
 
 def _push_by_script(
-    client: redis.Redis, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
+    connections: Connections, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
 ) -> list[int]:
     arguments: list[Any] = [len(messages), *messages, cap]
     for texts in messages.values():
@@ -91,26 +108,15 @@ def _push_by_script(
         arguments += (notice.channel, notice.text)
     try:
         try:
-            return cast("list[int]", _execute(client, "EVALSHA", _PUSH_SHA, *arguments))
+            return cast("list[int]", connections.execute("EVALSHA", _PUSH_SHA, *arguments))
         except NoScriptError:
-            return cast("list[int]", _execute(client, "EVAL", PUSH, *arguments))
+            return cast("list[int]", connections.execute("EVAL", PUSH, *arguments))
     except NoPermissionError as error:
         raise _ScriptsForbidden from error
     except ResponseError as error:
         if str(error).lower().startswith("unknown command"):
             raise _ScriptsForbidden from error
         raise
-
-
-def _execute(client: redis.Redis, *command: Any) -> Any:
-    """Send *command* and read its answer: what the client's own methods do in a quarter more time."""
-    pool = client.connection_pool
-    connection = pool.get_connection()
-    try:
-        connection.send_command(*command)  # type: ignore[no-untyped-call]
-        return connection.read_response()
-    finally:
-        pool.release(connection)
 
 
 def _push_by_pipeline(

@@ -17,6 +17,7 @@ from typing import Any
 from eventbus.delivery import Run, current_run
 from eventbus.errors import EventBusError, EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput
 from eventbus.event import Draft, Event, check_draft, encode_data
+from eventbus.ids import draw_uuid
 from eventbus.lifecycle import certainty, recording
 from eventbus.lifecycle.committing import dispatch_after_commit, synchronous
 from eventbus.lifecycle.waking import Waking
@@ -25,7 +26,6 @@ from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
 from eventbus.storage.event_log import Entry, Recorded
-from eventbus.storage.values import draw_uuid
 from eventbus.wire import canonical, decode
 
 log = logging.getLogger(__name__)

@@ -108,7 +108,7 @@ def test_several_who_top_up_at_once_do_not_exceed_the_cap(broker: RedisBroker, p
 
 def test_a_broker_behind_kombu_is_topped_up_too(app: Celery, prefix: str) -> None:
     """By its depth."""
-    broker = KombuBroker(app, "memory://", notices=None)
+    broker = KombuBroker(app, "memory://", listeners=None)
     queue = f"{prefix}.a"
 
     counts = [broker.top_up(queue, wake_ups(queue, 3), cap=5) for _ in range(3)]

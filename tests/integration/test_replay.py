@@ -331,7 +331,7 @@ def test_deliveries_are_due_at_once_and_in_the_order_of_their_events(shop: Event
 
 
 def test_a_batch_wakes_the_group_for_each_delivery(shop: EventBus, rows: Rows, messages: Messages) -> None:
-    """One message for each delivery that became due, as at publish, until the queue is long; none for what was open or skipped."""
+    """One message for each delivery that became due, until the queue holds plenty; none for what was open or skipped."""
     events = publish(shop, *["order.created"] * 3)
     before = len(messages("shop"))
     put(rows, events[0], "shop", "done")
@@ -344,7 +344,7 @@ def test_a_batch_wakes_the_group_for_each_delivery(shop: EventBus, rows: Rows, m
     fill_log(rows, 1200)
     shop.replay("order.created", group="shop", since="2h ago", until=events[0].created_at)
 
-    # Whoever takes one of them finds all 1,200.
+    # One batch of 1,000 and one of 200.
     assert len(messages("shop")) == QUEUE_CAP
 
 

@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,13 +27,26 @@ def has_chromium() -> bool:
 
 
 def has_rabbitmq() -> bool:
-    """Whether a RabbitMQ is named, or can be started."""
-    return bool(os.environ.get("EVENTBUS_TEST_RABBITMQ_URL") or shutil.which("rabbitmq-server"))
+    """Whether a RabbitMQ is named, or runs here."""
+    with socket.socket() as client:
+        return "EVENTBUS_TEST_RABBITMQ_URL" in os.environ or client.connect_ex(("127.0.0.1", 5672)) == 0
+
+
+def has_faketime() -> bool:
+    """Whether a program can be given another clock."""
+    return shutil.which("faketime") is not None
+
+
+def has_pgbouncer() -> bool:
+    """Whether a PgBouncer can be started."""
+    return shutil.which("pgbouncer") is not None
 
 
 #: Marker → what is missing without it, and whether it is there.
 REQUIREMENTS: Mapping[str, tuple[str, Callable[[], bool]]] = {
     "chromium": ("Chromium", has_chromium),
+    "faketime": ("faketime", has_faketime),
+    "pgbouncer": ("PgBouncer", has_pgbouncer),
     "rabbitmq": ("RabbitMQ", has_rabbitmq),
     "root": ("root", lambda: os.geteuid() == 0),
 }
