@@ -79,7 +79,7 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations, ListenOp
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.database_url, schema=self.settings.schema)
+        return Database(self.settings.database_url, schema=self.settings.schema, prepare=self.settings.prepare)
 
     @cached_property
     def broker(self) -> broker.Broker:
