@@ -93,10 +93,10 @@ class Database:
             try:
                 yield Direct(pooled, driver, schema=self.schema, prepares=self._prepares)
             finally:
-                if driver.closed:
-                    pooled.invalidate()
-                else:
+                try:
                     driver.autocommit = False
+                except psycopg2.Error:  # it is closed, or was interrupted in mid-statement
+                    pooled.invalidate()
                 pooled.close()
 
     @contextmanager

@@ -270,7 +270,7 @@ def test_a_batch_whose_answer_was_lost_is_returned_whole(
     stored = [id for (id,) in rows.all("SELECT id FROM eventbus.event_log ORDER BY id")]
     assert sorted({str(event.id) for event in events}) == stored
     assert rows.count("delivery") == len(stored)
-    assert len(messages("a")) >= 20
+    assert len(messages("a")) in range(17, 20)
     if key == "mixed":
         assert events[30] == earlier
         assert events[20] == events[10]

@@ -6,7 +6,7 @@ client ──▶ FaultProxy ──▶ server
              unanswered    it does, and the client is cut off at once, while it runs
              answered      its answer (the COMMIT's, in autocommit) reaches the proxy and nobody else
 
-Executing a prepared statement counts as its text, preparing it as its name.
+Executing a prepared statement counts as its text, too; preparing it, as its name alone.
 """
 
 import contextlib
@@ -160,7 +160,9 @@ class FaultProxy:
         name, _, text = rest.partition(b" ")
         if verb == b"PREPARE":
             link.prepared[name] = text
-        ran = {b"PREPARE": b"PREPARE " + name, b"EXECUTE": link.prepared.get(name, b"")}.get(verb, statement)
+        ran = {b"PREPARE": b"PREPARE " + name, b"EXECUTE": link.prepared.get(name, b"") + statement}.get(
+            verb, statement
+        )
         if not self._faults or self._faults[0][1] not in ran:
             return None
         fault, _ = self._faults.pop(0)
