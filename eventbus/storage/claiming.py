@@ -19,6 +19,7 @@ from sqlalchemy import Row
 from eventbus.event import Event
 from eventbus.storage.database import Connection
 from eventbus.storage.event_log import event_from
+from eventbus.storage.preparing import Hot
 from eventbus.storage.values import as_uuid
 
 # A row whose committed start outlived its lease has died in its handler. It keeps started_at while it is taken, so that its
@@ -41,7 +42,7 @@ _NOT_PAUSED = "NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name
 _ALLOWED = "(CAST(:suspects AS boolean) OR (d.state <> 'running' AND NOT d.suspect AND d.deaths = 0))"
 # Asks for the state, where "finished_at IS NULL" would say the same: that would let the planner take the index of open rows,
 # and on a table without statistics it does, reading the whole backlog for one row that the primary key knows.
-CLAIM_NAMED = f"""
+CLAIM_NAMED = Hot(f"""
 WITH due AS (
     SELECT d.event_id, d.started_at IS NOT NULL AS died FROM eventbus.delivery AS d
     WHERE d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group
@@ -49,7 +50,7 @@ WITH due AS (
     AND d.due_at <= statement_timestamp() AND {_ALLOWED} AND {_NOT_PAUSED}
     FOR UPDATE SKIP LOCKED
 ) {_TAKE}
-"""
+""")
 
 
 def _oldest(states: str, condition: str) -> str:
@@ -82,8 +83,8 @@ WITH due AS (
 """
 
 
-CLAIM_FRESH = _oldest("('pending')", "true")
-CLAIM_TRIED = _oldest("('retrying'), ('running')", _ALLOWED)
+CLAIM_FRESH = Hot(_oldest("('pending')", "true"))
+CLAIM_TRIED = Hot(_oldest("('retrying'), ('running')", _ALLOWED))
 COMMIT_START = """
 UPDATE eventbus.delivery SET started_at = clock_timestamp(), due_at = clock_timestamp() + CAST(:lease AS interval)
 WHERE event_id = CAST(:event_id AS uuid) AND group_name = :group AND claim = :claim AND state = 'running'

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from eventbus.storage.database import Connection
+from eventbus.storage.preparing import Hot
 from eventbus.storage.values import as_utc, as_uuid
 
 # Each subscription's and state's oldest by its index: the cost follows the number of subscriptions, not the backlog.
@@ -26,7 +27,7 @@ CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = oldest.event_
 WHERE NOT g.paused
 ORDER BY g.name, oldest.due_at, oldest.event_id
 """
-FIND_DUE = """
+FIND_DUE = Hot("""
 SELECT due.event_id, e.type
 FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id)
 CROSS JOIN (VALUES (1, 'retrying'), (1, 'running'), (2, 'pending')) AS open (rank, state)
@@ -39,7 +40,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = due.event_id LIMIT 1) AS e
 WHERE NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name = :group AND g.paused)
 ORDER BY open.rank LIMIT 1
-"""
+""")
 # Of removed subscriptions: an event that was being published while its group unsubscribed, or while another pattern took over.
 LIST_ORPHANS = """
 SELECT orphan.event_id, orphan.group_name, e.type

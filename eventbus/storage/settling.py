@@ -16,6 +16,7 @@ from uuid import UUID
 from eventbus.event import Event
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
+from eventbus.storage.preparing import Hot
 from eventbus.storage.traffic import COUNT_DONE
 from eventbus.storage.values import as_uuid
 
@@ -45,7 +46,7 @@ held AS (
 )
 """
 # The commit need not reach the disk: a server that crashes and forgets it repeats the work, no more.
-MARK_MANY_DONE = f"""
+MARK_MANY_DONE = Hot(f"""
 WITH quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting), {_HELD}, done AS (
     {_UPDATE_DONE} FROM held, quick
     WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
@@ -54,7 +55,7 @@ WITH quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting),
               (CAST(:types AS text[]))[array_position(CAST(:events AS uuid[]), d.event_id)] AS type
 ), {COUNT_DONE}
 SELECT event_id, state FROM done
-"""
+""")
 MARK_RETRYING = f"""
 UPDATE eventbus.delivery AS d
 SET state = 'retrying', attempts = d.attempts + :attempts, deaths = d.deaths + :deaths, last_error = :error,

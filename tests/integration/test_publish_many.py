@@ -12,7 +12,6 @@ from marshmallow import Schema, fields
 from sqlalchemy.orm import Session
 
 from eventbus import Draft, EventBus
-from eventbus.broker import QUEUE_CAP
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput, NotMigrated
 from eventbus.lifecycle import publishing
