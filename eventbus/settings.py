@@ -27,6 +27,14 @@ class Realtime(StrEnum):
     OFF = "off"  #: nothing
 
 
+class SchemaRegistration(StrEnum):
+    """What a service that starts does with the schemas in PostgreSQL."""
+
+    REGISTER = "register"  #: writes its own, if they are compatible
+    VERIFY = "verify"  #: writes nothing, and refuses to start with one that is not there
+    OFF = "off"  #: neither reads nor writes them
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a process of the bus needs to know; the environment names each field EVENTBUS_<FIELD>."""
@@ -47,6 +55,8 @@ class Settings:
     lease: timedelta = timedelta(seconds=30)
     #: Refuse events whose type has no registered schema.
     strict_types: bool = False
+    #: What starting does with the schemas in PostgreSQL.
+    schema_registration: SchemaRegistration = SchemaRegistration.REGISTER
     #: Use prepared statements; off behind a transaction-pooling proxy.
     prepare: bool = True
 
@@ -151,6 +161,13 @@ def _realtime(name: str, value: Any) -> Realtime:
         raise InvalidSetting(name, str(value), "full, ids or off") from None
 
 
+def _schema_registration(name: str, value: Any) -> SchemaRegistration:
+    try:
+        return SchemaRegistration(str(value).lower())
+    except ValueError:
+        raise InvalidSetting(name, str(value), "register, verify or off") from None
+
+
 def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if not pattern.fullmatch(str(value)):
@@ -197,5 +214,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "max_event_bytes": _max_event_bytes,
     "lease_seconds": _lease,
     "strict_types": _switch,
+    "schema_registration": _schema_registration,
     "prepare": _switch,
 }

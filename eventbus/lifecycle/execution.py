@@ -7,7 +7,7 @@ The event that a wake-up names is only a hint: what is claimed is what PostgreSQ
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -15,9 +15,12 @@ from uuid import UUID
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handling import ClaimLost, handle
 from eventbus.lifecycle.insisting import insist
+from eventbus.lifecycle.parking import Parked, park
+from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
 from eventbus.lifecycle.slots import Slots
+from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
 from eventbus.storage import claiming, settling
 from eventbus.storage.claiming import Claimant, Claimed
 from eventbus.storage.database import Connection, Database
@@ -32,6 +35,7 @@ class Execution:
 
     database: Database
     known: Known
+    reading: Reading
     lease: timedelta
     worker: str
     slots: Slots = field(default_factory=Slots)
@@ -72,13 +76,20 @@ class Execution:
             return settlement.report(claimed, Fenced())
         return None
 
-    def call(self, claimed: Claimed) -> BaseException | Outcome | None:
+    def call(self, claimed: Claimed) -> BaseException | Outcome | Parked | None:
         """Call the handler of *claimed*.
 
         Returns:
-            The exception that ended it, which the caller settles through `fail`; what became of the row, if its session
-            decided that; None if it returned and is to be settled.
+            The exception that ended it, which the caller settles through `fail`; what became of the row, if its session, or a
+            version that the handler cannot read, decided that; None if it returned and is to be settled.
         """
+        subscription = self.subscription(claimed)
+        event = self.reading.event_for(claimed.event, subscription)
+        if isinstance(event, InvalidUpcast):
+            return event
+        if isinstance(event, UnreachableVersion):
+            reason = event
+            return self.insist(lambda: park(self.database, claimed, reason)) or settlement.report(claimed, Fenced())
         in_session: Done | Fenced | None = None
 
         def settle(connection: Connection) -> bool:
@@ -86,7 +97,7 @@ class Execution:
             in_session = settlement.mark_done(connection, claimed)
             return isinstance(in_session, Done)
 
-        error = handle(self.subscription(claimed), claimed, database=self.database, settle=settle)
+        error = handle(subscription, replace(claimed, event=event), database=self.database, settle=settle)
         if isinstance(error, ClaimLost):
             return settlement.report(claimed, Fenced())
         if error is not None:

@@ -8,11 +8,8 @@ A process may end anywhere: what it committed is behind the cursor and is not do
 `eventbus.storage.redelivery`.
 """
 
-import getpass
 import logging
 import math
-import os
-import socket
 import threading
 import time
 from collections import Counter
@@ -25,6 +22,7 @@ from eventbus.broker import WakeUp
 from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
+from eventbus.lifecycle.requesting import requester
 from eventbus.lifecycle.waking import Waking
 from eventbus.replay import MADE_DUE, Outcome, ReplayState, judge
 from eventbus.settings import Settings
@@ -73,7 +71,7 @@ class Replaying:
                 rate=check_rate(rate),
                 total=planned.total,
                 unmatched=planned.unread,
-                requested_by=_requester(),
+                requested_by=requester(),
             )
         log.info("replay_planned", extra=_facts(job))
         return job
@@ -240,14 +238,6 @@ def _wanted(events: Sequence[Chosen], targets: Sequence[Target]) -> dict[UUID, W
         if target := by_type[event.type]:
             wanted[event.id] = Wanted(event_id=event.id, subscription_id=target.id, opts_out=target.opts_out)
     return wanted
-
-
-def _requester() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user often has no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _ignore(_job: Job) -> None:

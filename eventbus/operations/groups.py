@@ -10,7 +10,7 @@ class GroupOperations(Parts):
     """What a bus does with subscriptions that are stored."""
 
     def sync(self, *, replace: bool = False) -> list[Stored]:
-        """Write all subscriptions that this code declares to the database; nothing is ever deleted.
+        """Write all schemas and subscriptions that this code declares to the database; nothing is ever deleted.
 
         Args:
             replace: Let a declared subscription take the place of those that it conflicts with.
@@ -19,8 +19,11 @@ class GroupOperations(Parts):
             All subscriptions that are stored now, by group and pattern.
 
         Raises:
-            SubscriptionConflict: Nothing was changed.
+            IncompatibleSchema, SchemaEditedInPlace, SchemaNotRegistered, UpcasterConflict: Nothing was changed.
+            SubscriptionConflict: No subscription was changed.
         """
+        self.catalog.register()
+        self.catalog.refuse_gaps()
         registration.register(self.database, self.subscriptions, settings=self.settings, replace=replace)
         return self.groups()
 

@@ -2,9 +2,11 @@
 
 DataRefused (ValueError)        data does not fit a schema; publish() makes an InvalidEvent of it
 InvalidSchema
-└── SchemaEditedInPlace         a version that is known with another wire form
+├── SchemaEditedInPlace         a version that is known with another wire form
+├── SchemaNotRegistered         a version that this service may not register, and nobody has
+└── SchemaRetired               a version that nobody may publish any more
 InvalidInput
-├── IncompatibleSchema          a new version that would break readers or writers
+├── IncompatibleSchema          a new version that would break readers or writers, or of which nobody can tell
 └── UpcasterConflict            steps between versions that are no chain
 EventBusError
 ├── InvalidUpcast               a step failed, or gave what its target version refuses
@@ -40,12 +42,33 @@ class SchemaEditedInPlace(InvalidSchema):
         super().__init__(f"{type} version {version}", reason)
 
 
-class IncompatibleSchema(InvalidInput):
-    """A new version would break readers or writers; ``problems`` says which and how."""
+class SchemaNotRegistered(InvalidSchema):
+    """A version is not in the registry, and EVENTBUS_SCHEMA_REGISTRATION=verify keeps a start from writing it."""
 
-    def __init__(self, type: str, version: int, problems: Sequence[object]) -> None:
-        self.type, self.version, self.problems = type, version, tuple(problems)
-        super().__init__(f"{type} version {version}: " + " ".join(str(problem) for problem in problems))
+    def __init__(self, type: str, version: int) -> None:
+        self.type, self.version = type, version
+        super().__init__(f"{type} version {version}", "is not registered: run 'eventbus schema push' with this code.")
+
+
+class SchemaRetired(InvalidSchema):
+    """A version was retired, so no new version is checked against it; nothing was recorded."""
+
+    def __init__(self, type: str, version: int, living: Sequence[int]) -> None:
+        self.type, self.version, self.living = type, version, tuple(living)
+        others = f"publish version {living[-1]}" if living else "register a new version"
+        super().__init__(f"{type} version {version}", f"was retired and cannot be published: {others}.")
+
+
+class IncompatibleSchema(InvalidInput):
+    """A new version would break readers or writers, or nobody can tell; it was not registered.
+
+    Attributes:
+        assessment: Every conflict with its field, rule, direction, counterexample and groups, and what becomes of each group.
+    """
+
+    def __init__(self, type: str, version: int, text: str, assessment: object = None) -> None:
+        self.type, self.version, self.assessment = type, version, assessment
+        super().__init__(text)
 
 
 class UpcasterConflict(InvalidInput):

@@ -24,7 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 metadata = MetaData(schema="eventbus")
 
@@ -227,4 +227,38 @@ publish_key = Table(
     CheckConstraint("length(key) BETWEEN 1 AND 200", name="publish_key_key_check"),
     CheckConstraint("octet_length(digest) = 32", name="publish_key_digest_check"),
     Index("publish_key_created_idx", "created_at"),
+)
+
+_MODES = ("BACKWARD", "FORWARD", "FULL", "BACKWARD_TRANSITIVE", "FORWARD_TRANSITIVE", "FULL_TRANSITIVE", "NONE")
+
+#: Every version of every event type, as JSON Schema; ``revision`` rises with every change of the table.
+event_schema = Table(
+    "event_schema",
+    metadata,
+    Column("type", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("json_schema", JSON, nullable=False),
+    Column("wire_fingerprint", Text, nullable=False),
+    Column("text_fingerprint", Text, nullable=False),
+    Column("compatibility", Text, nullable=False),
+    Column("owner", Text),
+    Column("description", Text),
+    Column("deprecation", Text),
+    Column("changelog", Text),
+    Column("accepted", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("registered_by", Text, nullable=False),
+    Column("registered_at", _TIME, nullable=False, server_default=_CLOCK),
+    Column("updated_at", _TIME, nullable=False, server_default=_CLOCK),
+    Column("retired_at", _TIME),
+    Column("revision", BigInteger, nullable=False),
+    PrimaryKeyConstraint("type", "version", name="event_schema_pkey"),
+    CheckConstraint("length(type) BETWEEN 1 AND 200", name="event_schema_type_check"),
+    CheckConstraint("version > 0", name="event_schema_version_check"),
+    CheckConstraint("json_typeof(json_schema) = 'object'", name="event_schema_document_check"),
+    CheckConstraint(
+        "length(wire_fingerprint) = 64 AND length(text_fingerprint) = 64", name="event_schema_fingerprint_check"
+    ),
+    CheckConstraint(f"compatibility IN {_MODES}", name="event_schema_compatibility_check"),
+    CheckConstraint("jsonb_typeof(accepted) = 'array'", name="event_schema_accepted_check"),
+    UniqueConstraint("revision", name="event_schema_revision_key"),
 )

@@ -20,6 +20,8 @@ from eventbus.errors import DatabaseUnreachable, EventBusError
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.pace import Pace
+from eventbus.lifecycle.parking import unpark
+from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known, register
 from eventbus.lifecycle.relaying import Relay
 from eventbus.lifecycle.slices import SLICE_SECONDS
@@ -54,6 +56,7 @@ class Serving:
         database: Callable[[], Database],
         broker: Callable[[], Broker],
         waking: Callable[[], Waking],
+        reading: Callable[[], Reading],
     ) -> None:
         self._app = app
         self._subscriptions = subscriptions
@@ -61,6 +64,7 @@ class Serving:
         self._database = database
         self._broker = broker
         self._waking = waking
+        self._reading = reading
         self._runtime = Runtime()
         # Not before the app is complete: its configuration may still change, and reading it here would freeze it.
         app.on_after_finalize.connect(self._declare_all, weak=False)
@@ -117,11 +121,21 @@ class Serving:
         wanted = [item for item in self._subscriptions if settings.queue(item.group) in served]
         if not wanted:
             return
+        reading = self._reading()
+        # First of all: a worker whose schemas would break somebody must not start to owe anybody anything.
+        reading.catalog.register()
+        reading.catalog.refuse_gaps()
         tolerate_malformed_items()
         queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))
         known = register(self._database(), wanted, settings=settings)
+        unpark(self._database(), known, reading)
         execution = Execution(
-            database=self._database(), known=known, lease=settings.lease, worker=worker.hostname, slots=Slots()
+            database=self._database(),
+            known=known,
+            reading=reading,
+            lease=settings.lease,
+            worker=worker.hostname,
+            slots=Slots(),
         )
         self._limit_tasks(known)
         self._runtime.equipment = Equipment(

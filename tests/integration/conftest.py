@@ -85,7 +85,7 @@ def worker(bus: EventBus) -> MakeWorker:
 
     def make(of: EventBus = bus, *, name: str = "worker-1", lease: timedelta = timedelta(seconds=30)) -> SingleRuns:
         known = register(of.database, of.subscriptions, settings=of.settings)
-        return SingleRuns(database=of.database, known=known, lease=lease, worker=name)
+        return SingleRuns(database=of.database, known=known, reading=of.reading, lease=lease, worker=name)
 
     return make
 

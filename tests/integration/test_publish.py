@@ -43,7 +43,8 @@ def statements(engine: sqlalchemy.Engine) -> Iterator[list[str]]:
         """A cursor that keeps what it was told."""
 
         def execute(self, query: Any, vars: Any = None) -> None:
-            sent.append(query)
+            if "eventbus.event_schema" not in str(query):  # asked for once in 5 s, whatever is published
+                sent.append(query)
             super().execute(query, vars)
 
     def watch(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:

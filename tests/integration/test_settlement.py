@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 import pytest
 import sqlalchemy
+from marshmallow import Schema
 
 from eventbus import Event, EventBus
 from eventbus.failure import from_death, from_exception
@@ -177,6 +178,7 @@ def test_a_suspect_runs_with_its_start_on_record_and_is_cleared_by_success(
                 "a": {suspect.subscription_id: _with_handler(subscription, lambda e: seen.append(state_of(rows)))}
             }
         ),
+        reading=execution.reading,
         lease=execution.lease,
         worker="w",
     )
@@ -480,6 +482,12 @@ ILLEGAL = [
     ("event_log_metadata_check", "UPDATE eventbus.event_log SET metadata = '{}'"),
     ("consumer_group_name_check", "INSERT INTO eventbus.consumer_group (name, queue) VALUES ('A', 'q')"),
     ("consumer_group_pkey", "INSERT INTO eventbus.consumer_group (name, queue) VALUES ('a', 'q')"),
+    ("event_schema_type_check", "UPDATE eventbus.event_schema SET type = ''"),
+    ("event_schema_version_check", "UPDATE eventbus.event_schema SET version = 0"),
+    ("event_schema_document_check", "UPDATE eventbus.event_schema SET json_schema = '[]'"),
+    ("event_schema_fingerprint_check", "UPDATE eventbus.event_schema SET wire_fingerprint = 'short'"),
+    ("event_schema_compatibility_check", "UPDATE eventbus.event_schema SET compatibility = 'SOME'"),
+    ("event_schema_accepted_check", "UPDATE eventbus.event_schema SET accepted = '{}'"),
     ("subscription_version_check", "UPDATE eventbus.subscription SET version = 0"),
     (
         "subscription_group_name_pattern_key",
@@ -508,6 +516,8 @@ def one_of_each(execution: SingleRuns, bus: EventBus, claimed: Claimed) -> None:
     """A row in each table: a running delivery of group ``a``, and a dead one of group ``b``."""
     held = take(execution, "b")
     settlement.settle_failed(execution.database, held, KeyError("sku"), policy=ONCE, worker="w")
+    bus.register_schema("order.shipped", 1, Schema)
+    bus.sync()
 
 
 @pytest.mark.parametrize(("constraint", "statement"), ILLEGAL)
