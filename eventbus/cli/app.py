@@ -27,6 +27,7 @@ COMMANDS = {
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
+    "schema": ("eventbus.cli.schema:schema", "Check, register, show and export the schemas of events."),
     "stats": ("eventbus.cli.stats:stats", "Show what was published, consumed and given up, and what is open."),
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),

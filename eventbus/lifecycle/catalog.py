@@ -179,7 +179,7 @@ class Catalog:
         with self.database().autocommit() as connection:
             found = stored_schemas.list_schemas(connection, [type])
         made = {each.version: make_schema(type, each.version, each.json_schema) for each in found}
-        retired = {each.version for each in found if each.retired_at is not None}
+        retired = {each.version for each in found if each.is_retired}
         return _Stored(
             living={version: schema for version, schema in made.items() if version not in retired},
             retired={version: schema for version, schema in made.items() if version in retired},

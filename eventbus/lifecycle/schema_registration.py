@@ -105,7 +105,7 @@ def assess_candidate(
 ) -> Assessment:
     """The same without a database."""
     known = {each.version: each for each in stored if each.type == candidate.type}
-    living = {version: each.json_schema for version, each in known.items() if each.retired_at is None}
+    living = {version: each.json_schema for version, each in known.items() if not each.is_retired}
     schemas = {version: make_schema(candidate.type, version, each) for version, each in living.items()}
     schemas[candidate.version] = candidate
     bridges = Bridges(

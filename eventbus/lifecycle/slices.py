@@ -21,6 +21,7 @@ from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.holding import Holding
 from eventbus.lifecycle.pace import Pace
+from eventbus.lifecycle.parking import Parked
 from eventbus.lifecycle.settlement import Dead, Done, Outcome, Retrying
 from eventbus.lifecycle.slots import CAPACITY
 from eventbus.storage import deliveries
@@ -138,7 +139,7 @@ class Slice:
     def _run_claimed(self, claimed: Claimed) -> Failed | None:
         execution = self._execution
         holding = Holding(execution.database, self._slot, [claimed])
-        outcome = execution.begin(claimed)
+        outcome: Outcome | Parked | None = execution.begin(claimed)
         if outcome is None and holding.start(0):
             ended = execution.call(claimed)
             if isinstance(ended, BaseException):
@@ -185,7 +186,7 @@ class Slice:
         holding.settled(row)
         self._count(claimed, ended)
 
-    def _count(self, claimed: Claimed, outcome: Outcome | None) -> None:
+    def _count(self, claimed: Claimed, outcome: Outcome | Parked | None) -> None:
         match outcome:
             case Done(again=again):
                 self.done += 1

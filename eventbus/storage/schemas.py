@@ -54,6 +54,20 @@ SELECT group_name, CAST(reads AS text) AS reads, version FROM (
     ORDER BY group_name, last_seen_at DESC, id DESC
 ) AS chosen ORDER BY group_name
 """
+ALL_READERS = """
+SELECT group_name, pattern, CAST(reads AS text) AS reads, version FROM eventbus.subscription
+WHERE removed_at IS NULL ORDER BY group_name, pattern
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternReader:
+    """A subscription, and what its group says of its reading."""
+
+    group: str
+    pattern: str
+    reads: Mapping[str, Any] | None
+    version: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +92,8 @@ class StoredSchema:
     registered_by: str = ""
     registered_at: datetime | None = None
     updated_at: datetime | None = None
-    #: Since when nobody publishes it, nothing is checked against it and it may not be published.
+    #: It may not be published any more, and nothing is checked against it.
+    is_retired: bool = False
     retired_at: datetime | None = None
 
 
@@ -131,6 +146,19 @@ def retire(connection: Connection, type: str, version: int) -> bool:
     return connection.change(RETIRE, type=type, version=version) == 1
 
 
+def list_all_readers(connection: Connection) -> list[PatternReader]:
+    """What every group that is subscribed says of its reading, by group and pattern."""
+    return [
+        PatternReader(
+            group=row.group_name,
+            pattern=row.pattern,
+            reads=None if row.reads is None else decode(row.reads),
+            version=row.version,
+        )
+        for row in connection.rows(ALL_READERS)
+    ]
+
+
 def list_readers(connection: Connection, type: str) -> list[Reader]:
     """The groups that an event of *type* would go to now, by name."""
     rows = connection.rows(READERS, patterns=list(candidates(type)))
@@ -157,5 +185,6 @@ def _stored(row: Row[Any]) -> StoredSchema:
         registered_by=row.registered_by,
         registered_at=as_utc(row.registered_at),
         updated_at=as_utc(row.updated_at),
+        is_retired=row.retired_at is not None,
         retired_at=None if row.retired_at is None else as_utc(row.retired_at),
     )

@@ -2,7 +2,8 @@
 
 leases    every third of a lease (10 s at most): renews what living children hold; knows no broker
 accounts  four times a second: settles what dead children held
-relay     every second: wakes for what is due and was told to nobody
+relay     twice a second: wakes for what is due and was told to nobody
+parked    every ten seconds: makes due what was parked and this worker's code can read
 """
 
 import logging
@@ -17,6 +18,7 @@ from celery.worker import state as worker_state
 from eventbus.lifecycle.accounting import settle_account
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.leasing import renew_leases
+from eventbus.lifecycle.parking import unpark
 from eventbus.lifecycle.relaying import Relay
 from eventbus.worker.children import Children
 from eventbus.worker.duties import Duty
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 _RENEWAL = timedelta(seconds=10)
 _ACCOUNTS = timedelta(milliseconds=250)
 _SWEEP = timedelta(milliseconds=500)
+_UNPARK = timedelta(seconds=10)
 #: So long an account waits for its pool to say what ended the process.
 _REASON_SECONDS = 1.0
 #: What a duty may still take when the worker ends.
@@ -44,6 +47,7 @@ class Attendance:
             Duty("leases", self.renew, period=renewal),
             Duty("accounts", self.settle, period=_ACCOUNTS),
             Duty("relay", relay.sweep, period=_SWEEP),
+            Duty("parked", self.unpark, period=_UNPARK),
         )
 
     def start(self) -> None:
@@ -68,6 +72,11 @@ class Attendance:
         accounts = slots.list_accounts()
         living = [item for item in accounts if item.claim and not slots.is_dead(item)]
         renew_leases(self._execution.database, living, lease=self._execution.lease)
+
+    def unpark(self) -> None:
+        """Make due what waits for code that this worker has: one of the old code may have parked it just now."""
+        execution = self._execution
+        unpark(execution.database, execution.known, execution.reading)
 
     def settle(self) -> None:
         """Settle the accounts of the dead."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from eventbus.lifecycle.execution import Execution
+from eventbus.lifecycle.parking import Parked
 from eventbus.lifecycle.settlement import Outcome
 from eventbus.storage.claiming import Claimed
 
@@ -20,7 +21,7 @@ class SingleRuns(Execution):
         batch = self.claim_batch(group, self.claimant(task_id=task_id), limit=1)
         return batch[0] if batch else None
 
-    def run(self, claimed: Claimed) -> BaseException | Outcome:
+    def run(self, claimed: Claimed) -> BaseException | Outcome | Parked:
         """What became of the delivery; the exception of its handler is left to be settled."""
         outcome = self.begin(claimed)
         if outcome is None:
