@@ -22,6 +22,7 @@ class Rule(StrEnum):
     KEY_REFUSED = "key-refused"
     LOSSY_COERCION = "lossy-coercion"
     RENAMED = "looks-like-rename"
+    ENTRIES_PRUNED = "entries-pruned"
     READ_FIELD_DROPPED = "read-field-dropped"
     CANNOT_TELL = "cannot-tell"
 

@@ -17,6 +17,7 @@ _FIXES: dict[Rule, str] = {
     Rule.KEY_REFUSED: "Keep reading the key, or rename it in an upcaster.",
     Rule.LOSSY_COERCION: "It would load and change its value. Keep the type that holds it, or convert in an upcaster.",
     Rule.RENAMED: "If it is a rename, keep the name on the wire with data_key, or use an upcaster with rename().",
+    Rule.ENTRIES_PRUNED: "Keep a Dict where any key may come, or name the keys that matter in an upcaster.",
     Rule.READ_FIELD_DROPPED: "Keep the field until no group reads it any more, or restore it in a downcaster.",
     Rule.CANNOT_TELL: "Leave that part as it is, or bridge the versions with an upcaster and a downcaster.",
 }
