@@ -14,6 +14,11 @@
     │   ├── InvalidEvent               the data does not fit its schema, or is not JSON
     │   │   └── EventTooLarge
     │   ├── InvalidSchema              a schema class that cannot describe events
+    │   │   ├── SchemaEditedInPlace    a version that is known with another wire form
+    │   │   ├── SchemaNotRegistered    EVENTBUS_SCHEMA_REGISTRATION=verify, and nobody has registered it
+    │   │   └── SchemaRetired          a version that nobody may publish any more
+    │   ├── IncompatibleSchema         a new version would break somebody, or nobody can tell
+    │   ├── UpcasterConflict           steps between versions that are no chain
     │   ├── InvalidSubscription
     │   │   └── SubscriptionConflict   two handlers of one group could claim the same event
     │   ├── UnknownEventType           EVENTBUS_STRICT_TYPES=1 and no schema is registered
@@ -30,12 +35,12 @@
     │   │   └── PublishBusy            another publisher is using the same idempotency key
     │   └── PublishUncertain           the connection was lost while the event was committed
     ├── BrokerUnreachable
+    ├── InvalidUpcast                  a step between versions failed, or gave what its version refuses
+    ├── UnreachableVersion             no way leads to the version that a handler reads; the delivery is parked
     ├── ReplayStopped                  cancelled, or resumed elsewhere, before its end
     └── HandlerError                   a handler ended without an exception that Celery could carry
         ├── HandlerTimeout
         └── HandlerDied
-
-Those about versions of schemas are in `eventbus.schemas.refusal`.
 
 Every message is one sentence for the reader who must act: what, where, what to do. Facts are attributes.
 """
@@ -62,6 +67,15 @@ from eventbus.errors.inputs import (
 )
 from eventbus.errors.root import EventBusError
 from eventbus.errors.runs import HandlerDied, HandlerError, HandlerTimeout, ReplayStopped
+from eventbus.errors.schemas import (
+    IncompatibleSchema,
+    InvalidUpcast,
+    SchemaEditedInPlace,
+    SchemaNotRegistered,
+    SchemaRetired,
+    UnreachableVersion,
+    UpcasterConflict,
+)
 from eventbus.errors.servers import (
     BrokerUnreachable,
     DatabaseBusy,
@@ -93,6 +107,7 @@ __all__ = [
     "HandlerError",
     "HandlerTimeout",
     "IdempotencyConflict",
+    "IncompatibleSchema",
     "InvalidEvent",
     "InvalidEventType",
     "InvalidGroup",
@@ -102,18 +117,24 @@ __all__ = [
     "InvalidSetting",
     "InvalidSubscription",
     "InvalidTime",
+    "InvalidUpcast",
     "MissingSetting",
     "NotMigrated",
     "PublishBusy",
     "PublishUncertain",
     "RealtimeUnavailable",
     "ReplayStopped",
+    "SchemaEditedInPlace",
+    "SchemaNotRegistered",
+    "SchemaRetired",
     "SubscriptionConflict",
     "UnknownDeadLetter",
     "UnknownEventType",
     "UnknownEventVersion",
     "UnknownGroup",
     "UnknownReplay",
+    "UnreachableVersion",
+    "UpcasterConflict",
     "WrongDatabase",
 ]
 

@@ -29,16 +29,15 @@ class Reading:
             InvalidUpcast: A step on the way failed: the run has, as if the handler had raised it.
         """
         version = subscription.version or event.version
-        data = event.data
-        if version != event.version:
-            try:
-                converted = self.catalog.convert(event.type, event.version, version, data)
-            except InvalidUpcast as error:
-                return error
-            if isinstance(converted, UnreachableVersion):
-                return converted
-            data = converted.data
-        return self.loadable(replace(event, version=version, data=data), subscription)
+        if version == event.version:
+            return self.loadable(event, subscription)
+        try:
+            converted = self.catalog.convert(event.type, event.version, version, event.data)
+        except InvalidUpcast as error:
+            return error
+        if isinstance(converted, UnreachableVersion):
+            return converted
+        return self.loadable(replace(event, version=version, data=converted.data), subscription)
 
     def loadable(self, event: Event, subscription: Subscription | None = None) -> Event:
         """*event* with a `load` by the schema that the subscription reads, else by that of its own version."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as Xml
 
+import jsonschema_rs
 import pytest
 
 from eventbus.cli.app import main
@@ -15,6 +16,7 @@ from tests.integration.conftest import MakeBus
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3
 from tests.support.rows import Rows
 
+OFFICIAL = Path(__file__).parents[2] / "fixtures" / "asyncapi-3.0.0.schema.json"
 TYPE = "order.created"
 APP = """
 from celery import Celery
@@ -266,6 +268,8 @@ def test_export_is_deterministic_and_can_be_checked(run: Run, make_bus: MakeBus)
     assert run(*document).code == run(*document, "--check").code == 0
     told = json.loads(Path("docs/asyncapi.json").read_text())
     assert told["info"]["title"] == "Shop"
+    official = jsonschema_rs.Draft7Validator(json.loads(OFFICIAL.read_text()))
+    assert [error.message for error in official.iter_errors(told)] == []
     assert set(told["operations"]) == {"publish.order.created", "billing.order.created"}
     assert run("export", "json-schema", "--output", "forms").code == 0
     assert sorted(path.name for path in Path("forms").iterdir()) == ["order.created.v1.json", "order.created.v2.json"]
