@@ -162,9 +162,11 @@ class Catalog:
             return _NOTHING
         if self.clock() >= self._fresh_until:
             self._refresh()
-        found = self._stored.get(type)
+        # Held on to, so that what was read before a refresh in another thread is not taken for what came after.
+        kept = self._stored
+        found = kept.get(type)
         if found is None:
-            found = self._stored[type] = self._read(type)
+            found = kept[type] = self._read(type)
         return found
 
     def _refresh(self) -> None:

@@ -127,11 +127,12 @@ def assess_candidate(
 
 
 def mode_of(candidate: RegisteredSchema, stored: Iterable[StoredSchema]) -> Mode:
-    """What *candidate* is checked against: what it says itself, else as the newest version that is stored."""
+    """What *candidate* is checked against: what it says itself, else what it said before, else as the newest version says."""
     if candidate.about.compatibility is not None:
         return candidate.about.compatibility
-    newest = max(stored, key=lambda each: each.version, default=None)
-    return Mode(newest.compatibility) if newest else Mode.FULL_TRANSITIVE
+    known = {each.version: each.compatibility for each in stored}
+    said = known.get(candidate.version) or known.get(max(known, default=0))
+    return Mode(said) if said else Mode.FULL_TRANSITIVE
 
 
 def today() -> date:

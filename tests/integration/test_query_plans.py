@@ -10,7 +10,17 @@ import pytest
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.event import Draft
-from eventbus.storage import claiming, dead_letters, deliveries, event_log, overview, settling, traffic
+from eventbus.storage import (
+    claiming,
+    dead_letters,
+    deliveries,
+    event_log,
+    overview,
+    parking,
+    schema_history,
+    settling,
+    traffic,
+)
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.subscription import candidates
@@ -321,3 +331,32 @@ def test_where_the_next_span_ends_is_found_by_index(counted: Connection) -> None
     assert_by_index(
         nodes(counted, traffic.NEXT_SPAN, limit=50, **{**traffic.LIMITS, "settled": -timedelta(hours=1)}), at_most=60
     )
+
+
+def test_parked_deliveries_are_found_at_the_end_of_the_index(connection: Connection) -> None:
+    """However many others are open: each worker that starts looks for them."""
+    [subscription] = subscription_ids(connection, "g1")[:1]
+    connection.change(
+        "UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity' WHERE group_name = 'g1' AND event_id IN "
+        "(SELECT event_id FROM eventbus.delivery WHERE group_name = 'g1' AND state = 'pending' LIMIT 20)"
+    )
+
+    plan = nodes(connection, parking.LIST_PARKED_VERSIONS, group="g1", subscription=subscription)
+
+    assert_by_index(plan, at_most=100)
+
+
+def test_the_history_of_a_type_is_read_batch_by_batch(connection: Connection) -> None:
+    """Each batch is read once, in the order of the index."""
+    last = schema_history.newest_event(connection, "order.created")
+
+    plan = nodes(
+        connection,
+        schema_history.NEXT,
+        type="order.created",
+        after=str(schema_history.BEGINNING),
+        last=str(last),
+        limit=100,
+    )
+
+    assert_by_index(plan, at_most=200)

@@ -129,6 +129,16 @@ def test_dropping_what_a_group_reads_is_refused(make_bus: MakeBus) -> None:
         declared(make_bus(), (2, OrderV1)).sync()
 
 
+def test_new_words_of_an_old_version_leave_its_mode(make_bus: MakeBus) -> None:
+    """The mode of the type may have changed since; that of the version is what it was checked by."""
+    bus = declared(make_bus(), (1, OrderV1), compatibility="FULL")
+    declared(bus, (2, OrderV2), compatibility="BACKWARD").sync()
+    reworded = type("OrderV1", (OrderV1,), {"__doc__": "An order, placed."})
+    declared(make_bus(), (1, reworded)).sync()
+
+    assert [each.compatibility for each in bus.stored_schemas()] == ["FULL", "BACKWARD"]
+
+
 @pytest.mark.parametrize(
     ("mode", "allowed"),
     [("BACKWARD", False), ("FORWARD", True), ("FULL", False), ("NONE", True), ("backward_transitive", False)],
