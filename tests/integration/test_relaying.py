@@ -131,7 +131,8 @@ def test_a_queue_is_topped_up_to_a_length(
     repairs = relay.repairs
     relay.sweep()
 
-    assert (before, len(messages("a")), len(messages("b"))) == (relaying.CAP, relaying.CAP, relaying.CAP)
+    assert before < relaying.CAP
+    assert (len(messages("a")), len(messages("b"))) == (relaying.CAP, relaying.CAP)
     assert repairs == relaying.CAP
 
 

@@ -8,7 +8,6 @@ from marshmallow import Schema, fields
 
 from eventbus import Event, EventBus, EventSchema
 from eventbus.errors import InvalidSchema, InvalidSubscription
-from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
 from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion
@@ -16,13 +15,14 @@ from eventbus.schemas.rewriting import compose, default, rename
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3, old_and_new
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 
 TYPE = "order.created"
 
 
-def run(execution: Execution, group: str = "billing") -> Any:
+def run(execution: SingleRuns, group: str = "billing") -> Any:
     """What becomes of the group's oldest due delivery."""
-    claimed = execution.claim(group, None, task_id=None)
+    claimed = execution.take(group, None, task_id=None)
     assert claimed is not None
     return execution.run(claimed)
 
@@ -53,7 +53,7 @@ def test_a_handler_gets_what_it_asks_for_on_every_path(
 
     for _ in range(2):
         rows.all("UPDATE eventbus.delivery SET due_at = now()")
-        claimed = execution.claim("billing", None, task_id=None)
+        claimed = execution.take("billing", None, task_id=None)
         assert claimed is not None
         error = execution.run(claimed)
         assert isinstance(error, ValueError)
@@ -128,7 +128,7 @@ def test_what_nobody_can_read_waits_in_sight_and_goes_on_when_code_comes(
     assert isinstance(outcome, Parked)
     assert (delivery["state"], delivery["attempts"], delivery["due_at"], seen) == ("parked", 0, "infinity", [])
     assert delivery["last_error"] == outcome.reason == f"{TYPE} version 2 cannot become 1: there is no step 2 → 1."
-    assert execution.claim("billing", event.id, task_id=None) is None
+    assert execution.take("billing", event.id, task_id=None) is None
     assert old.sweep() == {}
     [shown] = new.parked()
     assert (shown.group, shown.type, shown.version, shown.deliveries, shown.reason, shown.oldest_event) == (
@@ -157,7 +157,7 @@ def test_parking_under_a_lost_claim_changes_nothing(
     subscribed(bus, version=2)
     execution = worker(bus)
     event = bus.publish(TYPE, order, source="orders")
-    claimed = execution.claim("billing", None, task_id=None)
+    claimed = execution.take("billing", None, task_id=None)
     assert claimed is not None
     rows.all("UPDATE eventbus.delivery SET claim = claim + 1")
 
@@ -199,7 +199,7 @@ def test_a_step_that_fails_fails_the_run(bus: EventBus, worker: MakeWorker, rows
     seen = subscribed(bus, version=2, max_retries=0)
     execution = worker()
     bus.publish(TYPE, order, source="orders", version=1)
-    claimed = execution.claim("billing", None, task_id=None)
+    claimed = execution.take("billing", None, task_id=None)
     assert claimed is not None
 
     error = execution.run(claimed)

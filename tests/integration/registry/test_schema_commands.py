@@ -251,7 +251,7 @@ def test_parked_is_shown(run: Run, make_bus: MakeBus, worker: Any, order: dict[s
     bus.subscribe(TYPE, group="billing", handler=lambda event: None, version=2)
     execution = worker(bus)
     bus.publish(TYPE, order, source="orders")
-    execution.run(execution.claim("billing", None, task_id=None))
+    execution.run(execution.take("billing", None, task_id=None))
 
     assert "billing\torder.created\t1\t1\t" in run("parked", "--group", "billing").out
 
