@@ -176,6 +176,24 @@ def test_a_relay_reads_what_its_worker_knows(connection: Connection) -> None:
     assert_by_index(plan, at_most=3000)
 
 
+@pytest.mark.parametrize("statement", ["relay", "claim", "slice's end"])
+def test_a_paused_groups_backlog_is_not_read(connection: Connection, statement: str) -> None:
+    """However long it has grown: 2,000 due rows cost no more than a few would."""
+    ids = subscription_ids(connection, "g1")[:1]
+    connection.change("UPDATE eventbus.consumer_group SET paused = true WHERE name = 'g1'")
+
+    if statement == "relay":
+        plan = nodes(connection, deliveries.LIST_DUE, limit=10, known=ids, grace=timedelta())
+    elif statement == "claim":
+        plan = nodes(connection, claiming.CLAIM_FRESH, group="g1", subscriptions=ids, limit=10, **marks())
+    else:
+        plan = nodes(connection, deliveries.FIND_DUE, group="g1", subscriptions=ids)
+
+    # The planner may look for the oldest before it asks whether the group is paused, but no further.
+    read = [seen(node) for node in plan if node.get("Relation Name", "").startswith("delivery")]
+    assert sum(read) <= 10
+
+
 def test_looking_for_one_that_is_due_reads_a_few(connection: Connection) -> None:
     """As a slice does when it ends."""
     ids = subscription_ids(connection, "g1")
