@@ -146,5 +146,7 @@ def test_a_renewal_that_hangs_is_given_up_in_time(bus: EventBus, execution: Sing
     hold(execution, "a")
 
     with rows.transaction() as cursor, pytest.raises(DatabaseBusy, match="longer than its limit"):
+        # Without the limit the test would wait for itself.
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '20s'")
         cursor.execute("LOCK TABLE eventbus.delivery IN ACCESS EXCLUSIVE MODE")
         renew_leases(execution.database, execution.slots.list_accounts(), lease=timedelta(seconds=0.4))
