@@ -348,6 +348,7 @@ def test_a_child_has_an_attendant_of_its_own(bus: EventBus, execution: SingleRun
     held = hold(execution, "a", limit=1)
     with attendant.watching(held.holding), Fork(child) as forked:
         reported = forked.hear()
+        forked.join()
 
     assert reported == str(forked.pid)
     assert states(rows) == {"done": 1, "running": 1}
