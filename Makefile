@@ -18,7 +18,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test chaos check clean
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -31,9 +31,14 @@ demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events
 test: $(STAMP)  ## Run all tests, then hold lifecycle and storage to full branch coverage
 	@rm -f .coverage .coverage.* build/not-run.txt
 	@$(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -o timeout=600 tests/model tests/controls  # measuring would only slow them down
+	@$(BIN)/python -m pytest -o timeout=600 tests/chaos  # alone: it measures how soon things recover
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
 	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi
+
+chaos: $(STAMP)  ## Let faults strike for SECONDS=45, then let SQL decide what was lost; SEED=7 repeats a storm, SEEDS=50 runs many
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
 check: $(STAMP)  ## Check style, types, layers and documentation; takes less than a minute
 	@$(BIN)/python -m ruff check --quiet .

@@ -106,7 +106,11 @@ class FaultProxy:
             if self.refuses:
                 client.close()
                 continue
-            server = socket.create_connection((self._parts.hostname, self._parts.port))
+            try:
+                server = socket.create_connection((self._parts.hostname, self._parts.port))
+            except OSError:
+                client.close()  # the server is away: so is what stands before it
+                continue
             threading.Thread(target=self._pass_on, args=(_Link(client, server),), daemon=True).start()
 
     def _pass_on(self, link: _Link) -> None:
