@@ -3,6 +3,7 @@
     STARTED  ─▶ charged a death: it was this handler that ran
     RETURNED ─▶ done, for its handler had returned
     FAILED   ─▶ failed, for its handler had failed
+    FOUND_DEAD ─▶ charged the death of its earlier run
     CLAIMED, RELEASED, and what it had no time to note ─▶ given back, uncharged
 
 Each settlement asks for the claim that the slot names, so whatever was taken over meanwhile is left alone.
@@ -15,7 +16,7 @@ from uuid import UUID
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.slots import Account, Status
-from eventbus.storage import claiming
+from eventbus.storage import claiming, settling
 from eventbus.storage.claiming import Claimed
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,20 @@ def settle_account(execution: Execution, account: Account, *, reason: str) -> No
         _each(execution, account, failed, lambda claimed: _fail(execution, claimed, account.error))
         returned = account.ids(Status.RETURNED)
         _each(execution, account, returned, lambda claimed: settlement.settle_done(execution.database, claimed))
-        # What was settled above is not running under this claim any more: all that still is was never started.
-        given_back = execution.give_back(account.group, account.claim)
+        found_dead = account.ids(Status.FOUND_DEAD)
+        _each(execution, account, found_dead, execution.charge_death)
+        given_back = _give_back(execution, account)
         counts = {"started": len(started), "failed": len(failed), "returned": len(returned), "given_back": given_back}
         log.warning("process_died", extra={"pid": account.pid, "group": account.group, "reason": reason, **counts})
     execution.slots.release(account)
+
+
+def _give_back(execution: Execution, account: Account) -> int:
+    """Return what was never started: what the slot names, and what was claimed and not noted any more."""
+    unstarted = account.ids(Status.CLAIMED, Status.RELEASED)
+    with execution.database.autocommit() as connection:
+        named = settling.give_back(connection, unstarted, group=account.group, claim=account.claim)
+    return len(named) + execution.give_back(account.group, account.claim)
 
 
 def _each(execution: Execution, account: Account, ids: list[UUID], settle: Callable[[Claimed], object]) -> None:

@@ -71,7 +71,7 @@ class Execution:
     def begin(self, claimed: Claimed) -> Outcome | None:
         """Do what comes before the handler of *claimed* may be called; what became of the row, if it must not be."""
         if claimed.died:
-            return self._charge_death(claimed)
+            return self.charge_death(claimed)
         if claimed.runs_alone and not self._commit_start(claimed):
             return settlement.report(claimed, Fenced())
         return None
@@ -127,7 +127,8 @@ class Execution:
         """The subscription that *claimed* was claimed for."""
         return self.known.find(claimed.group, claimed.subscription_id)
 
-    def _charge_death(self, claimed: Claimed) -> Outcome:
+    def charge_death(self, claimed: Claimed) -> Outcome:
+        """Charge *claimed* the death of its earlier run, whose start was committed and whose lease has ended."""
         policy = self.subscription(claimed).retry
         reason = f"the worker died while the handler ran (run {claimed.attempts + claimed.deaths + 1})"
         return self.insist(

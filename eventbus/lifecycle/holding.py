@@ -35,7 +35,7 @@ class Holding:
         self.claimed = claimed
         self._group, self._claim = claimed[0].group, claimed[0].claim
         #: As in the slot, which is another holding's as soon as all of these are settled: an attendant may be late.
-        self._statuses = [Status.CLAIMED] * len(claimed)
+        self._statuses = [Status.FOUND_DEAD if item.died else Status.CLAIMED for item in claimed]
         #: Guards the statuses.
         self._lock = threading.Lock()
         #: Guards the database's side of them: of two who settle, the second waits.
@@ -45,7 +45,7 @@ class Holding:
         #: Deliveries that were marked done, and those of them that were replayed meanwhile.
         self.done = 0
         self.again: list[Claimed] = []
-        slot.hold([item.event.id for item in claimed])
+        slot.hold([item.event.id for item in claimed], found_dead={item.event.id for item in claimed if item.died})
 
     def start(self, row: int) -> bool:
         """Note that the handler of *row* is about to be called; False if it was given back."""

@@ -12,7 +12,7 @@ from eventbus.storage import backends, settling
 from eventbus.storage.database import Database
 
 #: What is to be given back is nobody's any more: if that fails, the lease brings it back.
-_HELD = (Status.CLAIMED, Status.STARTED, Status.RETURNED, Status.FAILED)
+_HELD = (Status.CLAIMED, Status.STARTED, Status.RETURNED, Status.FAILED, Status.FOUND_DEAD)
 
 
 def renew_leases(database: Database, accounts: Iterable[Account], *, lease: timedelta) -> int:

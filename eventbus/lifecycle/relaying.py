@@ -86,7 +86,7 @@ class Relay:
         return Stuck(due=oldest, sweeps=before.sweeps + 1)
 
     def _top_up(self, group: str, items: Sequence[Due]) -> None:
-        sent = self.broker.top_up(items[0].queue, [wake_up(item) for item in items[:CAP]], CAP)
+        sent = self.broker.top_up(items[0].queue, [wake_up(item) for item in items[:CAP]], min(CAP, len(items)))
         if sent:
             self.repairs += sent
             log.info("relayed", extra={"group": group, "wake_ups": sent})

@@ -15,7 +15,7 @@ import os
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
@@ -44,6 +44,10 @@ class Status(IntEnum):
     FAILED = 4  #: its handler has failed; to be settled as that
     RELEASED = 5  #: its handler will not be called; to be given back
     SETTLED = 6  #: PostgreSQL knows what became of it
+    FOUND_DEAD = 7  #: an earlier run of it died, which is to be charged; its handler will not be called
+
+
+_CLAIMED, _FOUND_DEAD = bytes((Status.CLAIMED,)), bytes((Status.FOUND_DEAD,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,10 +199,10 @@ class Slot:
         self._memory[self._at + _GROUP_AT : self._at + _GROUP_AT + len(name)] = name
         _HEAD.pack_into(self._memory, self._at, os.getpid(), claim, 0, len(name), 0)
 
-    def hold(self, event_ids: Sequence[UUID]) -> None:
-        """Note the rows that were claimed, all of them CLAIMED."""
+    def hold(self, event_ids: Sequence[UUID], *, found_dead: Container[UUID] = ()) -> None:
+        """Note the rows that were claimed, each of them CLAIMED or FOUND_DEAD."""
         start = self._at + _ROWS_AT
-        text = b"".join([id.bytes + b"\x01" for id in event_ids])
+        text = b"".join([id.bytes + (_FOUND_DEAD if id in found_dead else _CLAIMED) for id in event_ids])
         self._memory[start : start + len(text)] = text
         pid, claim, _, name, error = _HEAD.unpack_from(self._memory, self._at)
         _HEAD.pack_into(self._memory, self._at, pid, claim, len(event_ids), name, error)

@@ -74,26 +74,31 @@ WHERE {_MINE}
 RETURNING d.state
 """
 # Back to its place in the line: behind the whole backlog it would wait for having been claimed too early.
-_RETURN = """
+GIVE_BACK = f"""
+WITH {_HELD}
 UPDATE eventbus.delivery AS d
 SET state = CASE WHEN d.attempts > 0 OR d.deaths > 0 OR d.suspect THEN 'retrying' ELSE 'pending' END,
     due_at = least(clock_timestamp(), eventbus.uuid_time(d.event_id)), claim = NULL, started_at = NULL, rerun = false
-"""
-GIVE_BACK = f"""
-WITH {_HELD}
-{_RETURN} FROM held
+FROM held
 WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
 RETURNING d.event_id
 """
-# What a process claimed and had no time to write down before it died.
-GIVE_BACK_CLAIM = f"""
+# What a process claimed and had no time to write down before it died. A committed start among it is that of an earlier run, which
+# ended in a death that nobody has charged yet: the row stays as it was found, for the next one to find.
+GIVE_BACK_CLAIM = """
 WITH held AS (
     SELECT d.event_id FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id) JOIN eventbus.delivery AS d
     ON d.group_name = :group AND d.subscription_id = s.id AND d.state = 'running' AND d.finished_at IS NULL
     WHERE d.claim = :claim AND d.event_id <> ALL (CAST(:but AS uuid[]))
     ORDER BY d.event_id FOR UPDATE OF d
 )
-{_RETURN} FROM held
+UPDATE eventbus.delivery AS d
+SET state = CASE WHEN d.started_at IS NOT NULL THEN 'running'
+                 WHEN d.attempts > 0 OR d.deaths > 0 OR d.suspect THEN 'retrying' ELSE 'pending' END,
+    due_at = CASE WHEN d.started_at IS NOT NULL THEN clock_timestamp()
+                  ELSE least(clock_timestamp(), eventbus.uuid_time(d.event_id)) END,
+    claim = CASE WHEN d.started_at IS NOT NULL THEN d.claim END, rerun = d.rerun AND d.started_at IS NOT NULL
+FROM held
 WHERE d.event_id = held.event_id AND d.group_name = :group AND d.claim = :claim AND d.state = 'running'
 """
 # SKIP LOCKED: a row that is being settled needs no lease, and one that somebody holds locked must not cost the others theirs. An

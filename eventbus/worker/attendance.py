@@ -95,7 +95,9 @@ class Attendance:
 
 
 def is_idle(worker: Any) -> bool:
-    """Whether a worker has a process that does nothing."""
+    """Whether a worker runs, and has a process that does nothing."""
+    if worker.blueprint.state != bootsteps.RUN:
+        return False
     return bool(len(worker_state.reserved_requests) < worker.pool.num_processes)
 
 
@@ -103,7 +105,8 @@ def restart_consumer(worker: Any) -> None:
     """Let a worker's consumer connect to the broker anew."""
 
     def lose_connection() -> None:
-        raise ConnectionResetError("eventbus: this worker's queues were not read any more")
+        if worker.blueprint.state == bootsteps.RUN:
+            raise ConnectionResetError("eventbus: this worker's queues were not read any more")
 
     worker.consumer.call_soon(lose_connection)
 

@@ -15,6 +15,7 @@ import kombu.transport
 from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default
 from kombu.transport import redis
+from redis.exceptions import OutOfMemoryError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,10 @@ class Channel(redis.Channel):
         except _MAKES_NO_SENSE:
             # The item has left its list, so it comes to nobody again.
             log.exception("message_malformed", extra={"consequence": "dropped; what is due has another wake-up"})
-            return True
+        except OutOfMemoryError:
+            # A full server gives a message and then refuses to keep the copy of it: Celery would stop consuming for good.
+            log.error("message_not_kept", extra={"reason": "Redis is full", "consequence": "dropped"})
+        return True
 
 
 class Transport(redis.Transport):
@@ -46,6 +50,15 @@ def tolerate_malformed_items() -> None:
     for scheme in _REDIS_SCHEMES:
         kombu.transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
         kombu.transport._transport_cache.pop(scheme, None)
+
+
+def drop_lost_messages(app: Any) -> None:
+    """Let a worker that serves groups alone keep no second copy of what it takes from Redis.
+
+    Celery restores from these copies what a worker that died had taken: for wake-ups that is the relay's business. Only for
+    workers without tasks of other kinds, which need the copies.
+    """
+    app.conf.broker_transport_options = {**(app.conf.broker_transport_options or {}), "ack_emulation": False}
 
 
 def check_body(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:

@@ -12,9 +12,11 @@ from eventbus import Draft, Event, EventBus
 from eventbus.errors import DatabaseUnreachable
 from eventbus.lifecycle.accounting import settle_account
 from eventbus.lifecycle.attending import Attendant
+from eventbus.lifecycle.holding import Holding
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.slices import Slice
 from eventbus.lifecycle.slots import Account, Slots, Status
+from eventbus.storage import claiming
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.forks import Fork
@@ -216,7 +218,7 @@ def test_what_happened_between_a_look_and_the_death_counts(bus: EventBus, execut
 def test_a_subscription_that_was_replaced_meanwhile_is_left_to_those_who_know_the_new_one(
     bus: EventBus, make_bus: MakeBus, execution: SingleRuns, rows: Rows
 ) -> None:
-    """Its row's lease ends, and the rest of the account is settled: one such row must not hold up all that die after."""
+    """What ran is left to its lease, and the rest of the account is settled: such rows must not hold up all that die after."""
     publish(bus, *range(3))
     account = die_holding(execution, [Status.STARTED, Status.FAILED, Status.CLAIMED])
     newer = make_bus()
@@ -225,7 +227,7 @@ def test_a_subscription_that_was_replaced_meanwhile_is_left_to_those_who_know_th
 
     settle_account(execution, account, reason=REASON)
 
-    assert states(rows) == {"running": 3}
+    assert states(rows) == {"running": 2, "pending": 1}
     assert execution.slots.list_accounts() == []
 
 
@@ -292,3 +294,54 @@ def test_an_event_that_kills_its_process_costs_its_neighbours_nothing(
         (0, 1, False)
     ]
     assert rows.value("SELECT sum(attempts + deaths) FROM eventbus.delivery WHERE state <> 'retrying'") == 0
+
+
+def found_dead(bus: EventBus, execution: SingleRuns, rows: Rows) -> Event:
+    """An event whose run has died after its start was committed, and was not charged for it."""
+    [event] = publish(bus, "x")
+    claimed = execution.take("a", event.id)
+    assert claimed is not None
+    with execution.database.autocommit() as connection:
+        claiming.commit_start(connection, claimed, lease=execution.lease)
+    rows.all("UPDATE eventbus.delivery SET due_at = clock_timestamp() - interval '1 second'")
+    return event
+
+
+def test_a_death_whose_finder_dies_is_charged_by_its_main_process(
+    bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
+    """The finder had claimed the row and not charged it yet: it is not given back as if nothing had happened."""
+    event = found_dead(bus, execution, rows)
+
+    def child(fork: Fork) -> None:
+        claimant = execution.claimant(task_id=None)
+        slot = execution.slots.take()
+        slot.expect("a", claimant.claim)
+        claimed = execution.claim("a", event.id, claimant)
+        assert claimed is not None
+        assert claimed.died
+        Holding(execution.database, slot, [claimed])
+        fork.report("found")
+        fork.wait()
+
+    with Fork(child) as forked:
+        assert forked.hear() == "found"
+    settle_account(execution, only_dead(execution.slots), reason=REASON)
+
+    assert rows.all("SELECT state, deaths FROM eventbus.delivery") == [("retrying", 1)]
+
+
+def test_a_death_that_was_found_by_a_claim_whose_answer_was_lost_is_found_again(
+    bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
+    """What was claimed is given back, but its committed start stays on record: the next one charges it."""
+    event = found_dead(bus, execution, rows)
+    claimant = execution.claimant(task_id=None)
+    assert execution.claim("a", event.id, claimant) is not None
+
+    given_back = execution.give_back("a", claimant.claim)
+    again = execution.take("a", event.id)
+
+    assert given_back == 1
+    assert again is not None
+    assert again.died
