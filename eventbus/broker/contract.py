@@ -61,7 +61,7 @@ class Broker(Protocol):
         """
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
-        """Send the first of *wake_ups*, which are all for *queue*, until it holds *cap* messages; how many were sent.
+        """Send the first of *wake_ups* to *queue*, whichever their own are, until it holds *cap* messages; how many were sent.
 
         Raises:
             BrokerUnreachable: Some or all were not sent.

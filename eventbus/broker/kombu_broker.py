@@ -31,7 +31,8 @@ class KombuBroker:
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Publish the first of *wake_ups* until *queue* holds *cap*; somebody else may add to it meanwhile."""
         chosen = wake_ups[: max(0, cap - self.depth(queue))]
-        self.send(chosen, [])
+        if chosen:
+            self._with_connection(lambda connection: self._publish(connection, chosen, queue=queue))
         return len(chosen)
 
     def ping(self) -> None:
@@ -49,19 +50,20 @@ class KombuBroker:
 
         return int(self._with_connection(count))
 
-    def _publish(self, connection: Connection, wake_ups: Sequence[WakeUp]) -> None:
+    def _publish(self, connection: Connection, wake_ups: Sequence[WakeUp], *, queue: str | None = None) -> None:
+        """Publish each to its group's queue, or all to *queue*, such as that of one worker."""
         producer = Producer(connection, auto_declare=False)
         for item in wake_ups:
             properties, headers, body = self._envelopes.message(item)
-            # Declared here too: a broker that routes drops what arrives before the first worker has declared its queue.
-            queue = self._app.amqp.queues[item.queue]
+            name = queue or item.queue
             producer.publish(
                 body,
                 exchange="",
-                routing_key=item.queue,
+                routing_key=name,
                 serializer="json",
                 headers=headers,
-                declare=[queue],
+                # Declared here too: a broker that routes drops what arrives before the first worker has declared its queue.
+                declare=[self._app.amqp.queues[name]],
                 retry=False,
                 delivery_mode=2,
                 **properties,

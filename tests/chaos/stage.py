@@ -5,7 +5,6 @@ publishers ─▶ proxy ─▶ PostgreSQL ◀─ proxy ◀─ workers (accounts,
 """
 
 import contextlib
-import importlib.util
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,6 @@ GROUPS = ("accounts", "ledger", "courier")
 PREFIX = "chaos"
 LEASE_SECONDS = 2
 PUBLISHERS = ("north", "south")
-#: Until workers repair lost wake-ups by themselves, a process of its own stands in for their relay.
-NEEDS_SWEEPER = importlib.util.find_spec("eventbus.lifecycle.relaying") is None
 
 
 @dataclass(kw_only=True)
@@ -46,7 +43,6 @@ class Stage:
     publisher_proxy: FaultProxy
     workers: list[Worker] = field(default_factory=list)
     publishers: list[Script] = field(default_factory=list)
-    helpers: list[Script] = field(default_factory=list)
     #: From when to when the guest was surely subscribed, as times of PostgreSQL.
     visits: list[tuple[str, str]] = field(default_factory=list)
     #: What a fault could not do, and why; not a failure of the bus.
@@ -148,10 +144,7 @@ def _raise_curtain(stage: Stage) -> None:
     for name in PUBLISHERS:
         arguments = ["tests.chaos.publisher", name, str(stage.seed), str(stage.journal(name))]
         stage.publishers.append(Script(stage.folder, arguments, own))
-    if NEEDS_SWEEPER:
-        direct = {**stage.environment, "EVENTBUS_DATABASE_URL": stage.postgres.url}
-        stage.helpers.append(Script(stage.folder, ["tests.chaos.sweeper"], direct))
-    for script in (*stage.publishers, *stage.helpers):
+    for script in stage.publishers:
         script.start()
     threading.Thread(target=stage.supervise, daemon=True).start()
 
@@ -159,7 +152,5 @@ def _raise_curtain(stage: Stage) -> None:
 def _clear(stage: Stage) -> None:
     stage.calm.set()
     with ThreadPoolExecutor() as threads:
-        ends = [worker.end for worker in stage.workers] + [
-            script.stop for script in (*stage.publishers, *stage.helpers)
-        ]
+        ends = [worker.end for worker in stage.workers] + [script.stop for script in stage.publishers]
         list(threads.map(lambda end: end(), ends))

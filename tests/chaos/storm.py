@@ -15,7 +15,7 @@ import psycopg2
 import redis
 
 from tests.chaos.faults import ALL, Fault
-from tests.chaos.stage import GROUPS, NEEDS_SWEEPER, Stage, open_stage, queue
+from tests.chaos.stage import GROUPS, Stage, open_stage, queue
 from tests.chaos.verdict import Verdict, judge
 from tests.support.waiting import wait_until
 
@@ -69,8 +69,7 @@ class Outcome:
             found.append(f"{len(self.left_open)} deliveries stayed open: {self.left_open[0]}")
         if any(self.queued):
             found.append(f"queues held {self.queued} messages after the calm and ten seconds later")
-        # A worker without a relay of its own needs help anyway.
-        if self.ended and not NEEDS_SWEEPER:
+        if self.ended:
             found.append(f"{len(self.ended)} workers needed help: {self.ended[0]}")
         return found
 

@@ -1,5 +1,6 @@
 """Messages that are lost, or taken in vain: the relay of a worker that can run what is due makes up for it."""
 
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 from celery import Celery
 
 from eventbus import EventBus
+from eventbus.embedded import EmbeddedValkey, Servers
+from tests.e2e.conftest import make_stage
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
 
@@ -132,3 +135,46 @@ def test_a_paused_group_and_an_unknown_handler_make_nobody_spin(stage: Stage) ->
     stage.change("UPDATE eventbus.consumer_group SET paused = false WHERE name = 'ledger'")
     stage.wait_for_state(paused, "ledger", "done")
     assert seen.is_running
+
+
+@pytest.mark.faketime
+@pytest.mark.parametrize("offset", ["+600s", "-600s"])
+def test_a_worker_whose_clock_is_off_changes_nothing(stage: Stage, offset: str) -> None:
+    """Ten minutes ahead or behind: leases, backoffs and retries go by the database's clock, whatever its messages say."""
+    stage.start(groups=["flaky"], environment=clock_that_is_off(offset))
+    stage.start(groups=["flaky"])
+
+    events = [stage.publish("flaky.asked", {"error": "ValueError", "failures": 1}) for _ in range(6)]
+
+    for event in events:
+        stage.wait_for_state(event, "flaky", "done")
+        assert [item.attempt for item in stage.effects(event, "flaky")] == [1, 2]
+    assert max(stage.effects(event, "flaky")[1].at - event.created_at for event in events) < timedelta(seconds=15)
+
+
+def clock_that_is_off(offset: str) -> dict[str, str]:
+    """The environment of a program that is to see another time of day."""
+    output = subprocess.run(["faketime", "-f", offset, "env"], check=True, capture_output=True, text=True).stdout
+    found = dict(line.partition("=")[::2] for line in output.splitlines())
+    # Only the time of day: what a program waits for by itself is measured with another clock.
+    return {name: found[name] for name in ("LD_PRELOAD", "FAKETIME")} | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def test_a_full_redis_ends_no_worker(
+    valkey: EmbeddedValkey, servers: Servers, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It takes no message and no copy of one: workers wait for room, and nothing is missing when there is some."""
+    full = Servers(database_url=servers.database_url, broker_url=valkey.url, postgres=None, valkey=valkey)
+    for stage in make_stage(full, template_database, tmp_path_factory):
+        worker = stage.start(groups=["courier"])
+        stage.wait_for_state(stage.publish("parcel.sent", {}), "courier", "done")
+        waiting = [stage.publish("parcel.sent", {}) for _ in range(3)]
+        stage.broker.config_set("maxmemory", "1")
+        waiting += [stage.publish("parcel.sent", {}) for _ in range(3)]
+        began = now(stage)
+        wait_until(lambda began=began, stage=stage: now(stage) - began > timedelta(seconds=3), timeout=TIMEOUT)  # type: ignore[misc]
+        stage.broker.config_set("maxmemory", "0")
+
+        for event in waiting:
+            stage.wait_for_state(event, "courier", "done")
+        assert worker.is_running

@@ -11,7 +11,7 @@ import pytest
 from tests.support.rows import Rows
 from tests.support.workers import ROOT
 
-#: Publishes, claims and settles; says what its own clock shows.
+#: Subscribes and publishes; says what its own clock shows.
 PROGRAM = """
 import json, time
 from datetime import timedelta

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Database
@@ -107,10 +107,9 @@ class StatementMachine(RuleBasedStateMachine):
     def claim_fresh(self, k: int, limit: int, late: bool) -> Any:
         client = self._client(k, late=late)
         found = client.run(statements.claim_fresh, subscription=self.subscription, limit=limit)
-        untried = [i for i in range(DELIVERIES) if not statements.HAS_SLICES or self._is_fresh(client, i)]
+        untried = [i for i in range(DELIVERIES) if self._is_fresh(client, i)]
         return self._claimed(client, found, untried, limit=limit)
 
-    @precondition(lambda _: statements.HAS_SLICES)
     @rule(target=held, k=clients, suspects=st.booleans(), late=st.booleans())
     def claim_tried(self, k: int, suspects: bool, late: bool) -> Any:
         client = self._client(k, late=late)
@@ -196,7 +195,6 @@ class StatementMachine(RuleBasedStateMachine):
             change = partial(delivery.retrying, rules=_RULES, **charge)
             self._settle(k, held, statements.mark_retrying, change, death=death)
 
-    @precondition(lambda _: statements.HAS_SLICES)
     @rule(k=clients, held=st.lists(held, min_size=1, max_size=3))
     def mark_many_done(self, k: int, held: list[Held]) -> None:
         batch = {item.i: item for item in held if item.claim == held[0].claim and not item.claimed.died}
@@ -209,7 +207,6 @@ class StatementMachine(RuleBasedStateMachine):
         self._expect(answer == {self.events[i] for i in mine}, f"marked {answer}, held {mine}")
         self._change(self._client(k), mine, lambda row: delivery.done(row, rules=_RULES))
 
-    @precondition(lambda _: statements.HAS_SLICES)
     @rule(k=clients, held=st.lists(held, min_size=1, max_size=3))
     def renew(self, k: int, held: list[Held]) -> None:
         """Rows that somebody has locked are passed over."""
@@ -387,13 +384,8 @@ def _columns(row: Row) -> tuple[Any, ...]:
 def _same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
     """Equal, but that nobody asks whether a final row is due."""
     is_open = expected[0] in delivery.OPEN_STATES
-    if not statements.HAS_SLICES and expected[5] and {found[0], expected[0]} == {"pending", "retrying"}:
-        found = (expected[0], *found[1:])
     return found == expected if is_open else (found[0], *found[2:]) == (expected[0], *expected[2:])
 
 
 def _alike(states: Any, expected: dict[UUID, str]) -> bool:
-    if not statements.HAS_SLICES:
-        merge = {"pending": "open", "retrying": "open"}
-        return {k: merge.get(v, v) for k, v in states.items()} == {k: merge.get(v, v) for k, v in expected.items()}
     return dict(states) == expected

@@ -7,19 +7,12 @@ from uuid import UUID, uuid4
 
 from eventbus.delivery import State
 from eventbus.failure import from_death, from_exception
-from eventbus.storage import claiming, dead_letters, deliveries, redelivery
+from eventbus.storage import claiming, dead_letters, redelivery, settling
 from eventbus.storage.claiming import Claimant, Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.dead_letters import Filter
 from eventbus.storage.redelivery import Wanted
 
-try:
-    from eventbus.storage import settling
-except ImportError:  # until never-tried rows are claimed in batches
-    settling = None  # type: ignore[assignment]
-
-#: Whether never-tried and tried rows are claimed apart, and leases renewed.
-HAS_SLICES = settling is not None
 GROUP = "a"
 #: Leases and backoffs end when the machine says so, not by themselves.
 LONG = timedelta(hours=1)
@@ -34,16 +27,14 @@ def claim_named(connection: Connection, event_id: UUID, *, subscription: int) ->
 
 def claim_fresh(connection: Connection, *, subscription: int, limit: int) -> list[Claimed]:
     """Some that were never tried."""
-    claim = claiming.claim_fresh if HAS_SLICES else claiming.claim_oldest  # type: ignore[attr-defined]
-    found: list[Claimed] = claim(
+    return claiming.claim_fresh(
         connection, group=GROUP, subscriptions=[subscription], claimant=_claimant(), limit=limit
     )
-    return found
 
 
 def claim_tried(connection: Connection, *, subscription: int, suspects: bool) -> list[Claimed]:
     """One that was tried before."""
-    found = claiming.claim_tried(  # type: ignore[attr-defined]
+    found = claiming.claim_tried(
         connection, group=GROUP, subscriptions=[subscription], claimant=_claimant(suspects=suspects)
     )
     return [found] if found else []
@@ -56,26 +47,26 @@ def commit_start(connection: Connection, claimed: Claimed) -> bool:
 
 def mark_done(connection: Connection, claimed: Claimed) -> str | None:
     """The new state; None if the claim is lost."""
-    return (settling or deliveries).mark_done(connection, claimed)
+    return settling.mark_done(connection, claimed)
 
 
 def mark_many_done(connection: Connection, claimed: Sequence[Claimed]) -> set[UUID]:
     """Those whose claim held."""
-    ids = [item.event.id for item in claimed]
-    return set(settling.mark_many_done(connection, ids, group=GROUP, claim=claimed[0].claim))
+    events = [item.event for item in claimed]
+    return set(settling.mark_many_done(connection, events, group=GROUP, claim=claimed[0].claim))
 
 
 def mark_retrying(connection: Connection, claimed: Claimed, *, death: bool) -> bool:
     """Whether the claim still held."""
     charge = {"attempts": int(not death), "deaths": int(death)}
-    return (settling or deliveries).mark_retrying(connection, claimed, wait=LONG, error="no", **charge)
+    return settling.mark_retrying(connection, claimed, wait=LONG, error="no", **charge)
 
 
 def mark_dead(connection: Connection, claimed: Claimed, *, death: bool) -> str | None:
     """The new state, with its dead letter if that is dead; None if the claim is lost."""
     failure = from_death("it died") if death else from_exception(ValueError("no"))
     charge = {"attempts": int(not death), "deaths": int(death)}
-    state = (settling or deliveries).mark_dead(connection, claimed, error="no", **charge)
+    state = settling.mark_dead(connection, claimed, error="no", **charge)
     if state == "dead":
         dead_letters.open_letter(connection, claimed, failure)
     return state
@@ -83,8 +74,6 @@ def mark_dead(connection: Connection, claimed: Claimed, *, death: bool) -> str |
 
 def give_back(connection: Connection, claimed: Claimed) -> bool:
     """Whether the claim still held."""
-    if settling is None:
-        return deliveries.give_back(connection, claimed)  # type: ignore[attr-defined]
     ids = settling.give_back(connection, [claimed.event.id], group=GROUP, claim=claimed.claim)
     return claimed.event.id in ids
 
@@ -92,7 +81,7 @@ def give_back(connection: Connection, claimed: Claimed) -> bool:
 def renew(connection: Connection, claimed: Sequence[Claimed]) -> int:
     """How many were renewed, of what was claimed at once."""
     ids = [item.event.id for item in claimed]
-    return int(settling.renew(connection, ids, group=GROUP, claim=claimed[0].claim, lease=LONG))
+    return settling.renew(connection, ids, group=GROUP, claim=claimed[0].claim, lease=LONG)
 
 
 def lock_for_replay(connection: Connection, event_ids: Sequence[UUID]) -> Mapping[UUID, State]:

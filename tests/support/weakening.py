@@ -8,7 +8,6 @@ worker whose app is a module of the tests.
 
 import contextlib
 import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -100,15 +99,20 @@ def _no_floor(_real: Any) -> Any:
     return property(lambda policy: policy.max_retries + 1)
 
 
+def _never(_real: Any) -> Any:
+    return property(lambda _slots: False)
+
+
+def _once(_real: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda action, **_options: action()
+
+
 def _each_by_itself(_real: Callable[..., Any]) -> Callable[..., Any]:
     """Each statement commits by itself."""
     return lambda database: database.autocommit()
 
 
-#: Where the statements are that settle a claim.
-SETTLING = next(
-    name for name in ("eventbus.storage.settling", "eventbus.storage.deliveries") if importlib.util.find_spec(name)
-)
+SETTLING = "eventbus.storage.settling"
 _FENCE = "AND d.claim = :claim"
 _INTEGRATION = "tests/integration"
 
@@ -119,6 +123,11 @@ _E2E_SECONDS = 25
 def _of_slices() -> dict[str, Control]:
     """What workers do for each other, and main processes for their children; each of these takes a worker or two."""
     return {
+        "renewing leases": Control(
+            "tests/e2e/test_crashes.py::test_a_handler_may_run_far_longer_than_a_lease",
+            (Instead(_ATTENDANCE, "Attendance.renew", returning(None)),),
+            timeout_seconds=_E2E_SECONDS,
+        ),
         "the relay": Control(
             "tests/e2e/test_relay.py::test_lost_messages_cost_two_seconds",
             (Instead(_RELAYING, "Relay.sweep", returning(None)),),
@@ -204,7 +213,7 @@ CONTROLS: Mapping[str, Control] = {
         (
             Instead(
                 "eventbus.storage.claiming",
-                "claim_fresh" if SETTLING.endswith("settling") else "claim_oldest",
+                "claim_fresh",
                 _hint_only,
             ),
         ),
@@ -230,7 +239,27 @@ CONTROLS: Mapping[str, Control] = {
         f"{_INTEGRATION}/test_lost_answers.py::test_an_event_that_was_recorded_is_returned_and_its_groups_are_woken",
         (Instead("eventbus.lifecycle.certainty", "was_lost", returning(False)),),
     ),
-    **(_of_slices() if importlib.util.find_spec(_RELAYING) else {}),
+    "leaving paused groups alone": Control(
+        f"{_INTEGRATION}/test_sweep.py::test_a_paused_group_is_left_alone",
+        (Text("eventbus.storage.deliveries", "WHERE NOT g.paused", "WHERE true"),),
+    ),
+    "giving back when a worker stops": Control(
+        f"{_INTEGRATION}/test_slices.py::test_a_worker_that_stops_gives_the_rest_of_its_batch_back",
+        (Instead("eventbus.lifecycle.slots", "Slots.is_stopping", _never),),
+    ),
+    "insisting on a settlement": Control(
+        f"{_INTEGRATION}/test_slices.py::test_a_settlement_that_the_database_lost_is_repeated",
+        (Instead("eventbus.lifecycle.execution", "insist", _once),),
+    ),
+    "giving back a claim whose answer was lost": Control(
+        f"{_INTEGRATION}/test_slices.py::test_a_claim_whose_answer_is_lost_is_given_back_at_once",
+        (Instead("eventbus.lifecycle.execution", "Execution.give_back", returning(0)),),
+    ),
+    "charging a death that was found": Control(
+        f"{_INTEGRATION}/test_accounting.py::test_a_death_whose_finder_dies_is_charged_by_its_main_process",
+        (Value("eventbus.lifecycle.slots", "_FOUND_DEAD", b"\x01"),),
+    ),
+    **_of_slices(),
 }
 
 
