@@ -19,9 +19,9 @@ from eventbus.lifecycle.publishing import prepare
 from eventbus.storage import publish_keys
 from eventbus.storage.database import Database
 from tests.integration.conftest import MakeBus
-from tests.integration.test_publish import statements
 from tests.support import wait_until
 from tests.support.rows import Rows
+from tests.support.statements import statements
 
 Messages = Callable[[str], list[dict[str, Any]]]
 ISOLATIONS = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]

@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session
 
 from eventbus import Draft, EventBus
 from tests.integration.conftest import MakeBus
-from tests.integration.test_publish import statements
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.rows import Rows
+from tests.support.statements import statements
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """Publishing: one statement, one delivery per group, and nothing at all of what is refused."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg2.extensions
 import pytest
-import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, fields
@@ -27,37 +24,12 @@ from eventbus.errors import (
 )
 from tests.integration.conftest import MakeBus
 from tests.support.rows import Rows
+from tests.support.statements import statements
 
 Messages = Callable[[str], list[dict[str, Any]]]
 
 
 def handle(event: Any) -> None: ...
-
-
-@contextmanager
-def statements(engine: sqlalchemy.Engine) -> Iterator[list[str]]:
-    """Every statement that is sent on connections of *engine*, by SQLAlchemy or past it."""
-    sent: list[str] = []
-
-    class Noting(psycopg2.extensions.cursor):
-        """A cursor that keeps what it was told."""
-
-        def execute(self, query: Any, vars: Any = None) -> None:
-            if "eventbus.event_schema" not in str(query):  # asked for once in 5 s, whatever is published
-                sent.append(query)
-            super().execute(query, vars)
-
-    def watch(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-        dbapi_connection.cursor_factory = Noting
-
-    def leave(dbapi_connection: Any, _record: Any) -> None:
-        dbapi_connection.cursor_factory = None
-
-    sqlalchemy.event.listen(engine, "checkout", watch)
-    sqlalchemy.event.listen(engine, "checkin", leave)
-    yield sent
-    sqlalchemy.event.remove(engine, "checkout", watch)
-    sqlalchemy.event.remove(engine, "checkin", leave)
 
 
 def test_publish_is_one_statement_in_one_transaction(bus: EventBus, rows: Rows) -> None:

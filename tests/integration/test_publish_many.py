@@ -18,9 +18,9 @@ from eventbus.lifecycle import publishing
 from eventbus.storage import event_log
 from eventbus.wire import canonical
 from tests.integration.conftest import MakeBus
-from tests.integration.test_publish import statements
 from tests.support.json_values import json_values
 from tests.support.rows import Rows
+from tests.support.statements import statements
 
 Messages = Callable[[str], list[dict[str, Any]]]
 
