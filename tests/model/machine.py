@@ -278,6 +278,22 @@ class StatementMachine(RuleBasedStateMachine):
         self.clients.end(self.clients.all[k % CLIENTS], commit=True)
         self.settle(k, self.latest[i], how, death)
 
+    @rule(k=clients, i=numbers, way=st.sampled_from(["retry", "discard", "replay"]))
+    def resolve_after_a_death(self, k: int, i: int, way: str) -> None:
+        """The row is given up; then it is replayed, or two operators act upon its dead letter, one after the other."""
+        if i not in self.latest or any(client.judged is not None for client in self.clients.all):
+            return
+        self.settle(k, self.latest[i], "dead", False)
+        self.clients.end(self.clients.all[k % CLIENTS], commit=True)
+        self.committed_rows_are_as_they_should_be()
+        if way == "replay":
+            self.lock_for_replay(k, {i})
+            self.replay(True)
+            return
+        for _ in range(2):
+            self.resolve(k, i, way)
+            self.clients.end(self.clients.all[k % CLIENTS], commit=True)
+
     @rule(target=held, k=clients, i=numbers)
     def claim_while_paused(self, k: int, i: int) -> Any:
         self._pause(paused=True)
