@@ -13,6 +13,7 @@ from eventbus.event import Draft, Event
 from eventbus.lifecycle import sweeping
 from eventbus.lifecycle.publishing import Publisher
 from eventbus.lifecycle.waking import Waking
+from eventbus.operations.browsing import BrowsingOperations
 from eventbus.operations.dead_letters import DeadLetterOperations
 from eventbus.operations.groups import GroupOperations
 from eventbus.operations.listening import ListenOperations
@@ -29,7 +30,14 @@ Handles = TypeVar("Handles", bound=Handler)
 SchemaClass = TypeVar("SchemaClass", bound=type[Schema])
 
 
-class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations, ListenOperations, MonitoringOperations):
+class EventBus(
+    GroupOperations,
+    DeadLetterOperations,
+    ReplayOperations,
+    ListenOperations,
+    MonitoringOperations,
+    BrowsingOperations,
+):
     """An event bus on PostgreSQL and the broker of a Celery app.
 
     Making one opens no connection and reads no configuration: that happens at first use, so a bus can be a module's global.

@@ -20,9 +20,10 @@ OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 #: Name, home and one line of help for each command.
 COMMANDS = {
-    "dead": ("eventbus.cli.dead:dead", "List, show, retry and discard dead letters."),
+    "dead": ("eventbus.cli.dead:dead", "List, show, retry, discard and restore dead letters."),
+    "events": ("eventbus.cli.events:events", "List, show and watch events."),
     "flower": ("eventbus.cli.flower:flower", "Start Flower, which shows workers and tasks in a browser."),
-    "groups": ("eventbus.cli.groups:groups", "List consumer groups and remove them."),
+    "groups": ("eventbus.cli.groups:groups", "List, show, pause, resume and remove consumer groups."),
     "health": ("eventbus.cli.health:health", "Check the servers, or the workers of groups."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),
@@ -31,6 +32,8 @@ COMMANDS = {
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
     "tail": ("eventbus.cli.tail:tail", "Show events as they are published."),
+    "trace": ("eventbus.cli.trace:trace", "Show what led to what, and what each group made of it."),
+    "why": ("eventbus.cli.why:why", "Say why a group did or did not get an event."),
     "worker": ("eventbus.cli.worker:worker", "Start a Celery worker for some or all groups of an app."),
 }
 

@@ -19,6 +19,7 @@
     │   ├── UnknownEventType           EVENTBUS_STRICT_TYPES=1 and no schema is registered
     │   ├── UnknownEventVersion
     │   ├── UnknownGroup
+    │   ├── UnknownEvent
     │   ├── UnknownDeadLetter
     │   ├── UnknownReplay
     │   └── IdempotencyConflict        a key was used before, with other data
@@ -74,6 +75,7 @@ from eventbus.errors.servers import (
 )
 from eventbus.errors.unknown import (
     UnknownDeadLetter,
+    UnknownEvent,
     UnknownEventType,
     UnknownEventVersion,
     UnknownGroup,
@@ -110,6 +112,7 @@ __all__ = [
     "ReplayStopped",
     "SubscriptionConflict",
     "UnknownDeadLetter",
+    "UnknownEvent",
     "UnknownEventType",
     "UnknownEventVersion",
     "UnknownGroup",

@@ -7,7 +7,7 @@ Many are resolved in batches, each its own transaction; what dies meanwhile is l
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eventbus.broker import WakeUp
@@ -115,6 +115,34 @@ def discard(database: Database, wanted: Filter, *, reason: str) -> int:
         return dead_letters.discard(connection, wanted, reason=reason, after=after, last=last, limit=_BATCH)
 
     return _in_batches(database, wanted, resolve, lambda _: None, "dead_letter_discarded")
+
+
+def restore(database: Database, ids: Sequence[int]) -> int:
+    """Open discarded dead letters again, as if they had not been discarded; how many there were.
+
+    Raises:
+        InvalidInput: An id is not one. Nothing was changed.
+    """
+    with database.transaction() as connection:
+        _check(connection, Filter(ids=tuple(ids)))
+        restored = dead_letters.restore(connection, ids)
+    for item in restored:
+        log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})
+    return len(restored)
+
+
+def write_note(database: Database, id: int, note: str) -> None:
+    """Keep *note* with a dead letter, such as who looks after it.
+
+    Raises:
+        InvalidInput: The note is empty. Nothing was changed.
+        UnknownDeadLetter: There is none of that id.
+    """
+    if not isinstance(note, str) or not note.strip() or "\x00" in note:
+        raise InvalidInput(f"note={note!r:.60}: write something.")
+    with database.autocommit() as connection:
+        if not dead_letters.write_note(connection, id, note):
+            raise UnknownDeadLetter(id)
 
 
 def _in_batches(

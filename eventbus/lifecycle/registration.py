@@ -97,6 +97,23 @@ def remove(database: Database, group: str, pattern: str | None = None) -> int:
     return cancelled
 
 
+def set_paused(database: Database, group: str, *, paused: bool) -> bool:
+    """Pause or resume *group*; whether that changed anything.
+
+    Raises:
+        UnknownGroup: It never subscribed.
+    """
+    check_group(group)
+    with database.transaction() as connection:
+        known = subscriptions.list_groups(connection)
+        if group not in known:
+            raise UnknownGroup(group, known)
+        changed = subscriptions.set_paused(connection, group, paused=paused)
+    if changed:
+        log.warning("group_paused" if paused else "group_resumed", extra={"group": group})
+    return changed
+
+
 def _register_group(
     connection: Connection, group: str, declared: list[Subscription], *, queue: str, replace: bool
 ) -> dict[int, Subscription]:

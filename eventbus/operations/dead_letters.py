@@ -1,5 +1,7 @@
 """Dead letters: the methods of a bus that look at them, retry them and give them up."""
 
+from collections.abc import Sequence
+
 from eventbus.lifecycle import dead_lettering
 from eventbus.lifecycle.dead_lettering import Details, Page
 from eventbus.operations.parts import Parts
@@ -64,3 +66,18 @@ class DeadLetterOperations(Parts):
         """
         wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
         return dead_lettering.discard(self.database, wanted, reason=reason)
+
+    def restore_dead_letters(self, ids: Sequence[int]) -> int:
+        """Open discarded dead letters again, so that they can be retried; how many could be.
+
+        One whose delivery was replayed since is left as it is.
+        """
+        return dead_lettering.restore(self.database, ids)
+
+    def note_dead_letter(self, id: int, note: str) -> None:
+        """Keep *note* with a dead letter in the place of the one before.
+
+        Raises:
+            UnknownDeadLetter: There is none of that id.
+        """
+        dead_lettering.write_note(self.database, id, note)

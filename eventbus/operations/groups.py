@@ -44,3 +44,19 @@ class GroupOperations(Parts):
             UnknownGroup: It is not subscribed, or not to that pattern. Nothing was changed.
         """
         return registration.remove(self.database, group, pattern)
+
+    def pause_group(self, group: str) -> bool:
+        """Let no worker take deliveries of *group* any more; what runs ends. False if it was paused before.
+
+        Raises:
+            UnknownGroup: It never subscribed.
+        """
+        return registration.set_paused(self.database, group, paused=True)
+
+    def resume_group(self, group: str) -> bool:
+        """Let workers take deliveries of *group* again; within two seconds they do. False if it was not paused.
+
+        Raises:
+            UnknownGroup: It never subscribed.
+        """
+        return registration.set_paused(self.database, group, paused=False)
