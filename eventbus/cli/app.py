@@ -21,6 +21,7 @@ OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 #: Name, home and one line of help for each command.
 COMMANDS = {
     "dead": ("eventbus.cli.dead:dead", "List, show, retry, discard and restore dead letters."),
+    "doctor": ("eventbus.cli.doctor:doctor", "Check the whole bus up, and say what to do."),
     "events": ("eventbus.cli.events:events", "List, show and watch events."),
     "flower": ("eventbus.cli.flower:flower", "Start Flower, which shows workers and tasks in a browser."),
     "groups": ("eventbus.cli.groups:groups", "List, show, pause, resume and remove consumer groups."),

@@ -1,9 +1,11 @@
 """Monitoring: the methods of a bus that say what it does and how it is."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from eventbus.errors import BrokerUnreachable
-from eventbus.lifecycle import counting, health
+from eventbus.lifecycle import counting, diagnosing, health
+from eventbus.lifecycle.diagnosing import Finding
 from eventbus.lifecycle.health import Health
 from eventbus.operations.parts import Parts
 from eventbus.storage.overview import Stats
@@ -35,3 +37,7 @@ class MonitoringOperations(Parts):
     def live_workers(self, *groups: str, host: str | None = None) -> dict[str, list[Seen]]:
         """The workers that serve each of *groups*, or of all groups that have one; seen in the last 30 seconds."""
         return health.find_workers(self.database, groups=groups, host=host)
+
+    def diagnose(self) -> list[Finding]:
+        """A check-up of the whole bus: what is well, what is odd and what is wrong, with what to do."""
+        return diagnosing.diagnose(self.database, self.broker, version=version("eventbus"))

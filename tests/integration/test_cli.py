@@ -200,7 +200,7 @@ def test_every_command_has_help(run: Run) -> None:
     assert {"migrate", "sync", "worker", "sweep", "publish", "groups", "dead"} <= set(listed)
     for name in listed:
         done = run(name, "--help")
-        assert (done.returncode, done.stdout.partition("\n")[0][:20]) == (0, f"Usage: eventbus {name}"[:20])
+        assert (done.returncode, done.stdout.startswith(f"Usage: eventbus {name} ")) == (0, True)
 
     assert run().returncode == 2
 
