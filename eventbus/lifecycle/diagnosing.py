@@ -93,7 +93,7 @@ def _database(condition: Condition, _version: str) -> Iterator[Finding]:
         yield Finding(check="snapshot", level=Level.FAULT, sentence=sentence, advice="end it, or ask its owner to.")
     else:
         yield Finding(check="snapshot", level=Level.OK, sentence="no transaction has been open for long.")
-    ensure = "let a worker run whose role may create tables, or run 'SELECT eventbus.ensure_partitions()'."
+    ensure = "let a worker run whose role may create tables, or run SELECT eventbus.ensure_partitions()."
     if not condition.has_next_partition:
         sentence = "there is no partition for the next week."
         yield Finding(check="partitions", level=Level.FAULT, sentence=sentence, advice=ensure)
