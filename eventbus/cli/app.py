@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": ("eventbus.cli.doctor:doctor", "Check the whole bus up, and say what to do."),
     "events": ("eventbus.cli.events:events", "List, show and watch events."),
     "flower": ("eventbus.cli.flower:flower", "Start Flower, which shows workers and tasks in a browser."),
+    "grants": ("eventbus.cli.grants:grants", "Print the SQL of roles with least privilege."),
     "groups": ("eventbus.cli.groups:groups", "List, show, pause, resume and remove consumer groups."),
     "health": ("eventbus.cli.health:health", "Check the servers, or the workers of groups."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),

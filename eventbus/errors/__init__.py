@@ -26,6 +26,7 @@
     ├── DatabaseError                  PostgreSQL answered, but not as it should
     │   ├── DatabaseUnreachable
     │   ├── WrongDatabase              not PostgreSQL, or too old a server
+    │   ├── NotPermitted               the database's user lacks a right
     │   ├── NotMigrated                our tables are missing, or of another revision
     │   ├── DatabaseBusy               a lock or statement time limit ran out; try again
     │   │   └── PublishBusy            another publisher is using the same idempotency key
@@ -69,6 +70,7 @@ from eventbus.errors.servers import (
     DatabaseError,
     DatabaseUnreachable,
     NotMigrated,
+    NotPermitted,
     PublishBusy,
     PublishUncertain,
     WrongDatabase,
@@ -106,6 +108,7 @@ __all__ = [
     "InvalidTime",
     "MissingSetting",
     "NotMigrated",
+    "NotPermitted",
     "PublishBusy",
     "PublishUncertain",
     "RealtimeUnavailable",
