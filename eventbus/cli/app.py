@@ -20,6 +20,7 @@ OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 #: Name, home and one line of help for each command.
 COMMANDS = {
+    "audit": ("eventbus.cli.audit:audit", "List what operators changed."),
     "dead": ("eventbus.cli.dead:dead", "List, show, retry, discard and restore dead letters."),
     "doctor": ("eventbus.cli.doctor:doctor", "Check the whole bus up, and say what to do."),
     "events": ("eventbus.cli.events:events", "List, show and watch events."),

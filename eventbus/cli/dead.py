@@ -1,6 +1,7 @@
 """Dead letters on the command line."""
 
 import json
+from typing import Any
 
 import click
 
@@ -93,8 +94,11 @@ def retry(
     ctx: click.Context, ids: tuple[int, ...], *, group: str, type_: str | None, error_type: str | None, yes: bool
 ) -> None:
     """Run the deliveries of a group's open dead letters again, as if new: those of the IDs, or all that match."""
-    confirm(f"Retry {_named(ids)} of {group}?", yes=yes)
-    count = plain_bus(ctx).retry_dead_letters(type_, group=group, ids=ids or None, error_type=error_type)
+    bus = plain_bus(ctx)
+    meant: dict[str, Any] = {"type": type_, "group": group, "ids": ids or None, "error_type": error_type}
+    frozen = bus.freeze_dead_letters(**meant)
+    confirm(f"Retry {frozen.count:,} dead letters of {group}?", yes=yes)
+    count = bus.retry_dead_letters(**meant, frozen=frozen)
     click.echo(f"{count} dead letters retried.")
 
 
@@ -117,10 +121,11 @@ def discard(
     yes: bool,
 ) -> None:
     """Give up a group's open dead letters for good: those of the IDs, or all that match."""
-    confirm(f"Discard {_named(ids)} of {group} for good?", yes=yes)
-    count = plain_bus(ctx).discard_dead_letters(
-        type_, group=group, ids=ids or None, error_type=error_type, reason=reason
-    )
+    bus = plain_bus(ctx)
+    meant: dict[str, Any] = {"type": type_, "group": group, "ids": ids or None, "error_type": error_type}
+    frozen = bus.freeze_dead_letters(**meant)
+    confirm(f"Discard {frozen.count:,} dead letters of {group}?", yes=yes)
+    count = bus.discard_dead_letters(**meant, reason=reason, frozen=frozen)
     click.echo(f"{count} dead letters discarded.")
 
 
@@ -145,7 +150,3 @@ def restore(ctx: click.Context, ids: tuple[int, ...]) -> None:
 def note(ctx: click.Context, id: int, text: str) -> None:
     """Keep TEXT with dead letter ID, such as who looks after it."""
     plain_bus(ctx).note_dead_letter(id, text)
-
-
-def _named(ids: tuple[int, ...]) -> str:
-    return f"dead letters {', '.join(map(str, ids))}" if ids else "all matching dead letters"

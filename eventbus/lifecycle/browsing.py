@@ -8,7 +8,7 @@ from uuid import UUID
 from eventbus.delivery import State
 from eventbus.errors import InvalidInput, InvalidTime, UnknownEvent, UnknownGroup
 from eventbus.event import Event
-from eventbus.storage import event_log, replay_selection, subscriptions, workers
+from eventbus.storage import audit, event_log, replay_selection, subscriptions, workers
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.overview import groups as group_views
 from eventbus.storage.overview.events import EventPage, Wanted, list_events
@@ -70,8 +70,7 @@ def find_events(database: Database, sought: Sought, *, cursor: UUID | None, limi
         InvalidInput: Something that was given cannot be used; a subclass says what.
         UnknownGroup: The group never subscribed.
     """
-    if not 1 <= limit <= LARGEST_PAGE:
-        raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {LARGEST_PAGE}.")
+    _check_limit(limit)
     data = _checked(sought)
     with database.autocommit() as connection:
         return list_events(connection, _wanted(connection, sought, data), before=cursor, limit=limit)
@@ -119,6 +118,22 @@ def tell_story(database: Database, correlation_id: str) -> Story:
     _check_text("correlation_id", correlation_id)
     with database.autocommit() as connection:
         return read_story(connection, correlation_id, limit=LONGEST_STORY)
+
+
+def list_changes(database: Database, *, before: int | None, limit: int) -> list[audit.Entry]:
+    """Up to *limit* (1 to 1000) changes of operators with ids below *before*, newest first.
+
+    Raises:
+        InvalidInput: The limit cannot be used.
+    """
+    _check_limit(limit)
+    with database.autocommit() as connection:
+        return audit.list_newest(connection, before=before, limit=limit)
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {LARGEST_PAGE}.")
 
 
 def _checked(sought: Sought) -> dict[tuple[str, ...], str]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from eventbus.errors import NotPermitted
+from eventbus.lifecycle.auditing import audited
 from eventbus.storage import overview, traffic
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.overview import Stats
@@ -40,7 +41,7 @@ def recount(database: Database) -> None:
 
     What was deleted from them is not counted any more.
     """
-    with database.transaction() as connection:
+    with audited(database, "stats recount", {}), database.transaction() as connection:
         traffic.recount(connection)
 
 

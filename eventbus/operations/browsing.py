@@ -12,6 +12,7 @@ from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought
 from eventbus.lifecycle.explaining import Explanation
 from eventbus.operations.parts import Parts
 from eventbus.redaction import is_redacted, redact
+from eventbus.storage.audit import Entry
 from eventbus.storage.overview.events import EventPage
 from eventbus.storage.overview.stories import Story
 
@@ -88,6 +89,10 @@ class BrowsingOperations(Parts):
             UnknownEvent, UnknownGroup: There is none.
         """
         return explaining.explain(self.database, event_id, group)
+
+    def audit(self, *, cursor: int | None = None, limit: int = 100) -> list[Entry]:
+        """What operators changed, newest first, with ids below *cursor*."""
+        return browsing.list_changes(self.database, before=cursor, limit=limit)
 
     def shown(self, event: Event) -> Event:
         """*event* without what EVENTBUS_REDACT names."""

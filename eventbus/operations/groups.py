@@ -1,6 +1,7 @@
 """Groups: the methods of a bus that show, write and remove subscriptions."""
 
 from eventbus.lifecycle import registration
+from eventbus.lifecycle.auditing import audited
 from eventbus.operations.parts import Parts
 from eventbus.storage import subscriptions as stored_subscriptions
 from eventbus.storage.subscriptions import Stored
@@ -21,7 +22,12 @@ class GroupOperations(Parts):
         Raises:
             SubscriptionConflict: Nothing was changed.
         """
-        registration.register(self.database, self.subscriptions, settings=self.settings, replace=replace)
+        if not replace:
+            registration.register(self.database, self.subscriptions, settings=self.settings)
+            return self.groups()
+        # What is declared is no change of an operator's; what is replaced is.
+        with audited(self.database, "sync replace", {"groups": self.subscriptions.groups()}):
+            registration.register(self.database, self.subscriptions, settings=self.settings, replace=True)
         return self.groups()
 
     def groups(self) -> list[Stored]:

@@ -108,6 +108,7 @@ FROM chosen JOIN dead USING (event_id, group_name) WHERE l.id = chosen.id
 RETURNING l.id, l.event_id, l.group_name, l.type
 """
 NOTE = "UPDATE eventbus.dead_letter SET note = :note WHERE id = :id RETURNING id"
+COUNT_OPEN = f"SELECT count(*) FROM eventbus.dead_letter AS l WHERE l.status = 'open' AND l.id <= :last AND {_FILTER}"
 NEWEST = "SELECT coalesce(max(id), 0) FROM eventbus.dead_letter"
 
 
@@ -234,6 +235,11 @@ def list_attempts(connection: Connection, letter: DeadLetter) -> list[Attempt]:
         )
         for row in rows
     ]
+
+
+def count_open(connection: Connection, wanted: Filter, *, last: int) -> int:
+    """How many open letters are *wanted*, of those with an id up to *last*; costs as much as the group has open ones."""
+    return int(connection.value(COUNT_OPEN, last=last, **wanted.parameters()))
 
 
 def newest_id(connection: Connection) -> int:

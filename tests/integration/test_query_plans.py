@@ -385,3 +385,10 @@ def test_how_late_groups_are_is_found_by_index(connection: Connection) -> None:
     for group in (None, "g1"):
         assert_by_index(nodes(connection, groups.STATES, group=group), at_most=9000)
     assert_by_index(nodes(connection, groups.OPEN, group="g1"), at_most=2000)
+
+
+def test_open_dead_letters_that_are_meant_are_counted_by_index(connection: Connection) -> None:
+    """Those of the group, beside a long history of resolved ones."""
+    wanted = dead_letters.Filter(group="g1", type="order.created").parameters()
+
+    assert_by_index(nodes(connection, dead_letters.COUNT_OPEN, last=1 << 62, **wanted), at_most=410)
