@@ -30,6 +30,7 @@ COMMANDS = {
     "grants": ("eventbus.cli.grants:grants", "Print the SQL of roles with least privilege."),
     "groups": ("eventbus.cli.groups:groups", "List, show, pause, resume and remove consumer groups."),
     "health": ("eventbus.cli.health:health", "Check the servers, or the workers of groups."),
+    "metrics": ("eventbus.cli.metrics:metrics", "Serve the numbers of the bus to Prometheus."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
