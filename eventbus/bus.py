@@ -208,6 +208,18 @@ class EventBus(
         """
         return sweeping.sweep(self.database, self.broker)
 
+    def relay(self) -> None:
+        """Wake the groups that have due deliveries and a short queue, as `eventbus relay` does every second.
+
+        Raises:
+            BrokerUnreachable: Some or all wake-ups were not sent.
+        """
+        sweeping.relay(self.database, self.broker)
+
+    def settle_orphans(self) -> None:
+        """Hand deliveries of removed subscriptions to those that took their place, or cancel them."""
+        sweeping.settle_orphans(self.database)
+
     @cached_property
     def waking(self) -> Waking:
         return Waking(self.broker, self.settings)

@@ -33,6 +33,7 @@ COMMANDS = {
     "metrics": ("eventbus.cli.metrics:metrics", "Serve the numbers of the bus to Prometheus."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),
+    "relay": ("eventbus.cli.relay:relay", "Wake groups for what is due, without a worker."),
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
     "stats": ("eventbus.cli.stats:stats", "Show what was published, consumed and given up, and what is open."),
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
