@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from eventbus.broker import WakeUp
 from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
-from eventbus.lifecycle.auditing import audited
+from eventbus.lifecycle.auditing import Change, audited
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
 from eventbus.storage import dead_letters, event_log, subscriptions
@@ -126,8 +126,7 @@ def retry(
         )
 
     with audited(database, "dead retry", wanted.parameters(), asked=frozen.count if frozen else None) as change:
-        change.changed = _in_batches(database, wanted, resolve, wake, "dead_letter_retried", frozen=frozen)
-    return change.changed
+        return _in_batches(database, wanted, resolve, wake, "dead_letter_retried", frozen=frozen, change=change)
 
 
 def discard(database: Database, wanted: Filter, *, reason: str, frozen: Frozen | None = None) -> int:
@@ -145,8 +144,9 @@ def discard(database: Database, wanted: Filter, *, reason: str, frozen: Frozen |
 
     given = {**wanted.parameters(), "reason": reason}
     with audited(database, "dead discard", given, asked=frozen.count if frozen else None) as change:
-        change.changed = _in_batches(database, wanted, resolve, lambda _: None, "dead_letter_discarded", frozen=frozen)
-    return change.changed
+        return _in_batches(
+            database, wanted, resolve, lambda _: None, "dead_letter_discarded", frozen=frozen, change=change
+        )
 
 
 def restore(database: Database, ids: Sequence[int]) -> int:
@@ -189,19 +189,22 @@ def _in_batches(
     message: str,
     *,
     frozen: Frozen | None,
+    change: Change,
 ) -> int:
+    """All batches; *change* is told of each, so that the audit is right if they are cut short."""
     check_group(wanted.group)
     last = (frozen or freeze(database, wanted)).last_id
-    after, count = 0, 0
+    after, change.changed = 0, 0
     while True:
         with database.transaction() as connection:
             resolved = resolve(connection, after, last)
         if not resolved:
-            return count
+            return change.changed
+        change.changed += len(resolved)
         for item in resolved:
             log.info(message, extra={"dead_letter": item.id, "event_id": str(item.event_id), "group": item.group})
         then(resolved)
-        after, count = resolved[-1].id, count + len(resolved)
+        after = resolved[-1].id
 
 
 def _check(connection: Connection, wanted: Filter) -> None:

@@ -157,3 +157,26 @@ def test_what_was_asked_for_is_frozen(bus: EventBus, here: SingleRuns, rows: Row
     assert (frozen.count, count) == (1, 1)
     assert rows.all("SELECT status = 'open' FROM eventbus.dead_letter ORDER BY id") == [(False,), (True,)]
     assert dead_lettering.freeze(bus.database, dead_lettering.Filter(group="stock")).count == 1
+
+
+def test_what_was_cut_short_says_how_far_it_came(
+    bus: EventBus, here: SingleRuns, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches that committed are counted; the others are left, and can be retried."""
+    for _ in range(3):
+        give_up(bus, here)
+    monkeypatch.setattr(dead_lettering, "_BATCH", 1)
+    sent: list[object] = []
+
+    def interrupt(wake_ups: object) -> None:
+        sent.append(wake_ups)
+        if len(sent) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bus.waking, "send", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bus.retry_dead_letters(group="stock")
+    [entry] = entries(run_here)
+
+    assert (entry["changed"], entry["result"]) == (2, "failed: KeyboardInterrupt")
+    assert bus.retry_dead_letters(group="stock") == 1
