@@ -13,6 +13,7 @@ from eventbus.event import Draft, Event
 from eventbus.lifecycle import sweeping
 from eventbus.lifecycle.publishing import Publisher
 from eventbus.lifecycle.waking import Waking
+from eventbus.operations.browsing import BrowsingOperations
 from eventbus.operations.dead_letters import DeadLetterOperations
 from eventbus.operations.groups import GroupOperations
 from eventbus.operations.listening import ListenOperations
@@ -31,7 +32,13 @@ Handles = TypeVar("Handles", bound=Handler)
 
 
 class EventBus(
-    GroupOperations, DeadLetterOperations, ReplayOperations, ListenOperations, MonitoringOperations, SchemaOperations
+    GroupOperations,
+    DeadLetterOperations,
+    ReplayOperations,
+    ListenOperations,
+    MonitoringOperations,
+    BrowsingOperations,
+    SchemaOperations,
 ):
     """An event bus on PostgreSQL and the broker of a Celery app.
 
@@ -201,6 +208,18 @@ class EventBus(
             BrokerUnreachable: Some or all were not sent.
         """
         return sweeping.sweep(self.database, self.broker)
+
+    def relay(self) -> None:
+        """Wake the groups that have due deliveries and a short queue, as `eventbus relay` does every second.
+
+        Raises:
+            BrokerUnreachable: Some or all wake-ups were not sent.
+        """
+        sweeping.relay(self.database, self.broker)
+
+    def settle_orphans(self) -> None:
+        """Hand deliveries of removed subscriptions to those that took their place, or cancel them."""
+        sweeping.settle_orphans(self.database)
 
     @cached_property
     def waking(self) -> Waking:

@@ -16,6 +16,7 @@ from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
+_REDACTED = re.compile(r"(?:data|metadata)(?:\.[^.,\s]+)+")
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,62}")
 
 
@@ -59,6 +60,8 @@ class Settings:
     schema_registration: SchemaRegistration = SchemaRegistration.REGISTER
     #: Use prepared statements; off behind a transaction-pooling proxy.
     prepare: bool = True
+    #: What no view of an event shows: paths such as ``data.customer.email``.
+    redact: tuple[str, ...] = ()
 
     def queue(self, group: str) -> str:
         """The Celery queue, and task name, of *group*."""
@@ -204,6 +207,15 @@ def _switch(name: str, value: Any) -> bool:
     return text in ("1", "true")
 
 
+def _paths(name: str, value: Any) -> tuple[str, ...]:
+    paths = tuple(path.strip() for path in (value.split(",") if isinstance(value, str) else value))
+    if not all(_REDACTED.fullmatch(path) for path in paths):
+        raise InvalidSetting(
+            name, str(value), "paths such as data.customer.email,data.items.*.note,metadata.headers.token"
+        )
+    return paths
+
+
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "database_url": _database_url,
     "broker_url": _broker_url,
@@ -216,4 +228,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "strict_types": _switch,
     "schema_registration": _schema_registration,
     "prepare": _switch,
+    "redact": _paths,
 }

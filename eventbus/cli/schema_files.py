@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from eventbus.cli.app import NO
-from eventbus.cli.target import app_bus, plain_bus
+from eventbus.cli.target import app_bus, named_app, plain_bus
 from eventbus.errors import UnknownEventVersion
 from eventbus.lifecycle.schema_snapshots import Snapshot, read_snapshot, take_snapshot, with_declared
 from eventbus.storage.schemas import StoredSchema
@@ -27,7 +27,7 @@ def load_snapshot(path: Path) -> Snapshot:
 def snapshot_with_code(ctx: click.Context, path: Path | None = None) -> Snapshot:
     """The snapshot in a file, or the registry; with what the app declares, if -A names one."""
     taken = take_snapshot(plain_bus(ctx).database) if path is None else load_snapshot(path)
-    if ctx.find_root().obj is None:
+    if named_app(ctx) is None:
         return taken
     return with_declared(taken, app_bus(ctx, with_handlers=True).schemas)
 

@@ -29,9 +29,11 @@ def tail(ctx: click.Context, pattern: str, *, as_json: bool) -> None:
       eventbus tail 'order.*'
       eventbus tail '#' | jq .type
     """
-    with _logging_to_stderr(), plain_bus(ctx).listen(pattern) as listener:
+    bus = plain_bus(ctx)
+    with _logging_to_stderr(), bus.listen(pattern) as listener:
         click.echo(f"listening to {pattern}; Ctrl-C ends it.", err=True)
-        for event in listener:
+        for heard in listener:
+            event = bus.shown(heard)
             click.echo(json.dumps(event.as_json()) if as_json or not sys.stdout.isatty() else _line(event))
 
 

@@ -24,12 +24,14 @@
     │   ├── UnknownEventType           EVENTBUS_STRICT_TYPES=1 and no schema is registered
     │   ├── UnknownEventVersion
     │   ├── UnknownGroup
+    │   ├── UnknownEvent
     │   ├── UnknownDeadLetter
     │   ├── UnknownReplay
     │   └── IdempotencyConflict        a key was used before, with other data
     ├── DatabaseError                  PostgreSQL answered, but not as it should
     │   ├── DatabaseUnreachable
     │   ├── WrongDatabase              not PostgreSQL, or too old a server
+    │   ├── NotPermitted               the database's user lacks a right
     │   ├── NotMigrated                our tables are missing, or of another revision
     │   ├── DatabaseBusy               a lock or statement time limit ran out; try again
     │   │   └── PublishBusy            another publisher is using the same idempotency key
@@ -82,12 +84,14 @@ from eventbus.errors.servers import (
     DatabaseError,
     DatabaseUnreachable,
     NotMigrated,
+    NotPermitted,
     PublishBusy,
     PublishUncertain,
     WrongDatabase,
 )
 from eventbus.errors.unknown import (
     UnknownDeadLetter,
+    UnknownEvent,
     UnknownEventType,
     UnknownEventVersion,
     UnknownGroup,
@@ -120,6 +124,7 @@ __all__ = [
     "InvalidUpcast",
     "MissingSetting",
     "NotMigrated",
+    "NotPermitted",
     "PublishBusy",
     "PublishUncertain",
     "RealtimeUnavailable",
@@ -129,6 +134,7 @@ __all__ = [
     "SchemaRetired",
     "SubscriptionConflict",
     "UnknownDeadLetter",
+    "UnknownEvent",
     "UnknownEventType",
     "UnknownEventVersion",
     "UnknownGroup",

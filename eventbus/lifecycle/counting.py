@@ -7,11 +7,15 @@ asks for numbers: being late makes them dearer, never wrong.
 """
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 
+from eventbus.errors import NotPermitted
+from eventbus.lifecycle.auditing import audited
 from eventbus.storage import overview, traffic
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.overview import Stats
+from eventbus.storage.overview import Stats, measures
+from eventbus.storage.overview.measures import Measures
 
 #: Events of one transaction, about; and spans that it counts again.
 _EVENTS, _SPANS = 100_000, 20
@@ -19,9 +23,22 @@ _EVENTS, _SPANS = 100_000, 20
 
 def read_stats(database: Database) -> Stats:
     """The bus in numbers, including all that has committed. Counts first what nobody has counted yet, for a moment at most."""
-    count_traffic(database)
+    _catch_up(database)
     with database.autocommit() as connection:
         return overview.read_stats(connection)
+
+
+def read_measures(database: Database) -> Measures:
+    """What metrics tell; counts first, as `read_stats` does."""
+    _catch_up(database)
+    with database.autocommit() as connection:
+        return measures.read_measures(connection)
+
+
+def _catch_up(database: Database) -> None:
+    # Who may only look need not count: what is not counted is read.
+    with suppress(NotPermitted):
+        count_traffic(database)
 
 
 def count_traffic(database: Database, *, patience: timedelta = timedelta(seconds=1)) -> None:
@@ -36,7 +53,7 @@ def recount(database: Database) -> None:
 
     What was deleted from them is not counted any more.
     """
-    with database.transaction() as connection:
+    with audited(database, "stats recount", {}), database.transaction() as connection:
         traffic.recount(connection)
 
 

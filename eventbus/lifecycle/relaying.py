@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from eventbus.broker import Broker, WakeUp
 from eventbus.lifecycle import sweeping
-from eventbus.storage import deliveries
+from eventbus.storage import deliveries, repairs
 from eventbus.storage.database import Database
 from eventbus.storage.deliveries import Due
 
@@ -75,9 +75,11 @@ class Relay:
         for due in found:
             by_group.setdefault(due.group, []).append(due)
         self._stuck = {group: self._look(group, items[0]) for group, items in by_group.items()}
-        for group, items in by_group.items():
-            self._top_up(group, items)
+        sent = {group: self._top_up(group, items) for group, items in by_group.items()}
         self._go_direct()
+        if repaired := {group: count for group, count in sent.items() if count}:
+            with self.database.autocommit() as connection:
+                repairs.note(connection, repaired)
 
     def _look(self, group: str, oldest: Due) -> Stuck:
         before = self._stuck.get(group)
@@ -85,11 +87,12 @@ class Relay:
             return Stuck(due=oldest)
         return Stuck(due=oldest, sweeps=before.sweeps + 1)
 
-    def _top_up(self, group: str, items: Sequence[Due]) -> None:
+    def _top_up(self, group: str, items: Sequence[Due]) -> int:
         sent = self.broker.top_up(items[0].queue, [wake_up(item) for item in items[:CAP]], min(CAP, len(items)))
         if sent:
             self.repairs += sent
             log.info("relayed", extra={"group": group, "wake_ups": sent})
+        return sent
 
     def _go_direct(self) -> None:
         stuck = [item.due for item in self._stuck.values() if item.sweeps >= PATIENCE]

@@ -21,10 +21,10 @@ from uuid import UUID
 from eventbus.broker import WakeUp
 from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
+from eventbus.lifecycle.auditing import audited, whoami
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
-from eventbus.lifecycle.requesting import requester
 from eventbus.lifecycle.waking import Waking
-from eventbus.replay import MADE_DUE, Outcome, ReplayState, judge
+from eventbus.replay import DELIVERED, MADE_DUE, Outcome, ReplayState, judge, total
 from eventbus.settings import Settings
 from eventbus.storage import redelivery, replay_selection, replays, subscriptions
 from eventbus.storage.database import Connection, Database
@@ -71,7 +71,7 @@ class Replaying:
                 rate=check_rate(rate),
                 total=planned.total,
                 unmatched=planned.unread,
-                requested_by=requester(),
+                requested_by=whoami(),
             )
         log.info("replay_planned", extra=_facts(job))
         return job
@@ -93,7 +93,10 @@ class Replaying:
         job = self._take(id)
         log.info("replay_started", extra=_facts(job))
         try:
-            left = self._batches(job, watch or _ignore, stop or threading.Event())
+            with audited(self.database, "replay run", _audited(job), asked=job.total) as change:
+                left = self._batches(job, watch or _ignore, stop or threading.Event())
+                change.changed = total(left.counts, DELIVERED)
+                change.result = str(left.state)
         except BaseException:  # KeyboardInterrupt too: whatever ends this run, the job can be resumed
             with suppress(DatabaseError), self.database.transaction() as connection:
                 replays.interrupt(connection, job)
@@ -108,10 +111,11 @@ class Replaying:
         Raises:
             UnknownReplay: There is none of that id.
         """
-        with self.database.transaction() as connection:
-            cancelled = replays.cancel(connection, id)
-        if not cancelled:
-            self.find(id)
+        self.find(id)
+        with audited(self.database, "replay cancel", {"replay": str(id)}) as change:
+            with self.database.transaction() as connection:
+                cancelled = replays.cancel(connection, id)
+            change.changed = int(cancelled)
         return cancelled
 
     def find(self, id: UUID) -> Job:
@@ -242,6 +246,10 @@ def _wanted(events: Sequence[Chosen], targets: Sequence[Target]) -> dict[UUID, W
 
 def _ignore(_job: Job) -> None:
     """Watch nothing."""
+
+
+def _audited(job: Job) -> dict[str, object]:
+    return {"replay": str(job.id), "group": job.group, **job.selection.as_json()}
 
 
 def _facts(job: Job) -> dict[str, object]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from eventbus.lifecycle.requesting import requester
+from eventbus.lifecycle.auditing import whoami
 from eventbus.schemas.acceptance import Acceptance
 from eventbus.schemas.assessment import Assessment, assess, sentence
 from eventbus.schemas.bridging import Bridges
@@ -195,5 +195,5 @@ def as_stored(schema: RegisteredSchema, mode: Mode, *, accepted: Sequence[dict[s
         deprecation=about.deprecation,
         changelog=about.changelog,
         accepted=tuple(accepted),
-        registered_by=requester(),
+        registered_by=whoami(),
     )

@@ -200,7 +200,7 @@ def test_every_command_has_help(run: Run) -> None:
     assert {"migrate", "sync", "worker", "sweep", "publish", "groups", "dead"} <= set(listed)
     for name in listed:
         done = run(name, "--help")
-        assert (done.returncode, done.stdout.partition("\n")[0][:20]) == (0, f"Usage: eventbus {name}"[:20])
+        assert (done.returncode, done.stdout.startswith(f"Usage: eventbus {name} ")) == (0, True)
 
     assert run().returncode == 2
 
@@ -518,7 +518,7 @@ def test_dead_letters_are_retried(letters: list[int], run: Run, terminal: Termin
     """Those that are named, or all that match; on a terminal it asks."""
     one = run("dead", "retry", str(letters[0]), "--group", "inventory", "--yes")
     child = terminal("dead", "retry", "--group", "inventory", "--type", "order.created", "--error-type", "shop.Refused")
-    child.expect_exact("Retry all matching dead letters of inventory")
+    child.expect_exact("Retry 1 dead letters of inventory?")
     child.sendline("y")
     rest = finish(child)
     again = run("dead", "retry", "--group", "inventory", "--yes")
@@ -534,7 +534,7 @@ def test_dead_letters_are_retried(letters: list[int], run: Run, terminal: Termin
 def test_dead_letters_are_discarded(letters: list[int], run: Run, terminal: Terminal, rows: Rows) -> None:
     """With a reason that stays; on a terminal it asks, and no is exit code 1."""
     child = terminal("dead", "discard", "--group", "billing", "--reason", "test data")
-    child.expect_exact("Discard all matching dead letters of billing for good")
+    child.expect_exact("Discard 1 dead letters of billing?")
     child.sendline("n")
     declined = finish(child)
     done = run("dead", "discard", str(letters[1]), "--group", "billing", "--reason", "test data", "--yes")

@@ -16,7 +16,7 @@ from eventbus import EventBus
 from eventbus.errors import DatabaseUnreachable, NotMigrated, WrongDatabase
 from eventbus.lifecycle import settlement
 from eventbus.retry import RetryPolicy
-from eventbus.storage import monitoring_tables, tables
+from eventbus.storage import monitoring_tables, operations_tables, tables
 from eventbus.storage.database import Database
 from eventbus.storage.migrations import upgrade
 from eventbus.storage.revision import HEAD, require_server
@@ -80,6 +80,7 @@ def test_the_migrated_tables_are_the_defined_ones(rows: Rows, empty: Rows, empty
     """Columns, types, defaults, keys, checks, indexes and partitioning, in PostgreSQL's own words."""
     empty.all("CREATE SCHEMA eventbus")
     engine = sqlalchemy.create_engine(driver_url(empty_database_url))
+    assert monitoring_tables.metadata is operations_tables.metadata
     monitoring_tables.metadata.create_all(engine)
     engine.dispose()
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -17,12 +17,15 @@ from eventbus.storage import (
     event_log,
     overview,
     parking,
+    replay_selection,
     schema_history,
     settling,
     traffic,
 )
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
+from eventbus.storage.overview import events as event_views
+from eventbus.storage.overview import groups, reasons, stories
 from eventbus.subscription import candidates
 from tests.support.rows import Rows
 
@@ -378,3 +381,63 @@ def test_the_history_of_a_type_is_read_batch_by_batch(connection: Connection) ->
     )
 
     assert_by_index(plan, at_most=200)
+
+
+#: What is looked for, how many rows of a page of ten may be read for it, and what must not be touched.
+LISTS: list[tuple[dict[str, Any], int]] = [
+    ({}, 12),
+    ({"types": ["order.created"]}, 12),
+    ({"types": ["order.created", "order.paid"]}, 30),
+    ({"types": [f"order.t{n}" for n in range(20)]}, 10_000),
+    ({"correlation_id": "c"}, 12),
+    ({"group": "g1", "state": "pending"}, 130),
+    ({"types": ["order.created"], "group": "g1", "state": "parked"}, 10_000),
+    ({"types": ["order.created"], "data": {("a", "b"): "1"}}, 10_000),
+]
+
+
+@pytest.mark.parametrize(("wanted", "at_most"), LISTS, ids=lambda value: str(value)[:60])
+def test_a_page_of_events_reads_a_page(connection: Connection, wanted: dict[str, Any], at_most: int) -> None:
+    """What no index knows is looked for in 10,000 events and no more, whatever the length of the log."""
+    bounds = replay_selection.resolve_bounds(connection, since=None, until=None)
+    asked = event_views.Wanted(bounds=bounds, **wanted)
+    source, conditions = event_views._access(asked)
+    reads = event_views.MOST_READ if conditions else 11
+    parameters = event_views._parameters(asked, before=UUID(int=(1 << 128) - 1), reads=reads)
+
+    plan = nodes(connection, event_views.page_statement(source, conditions), limit=11, **parameters)
+
+    assert_by_index([node for node in plan if node["Node Type"] != "Append"], at_most=at_most)
+    assert not [node for node in plan if node["Node Type"] == "Sort" and seen(node) > 50]
+
+
+def test_a_story_is_read_by_its_correlation_id(connection: Connection) -> None:
+    """As many events as are shown, and their deliveries by their keys."""
+    rows = connection.rows(stories.EVENTS, correlation="c", limit=21)
+    events = nodes(connection, stories.EVENTS, correlation="c", limit=21)
+    standings = nodes(connection, stories.STANDINGS, ids=[str(row.id) for row in rows])
+
+    assert_by_index(events, at_most=21)
+    assert_by_index(standings, at_most=42)
+
+
+def test_why_reads_what_it_tells(connection: Connection) -> None:
+    """The dead letter and the failed runs of one delivery."""
+    event_id = str(connection.value("SELECT event_id FROM eventbus.dead_letter LIMIT 1"))
+
+    for statement in (reasons.LETTER, reasons.RUNS):
+        assert_by_index(nodes(connection, statement, event_id=event_id, group="g1"), at_most=5)
+
+
+def test_how_late_groups_are_is_found_by_index(connection: Connection) -> None:
+    """The oldest of each subscription, of 4,000 that are due and 40,000 deliveries in all."""
+    for group in (None, "g1"):
+        assert_by_index(nodes(connection, groups.STATES, group=group), at_most=9000)
+    assert_by_index(nodes(connection, groups.OPEN, group="g1"), at_most=2000)
+
+
+def test_open_dead_letters_that_are_meant_are_counted_by_index(connection: Connection) -> None:
+    """Those of the group, beside a long history of resolved ones."""
+    wanted = dead_letters.Filter(group="g1", type="order.created").parameters()
+
+    assert_by_index(nodes(connection, dead_letters.COUNT_OPEN, last=1 << 62, **wanted), at_most=410)

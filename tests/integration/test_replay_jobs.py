@@ -150,7 +150,10 @@ def test_interrupted_at_any_statement_it_is_resumed_exactly_once(
             with failing_at(shop, number, error, at=at):
                 shop.resume_replay(job.id)
         except error:
-            assert shop.find_replay(job.id).state is ReplayState.INTERRUPTED
+            state = shop.find_replay(job.id).state
+            if state is ReplayState.DONE:  # only the end of its entry in the audit was left
+                break
+            assert state is ReplayState.INTERRUPTED
             touched = rows.value("SELECT count(*) FROM public.touch")
             assert touched == shop.find_replay(job.id).seen
             assert touched % 10 == 0
