@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
+import redis
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -81,7 +82,9 @@ def test_a_publisher_publishes_in_every_way(owner: EventBus, as_role: As, rows: 
             action()
 
 
-def test_a_worker_handles_and_keeps_house(owner: EventBus, as_role: As, worker: MakeWorker, rows: Rows) -> None:
+def test_a_worker_handles_and_keeps_house(
+    owner: EventBus, as_role: As, worker: MakeWorker, rows: Rows, redis_client: "redis.Redis[bytes]"
+) -> None:
     """Declares, claims, fails, gives up, finishes, relays; but it makes no partitions, which is the owner's."""
     role = as_role("worker")
     role.subscribe("order.*", group="stock", handler=refuse, max_retries=0)
@@ -110,6 +113,7 @@ def test_a_worker_handles_and_keeps_house(owner: EventBus, as_role: As, worker: 
         is_idle=threading.Event().is_set,
         restart_consumer=lambda: None,
     )
+    redis_client.delete(role.settings.queue("mail"))
     relay.sweep()
     housekeeping.say_goodbye(role.database, living)
 

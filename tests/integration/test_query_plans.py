@@ -418,7 +418,7 @@ def test_a_story_is_read_by_its_correlation_id(connection: Connection) -> None:
     standings = nodes(connection, stories.STANDINGS, ids=[str(row.id) for row in rows])
 
     assert_by_index(events, at_most=21)
-    assert_by_index(standings, at_most=42)
+    assert_by_index(standings, at_most=50)
 
 
 def test_why_reads_what_it_tells(connection: Connection) -> None:

@@ -442,6 +442,22 @@ def a_worker(column: str, value: str) -> str:
 
 
 ILLEGAL = [
+    (
+        "audit_filter_check",
+        "INSERT INTO eventbus.audit (who, action, filter, asked, changed, result) VALUES ('w', 'x', '[]', 0, 0, 'began')",
+    ),
+    (
+        "audit_counts_check",
+        "INSERT INTO eventbus.audit (who, action, filter, asked, changed, result) VALUES ('w', 'x', '{}', -1, 0, 'began')",
+    ),
+    (
+        "audit_ended_check",
+        "INSERT INTO eventbus.audit (who, action, filter, asked, changed, result) VALUES ('w', 'x', '{}', 0, 0, 'done')",
+    ),
+    (
+        "repair_counts_check",
+        "INSERT INTO eventbus.repair (group_name, wake_ups, hour, in_hour) VALUES ('a', 0, now(), 1)",
+    ),
     ("delivery_pending_check", "UPDATE eventbus.delivery SET state = 'pending', claim = NULL, suspect = true"),
     (
         "publish_key_key_check",
