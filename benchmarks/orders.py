@@ -1,7 +1,8 @@
 """The payload: an order of about 300 bytes as JSON, the same for every system."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 TYPE = "order.created"
@@ -29,3 +30,10 @@ def order(number: int) -> Order:
 def orders(first: int, count: int) -> Iterator[Order]:
     """*count* orders from the *first*-th on, each placed when it is asked for."""
     return (order(number) for number in range(first, first + count))
+
+
+def in_parts(orders: Iterable[Order], size: int) -> Iterator[list[Order]]:
+    """*orders*, *size* at a time."""
+    rest = iter(orders)
+    while part := list(islice(rest, size)):
+        yield part

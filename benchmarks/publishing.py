@@ -3,6 +3,7 @@
     {"do": "prepare"}                                   ─▶ {"seconds": []}
     {"do": "publish", "count": 100}                     ─▶ {"seconds": [of each]}
     {"do": "publish_many", "count": 1000}               ─▶ {"seconds": [of all]}
+    {"do": "fill", "count": 1000}                       ─▶ {"seconds": [of all]}
     {"do": "pace", "count": 350, "per_second": 50}      ─▶ {"seconds": [of all]}
 
 Publishers of all systems live at once and are asked in turn, so that what the machine does besides hits all of them alike.
@@ -18,6 +19,9 @@ import time
 from typing import Any, TextIO
 
 from benchmarks.orders import order, orders
+
+#: A backlog is made in parts, so that a large one needs no large memory.
+_PART = 5000
 
 
 class Publisher:
@@ -36,7 +40,12 @@ class Publisher:
         if not self._started:
             self._started = True
             await _finish(getattr(self._module, "start", lambda: None)())
-        action = {"publish": self._publish, "publish_many": self._publish_many, "pace": self._pace}[asked["do"]]
+        action = {
+            "publish": self._publish,
+            "publish_many": self._publish_many,
+            "fill": self._fill,
+            "pace": self._pace,
+        }[asked["do"]]
         seconds = await action(asked)
         self._number += asked["count"]
         return seconds
@@ -56,6 +65,14 @@ class Publisher:
     async def _publish_many(self, asked: dict[str, Any]) -> list[float]:
         began = time.perf_counter()
         await _finish(self._module.publish_many(orders(self._number, asked["count"])))
+        return [time.perf_counter() - began]
+
+    async def _fill(self, asked: dict[str, Any]) -> list[float]:
+        """A backlog for workers: by the system's fastest way that leaves the same behind."""
+        began = time.perf_counter()
+        fill = getattr(self._module, "fill", self._module.publish_many)
+        for start in range(0, asked["count"], _PART):
+            await _finish(fill(orders(self._number + start, min(_PART, asked["count"] - start))))
         return [time.perf_counter() - began]
 
     async def _pace(self, asked: dict[str, Any]) -> list[float]:

@@ -59,7 +59,7 @@ def measure_draining(arena: Mapping[str, Contender], sizes: Sizes, samples: Samp
 def drain(contender: Contender, events: int) -> Drained:
     """Publish *events*, start the workers, and wait until every delivery is done."""
     contender.clean()
-    contender.publisher.ask("publish_many", count=events)
+    contender.publisher.ask("fill", count=events)
     contender.settle()
     expected = events * len(GROUPS)
     with contender.working() as started:

@@ -29,12 +29,22 @@ def prepare() -> None:
 
 def publish(order: Order) -> None:
     """Insert, then tell each group."""
-    event = _ledger.record(order)
-    for group in GROUPS:
-        actors[group].send(event, group, order)
+    _send(_ledger.record(order), order)
 
 
 def publish_many(orders: Iterable[Order]) -> None:
     """Publish one after the other."""
     for order in orders:
         publish(order)
+
+
+def fill(orders: Iterable[Order]) -> None:
+    """Make a backlog, sooner: events are inserted at once, messages are the same."""
+    listed = list(orders)
+    for event, order in zip(_ledger.record_many(listed), listed, strict=True):
+        _send(event, order)
+
+
+def _send(event: int, order: Order) -> None:
+    for group in GROUPS:
+        actors[group].send(event, group, order)

@@ -1,5 +1,6 @@
 """FastStream on Redis streams: an insert, then one message in a stream that each group reads with a consumer group."""
 
+import asyncio
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +11,7 @@ from faststream.redis import RedisBroker, StreamSub
 
 from benchmarks.async_ledger import AsyncLedger
 from benchmarks.ledger import open_ledger
-from benchmarks.orders import GROUPS, Order
+from benchmarks.orders import GROUPS, Order, in_parts
 from benchmarks.stage import current
 
 broker = RedisBroker(current().broker_url, logger=None)
@@ -59,3 +60,9 @@ async def publish_many(orders: Iterable[Order]) -> None:
     """Publish one after the other."""
     for order in orders:
         await publish(order)
+
+
+async def fill(orders: Iterable[Order]) -> None:
+    """Make a backlog, sooner: by several publishers at once."""
+    for some in in_parts(orders, 20):
+        await asyncio.gather(*(publish(order) for order in some))

@@ -70,7 +70,11 @@ async function speak() {
     const asked = JSON.parse(line);
     const seconds = [];
     const began = performance.now();
-    for (let done = 0; done < asked.count; done += 1) {
+    for (let done = 0; asked.do === "fill" && done < asked.count; done += 50) {
+      const some = Array.from({ length: Math.min(50, asked.count - done) }, () => order((number += 1)));
+      await Promise.all(some.map((data) => publish(database, redis, data)));
+    }
+    for (let done = 0; asked.do !== "fill" && done < asked.count; done += 1) {
       if (asked.per_second) {
         const wait = began + (done * 1000) / asked.per_second - performance.now();
         if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));

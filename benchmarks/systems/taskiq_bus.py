@@ -1,5 +1,6 @@
 """taskiq on Redis streams: an insert, then a task for each group, in one stream."""
 
+import asyncio
 from collections.abc import Iterable
 
 from taskiq import TaskiqEvents, TaskiqState
@@ -7,7 +8,7 @@ from taskiq_redis import RedisStreamBroker
 
 from benchmarks.async_ledger import AsyncLedger
 from benchmarks.ledger import open_ledger
-from benchmarks.orders import GROUPS, Order
+from benchmarks.orders import GROUPS, Order, in_parts
 from benchmarks.stage import current
 
 broker = RedisStreamBroker(url=current().broker_url)
@@ -49,3 +50,9 @@ async def publish_many(orders: Iterable[Order]) -> None:
     """Publish one after the other."""
     for order in orders:
         await publish(order)
+
+
+async def fill(orders: Iterable[Order]) -> None:
+    """Make a backlog, sooner: by several publishers at once."""
+    for some in in_parts(orders, 20):
+        await asyncio.gather(*(publish(order) for order in some))
