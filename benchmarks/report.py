@@ -120,6 +120,8 @@ def as_markdown(
             "",
             "![Milliseconds from publish to handler](benchmarks/latency.svg)",
             "",
+            "All samples and versions: [results.json](../../benchmarks/results.json).",
+            "",
             END,
         ]
     )
