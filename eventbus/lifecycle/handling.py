@@ -8,6 +8,7 @@ statement before its only COMMIT, so that effect and completion exist together o
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import inspect
 import os
@@ -86,7 +87,8 @@ def _call(subscription: Subscription, run: Run) -> None:
         with _alarm(subscription.timeout):
             result = handler(run.event, **extra)
         if inspect.isawaitable(result):
-            _runner().run(_within(result, subscription.timeout))
+            # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
+            _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
 
 
 async def _within(work: Awaitable[Any], timeout: timedelta) -> None:
