@@ -95,7 +95,7 @@ BOUNDS = (
         says="drain: a worker's CPU time per delivery, as part of Celery's",
     ),
     Bound(
-        key="session.loop", measure="session", above="eventbus", below="loop", at_least=0.6,
+        key="session.loop", measure="session", above="eventbus_session", below="loop", at_least=0.6,
         says="drain with a session handler: rows per second, as part of a bare loop of insert and commit",
     ),
     Bound(

@@ -55,7 +55,9 @@ class Running:
         # Children that it left behind; the group's number is not given out again while one of them lives.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        # Waits, and closes the pipes.
+        with contextlib.suppress(BrokenPipeError), self.process:
+            pass
 
 
 class Asked(Running):

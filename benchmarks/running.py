@@ -22,7 +22,8 @@ Measure = Callable[[Mapping[str, Contender], Sizes, Samples, Say], None]
 
 
 def _measure_sessions(found: Mapping[str, Contender], sizes: Sizes, samples: Samples, say: Say) -> None:
-    measure_sessions(found["eventbus_session"], sizes, samples, say)
+    if "eventbus_session" in found:
+        measure_sessions(found["eventbus_session"], sizes, samples, say)
 
 
 MEASURES: dict[str, Measure] = {
@@ -45,6 +46,7 @@ class Plan:
     def bounds(self) -> list[Bound]:
         """Those that the run can answer, by what it measures and leaves out."""
         omitted = {
+            "publish_many": self.sizes.bulk_omitted,
             "drain": self.sizes.drains_omitted,
             "drain_cpu": self.sizes.drains_omitted,
             "latency": self.sizes.latencies_omitted,

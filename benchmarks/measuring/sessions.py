@@ -34,7 +34,7 @@ def measure_sessions(contender: Contender, sizes: Sizes, samples: Samples, say: 
         samples.add("session", "loop", [rate])
         events = max(sizes.calibration_events, int(rate * sizes.drain_seconds / len(GROUPS)))
         drained = drain(contender, events)
-        samples.add("session", "eventbus", [drained.per_second])
+        samples.add("session", "eventbus_session", [drained.per_second])
         contender.query("TRUNCATE effect")
 
 
