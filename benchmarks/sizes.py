@@ -29,9 +29,9 @@ class Sizes:
     omissions: str = ""
 
 
-#: 500 events a round and group make 4,500 samples of latency.
+#: 350 events a round for three groups make 3,150 samples of latency.
 FULL = Sizes(
-    name="full", rounds=3, publishes=25, blocks=22, many=1000, drain_seconds=7, calibration_events=300, latency_seconds=10,
+    name="full", rounds=3, publishes=25, blocks=22, many=1000, drain_seconds=6.5, calibration_events=300, latency_seconds=7,
     loop_seconds=3, latencies_omitted=frozenset({"rq", "huey", "celery_tuned"}),
 )  # fmt: skip
 QUICK = Sizes(
@@ -39,7 +39,7 @@ QUICK = Sizes(
     loop_seconds=1.5, drains_omitted=frozenset({"rq", "huey"}),
     bulk_omitted=frozenset({"rq", "huey", "dramatiq", "taskiq", "faststream", "floor"}),
     latencies_omitted=frozenset({"rq", "huey", "celery_tuned", "dramatiq", "taskiq", "faststream", "procrastinate", "node"}),
-    omissions="Drains last about 1.5 s instead of 7, there are half of the publishes and a third of the samples of latency; rq and "
+    omissions="Drains last about 1.5 s instead of 6.5, there are half of the publishes fewer samples of latency; rq and "
     "huey are not drained, publish_many is measured of what has one, and latency of Celery alone beside eventbus.",
 )  # fmt: skip
 TINY = Sizes(

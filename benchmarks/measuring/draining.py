@@ -22,6 +22,10 @@ _POLL_SECONDS = 0.2
 _LIMIT_SECONDS = 120.0
 #: More would take longer to publish than it says about draining.
 _MOST_EVENTS = 80_000
+#: A drain that is shorter tells no rate.
+_TELLING_SECONDS = 0.5
+#: A drain that is shorter than this part of what it should be is followed by larger ones.
+_LONG_ENOUGH = 5 / 6
 #: The part of a backlog that is steady work.
 _STEADY = (0.1, 0.9)
 
@@ -50,7 +54,7 @@ def measure_draining(arena: Mapping[str, Contender], sizes: Sizes, samples: Samp
             samples.add("drain", key, [drained.per_second])
             samples.add("drain_cpu", key, [drained.cpu_seconds_each])
             samples.add("drain_steady", key, [drained.steady_seconds])
-            if drained.steady_seconds < 0.75 * sizes.drain_seconds:
+            if drained.steady_seconds < _LONG_ENOUGH * sizes.drain_seconds:
                 events[key] = min(
                     _MOST_EVENTS, int(events[key] * sizes.drain_seconds / max(0.1, drained.steady_seconds))
                 )
@@ -97,6 +101,10 @@ def _watch(contender: Contender, started: list[Running], expected: int) -> float
 
 
 def _enough(contender: Contender, sizes: Sizes) -> int:
-    rate = drain(contender, sizes.calibration_events).per_second
+    drained = drain(contender, sizes.calibration_events)
+    if drained.steady_seconds < _TELLING_SECONDS:
+        # Over before it was under way: the rate of a few moments says little.
+        drained = drain(contender, 10 * sizes.calibration_events)
+    rate = drained.per_second
     steady = _STEADY[1] - _STEADY[0]
     return max(sizes.calibration_events, min(_MOST_EVENTS, int(rate * sizes.drain_seconds / steady / len(GROUPS))))
