@@ -6,6 +6,7 @@ Exit codes: 0 every bound holds · 1 one is missed.
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -66,4 +67,6 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
+    # Told to end, it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
