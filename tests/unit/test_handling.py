@@ -99,6 +99,16 @@ async def plain(event: Event) -> None:
     done.append(current_run())
 
 
+def test_each_async_run_is_part_of_its_own_delivery() -> None:
+    """What an async handler publishes is caused by the event that it handles, not by the first one of its process."""
+    done.clear()
+
+    for attempts in range(3):
+        run(plain, attempts=attempts)
+
+    assert [item.delivery.attempt for item in done] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "handler",
     [plain, functools.partial(plain), Asynchronous(), lambda event: plain(event)],
