@@ -4,7 +4,6 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -66,22 +65,6 @@ def test_a_handler_is_given_the_event_and_what_it_names() -> None:
     assert seen[:2] == [EVENT, Delivery(group="g", attempt=4, replay=replay)]
     assert seen[2].event is EVENT
     assert current_run() is None
-
-
-def test_each_async_run_knows_its_own_event() -> None:
-    """They share an event loop, and yet what one publishes belongs to its own story, not to that of the loop's first run."""
-    events = [replace(EVENT, id=uuid4()) for _ in range(2)]
-    seen: list[Any] = []
-
-    async def handler(event: Event) -> None:
-        current = current_run()
-        assert current is not None
-        seen.append(current.event.id)
-
-    for event in events:
-        run(handler, event=event)
-
-    assert seen == [event.id for event in events]
 
 
 class Asynchronous:
