@@ -6,6 +6,12 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# An environment of its own: what eventbus is compared with is no part of it.
+BENCH := build/bench
+
+# Tests wait for workers most of the time, so more of them can run at once than there are processors.
+PROCESSES := 3
+
 # Coverage must be complete where a forgotten branch loses events.
 GATED := eventbus/lifecycle/*,eventbus/storage/*
 UNGATED := eventbus/storage/migrations/versions/*
@@ -15,7 +21,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test chaos check bench clean
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -27,11 +33,15 @@ demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events
 
 test: $(STAMP)  ## Run all tests, then hold lifecycle and storage to full branch coverage
 	@rm -f .coverage .coverage.* build/not-run.txt
-	@$(BIN)/python -m coverage run -m pytest $(PYTEST_ARGUMENTS) --ignore=tests/integration/schemas
-	@$(BIN)/python -m pytest -o timeout=600 tests/integration/schemas  # pure computing, which measuring would only slow down
+	@$(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -o timeout=600 tests/model tests/controls  # measuring would only slow them down
+	@$(BIN)/python -m pytest -o timeout=600 tests/chaos  # alone: it measures how soon things recover
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
 	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi
+
+chaos: $(STAMP)  ## Let faults strike for SECONDS=45, then let SQL decide what was lost; SEED=7 repeats a storm, SEEDS=50 runs many
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
 check: $(STAMP)  ## Check style, types, layers and documentation; takes less than a minute
 	@$(BIN)/python -m ruff check --quiet .
@@ -39,6 +49,9 @@ check: $(STAMP)  ## Check style, types, layers and documentation; takes less tha
 	@$(BIN)/python -m mypy --strict --no-error-summary eventbus workers
 	@$(BIN)/lint-imports --no-logo > build/layers.txt || { cat build/layers.txt; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
+
+bench: $(BENCH)/.installed  ## Compare with other systems, in at most 25 minutes; QUICK=1 needs 6; fails when a bound is missed
+	@NODE_PATH="$(CURDIR)/$(BENCH)/node_modules" $(BENCH)/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--size quick)
 
 clean:  ## Remove .venv and everything else that can be made again
 	@rm -rf .venv build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -57,3 +70,12 @@ $(STAMP): pyproject.toml
 	    && $(BIN)/python -m pip install --disable-pip-version-check -e '.[embedded,dev]'; } > build/setup.log 2>&1 \
 	    || { cat build/setup.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $@
+
+$(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt benchmarks/package.json $(STAMP)
+	@command -v npm >/dev/null || { echo "make bench needs Node and npm, for the event bus that is written in it." >&2; exit 1; }
+	@echo "Installing into $(BENCH) …"
+	@$(BIN)/python -m venv --clear $(BENCH) && cp benchmarks/package.json $(BENCH) \
+	    && { $(BENCH)/bin/python -m pip install --disable-pip-version-check -e '.[embedded]' -r benchmarks/requirements.txt \
+	    && npm install --prefix $(BENCH) --no-package-lock --no-audit --no-fund; } > build/bench.log 2>&1 \
+	    || { cat build/bench.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
+	@touch $@

@@ -1,6 +1,6 @@
 """EventBus: the composition root. It puts the parts together and holds no logic of its own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -13,10 +13,15 @@ from eventbus.event import Draft, Event
 from eventbus.lifecycle import sweeping
 from eventbus.lifecycle.publishing import Publisher
 from eventbus.lifecycle.waking import Waking
+from eventbus.operations.browsing import BrowsingOperations
 from eventbus.operations.dead_letters import DeadLetterOperations
 from eventbus.operations.groups import GroupOperations
+from eventbus.operations.listening import ListenOperations
+from eventbus.operations.monitoring import MonitoringOperations
 from eventbus.operations.replays import ReplayOperations
+from eventbus.operations.schemas import SchemaOperations
 from eventbus.retry import RetryPolicy
+from eventbus.schemas.contracts import reads_of
 from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings, load_settings
 from eventbus.storage.database import Database
@@ -24,10 +29,17 @@ from eventbus.subscription import Handler, Subscriptions, declare
 from eventbus.worker.serving import Serving
 
 Handles = TypeVar("Handles", bound=Handler)
-SchemaClass = TypeVar("SchemaClass", bound=type[Schema])
 
 
-class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
+class EventBus(
+    GroupOperations,
+    DeadLetterOperations,
+    ReplayOperations,
+    ListenOperations,
+    MonitoringOperations,
+    BrowsingOperations,
+    SchemaOperations,
+):
     """An event bus on PostgreSQL and the broker of a Celery app.
 
     Making one opens no connection and reads no configuration: that happens at first use, so a bus can be a module's global.
@@ -45,7 +57,15 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
         self.schemas = SchemaRegistry()
         self.subscriptions = Subscriptions()
         self._arguments = settings
-        self._serving = Serving(app, self.subscriptions, settings=lambda: self.settings, database=lambda: self.database)
+        self._serving = Serving(
+            app,
+            self.subscriptions,
+            settings=lambda: self.settings,
+            database=lambda: self.database,
+            broker=lambda: self.broker,
+            waking=lambda: self.waking,
+            reading=lambda: self.reading,
+        )
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -70,29 +90,11 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.database_url, schema=self.settings.schema)
+        return Database(self.settings.database_url, schema=self.settings.schema, prepare=self.settings.prepare)
 
     @cached_property
     def broker(self) -> broker.Broker:
         return broker.connect(self.app, self.settings)
-
-    def event(self, type: str, version: int = 1) -> Callable[[SchemaClass], SchemaClass]:
-        """Declare the decorated marshmallow Schema class as the form of *type* in *version*."""
-
-        def register(schema: SchemaClass) -> SchemaClass:
-            self.register_schema(type, version, schema)
-            return schema
-
-        return register
-
-    def register_schema(self, type: str, version: int, schema: type[Schema]) -> None:
-        """Declare *schema* as the form of *type* in *version*.
-
-        Raises:
-            InvalidEventType: The type is malformed.
-            InvalidSchema: The class cannot be used, or another one is declared for them.
-        """
-        self.schemas.register(type, version, schema)
 
     def subscribe(
         self,
@@ -106,6 +108,8 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
         give_up_on: tuple[type[BaseException], ...] = (),
         timeout: timedelta = timedelta(minutes=15),
         replay: str = "run",
+        reads: type[Schema] | Sequence[str] | None = None,
+        version: int | None = None,
     ) -> Callable[[Handles], Handles]:
         """Have events of *pattern* handled for *group* by the decorated function, or by *handler*.
 
@@ -119,6 +123,10 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
             give_up_on: Exceptions that no retry can mend: they end in a dead letter at once.
             timeout: A longer run counts as a failed attempt.
             replay: ``skip`` if replays must not reach this handler.
+            reads: What the handler reads of an event: a schema of these fields, by which ``event.load()`` loads, or their wire
+                paths, such as ``["orderId", "lines[].sku"]``. Whoever changes the event's form learns whom that breaks.
+            version: The version in which the handler gets its events, converted if need be; those that cannot be are parked.
+                Left out, each comes as it was published.
 
         Raises:
             InvalidPattern, InvalidGroup, InvalidSubscription: What was declared cannot be used.
@@ -127,7 +135,17 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
         retry = RetryPolicy(max_retries=max_retries, backoff=backoff, backoff_max=backoff_max, give_up_on=give_up_on)
 
         def register(function: Handles) -> Handles:
-            found = declare(pattern, group=group, handler=function, timeout=timeout, replay=replay, retry=retry)
+            found = declare(
+                pattern,
+                group=group,
+                handler=function,
+                timeout=timeout,
+                replay=replay,
+                retry=retry,
+                reads=reads_of(reads),
+                reads_schema=reads() if isinstance(reads, type) else None,
+                version=version,
+            )
             self.subscriptions.add(found)
             self._serving.declared(found)
             return function
@@ -173,7 +191,7 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
             headers=headers,
             idempotency_key=idempotency_key,
         )
-        return self._publisher.publish(draft, session=session)
+        return self.reading.loadable(self._publisher.publish(draft, session=session))
 
     def publish_many(self, drafts: Iterable[Draft], *, session: Any = None) -> list[Event]:
         """Publish *drafts*, as they come, in batches of up to 1,000, each all or nothing; the events in their order.
@@ -181,7 +199,7 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
         Raises:
             InvalidInput, DatabaseError: As `publish`; ``index`` is the item, ``recorded`` the events of the batches before.
         """
-        return self._publisher.publish_many(drafts, session=session)
+        return [self.reading.loadable(event) for event in self._publisher.publish_many(drafts, session=session)]
 
     def sweep(self) -> dict[str, int]:
         """Wake the groups that have due deliveries; how many wake-ups each was sent.
@@ -191,10 +209,22 @@ class EventBus(GroupOperations, DeadLetterOperations, ReplayOperations):
         """
         return sweeping.sweep(self.database, self.broker)
 
+    def relay(self) -> None:
+        """Wake the groups that have due deliveries and a short queue, as `eventbus relay` does every second.
+
+        Raises:
+            BrokerUnreachable: Some or all wake-ups were not sent.
+        """
+        sweeping.relay(self.database, self.broker)
+
+    def settle_orphans(self) -> None:
+        """Hand deliveries of removed subscriptions to those that took their place, or cancel them."""
+        sweeping.settle_orphans(self.database)
+
     @cached_property
     def waking(self) -> Waking:
         return Waking(self.broker, self.settings)
 
     @cached_property
     def _publisher(self) -> Publisher:
-        return Publisher(database=self.database, schemas=self.schemas, waking=self.waking, settings=self.settings)
+        return Publisher(database=self.database, schemas=self.catalog, waking=self.waking, settings=self.settings)

@@ -4,7 +4,7 @@ An event never changes after it is recorded; its id orders it in time by the dat
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,18 @@ class Event:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: When it was recorded: aware, UTC, the database's clock.
     created_at: datetime
+    #: What `load` calls; set by the bus that hands the event out.
+    loader: "Callable[[Event], Any] | None" = field(default=None, repr=False, compare=False)
+
+    def load(self) -> Any:
+        """What the schema of this event loads: its Python values instead of the wire form; ``data`` itself without a class.
+
+        In a handler, the schema of its ``reads`` if that is a class, else the one of the event's version.
+
+        Raises:
+            DataRefused: The data does not fit that schema.
+        """
+        return self.data if self.loader is None else self.loader(self)
 
     @property
     def correlation_id(self) -> str:

@@ -65,6 +65,17 @@ def from_death(reason: str) -> Failure:
     )
 
 
+def from_summary(summary: str) -> Failure:
+    """What to keep of a failure of which only its `Failure.summary` is left."""
+    error_type, _, message = summary.partition(": ")
+    return Failure(
+        error_type=error_type,
+        message=message,
+        traceback=f"{summary}\n(the process died before its traceback was recorded)",
+        fingerprint=_fingerprint(error_type, message, ""),
+    )
+
+
 def _message(error: BaseException) -> str:
     try:
         return str(error)

@@ -16,6 +16,7 @@ from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
+_REDACTED = re.compile(r"(?:data|metadata)(?:\.[^.,\s]+)+")
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,62}")
 
 
@@ -25,6 +26,14 @@ class Realtime(StrEnum):
     FULL = "full"  #: the whole event as JSON
     IDS = "ids"  #: id and type only
     OFF = "off"  #: nothing
+
+
+class SchemaRegistration(StrEnum):
+    """What a service that starts does with the schemas in PostgreSQL."""
+
+    REGISTER = "register"  #: writes its own, if they are compatible
+    VERIFY = "verify"  #: writes nothing, and refuses to start with one that is not there
+    OFF = "off"  #: neither reads nor writes them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +56,12 @@ class Settings:
     lease: timedelta = timedelta(seconds=30)
     #: Refuse events whose type has no registered schema.
     strict_types: bool = False
+    #: What starting does with the schemas in PostgreSQL.
+    schema_registration: SchemaRegistration = SchemaRegistration.REGISTER
     #: Use prepared statements; off behind a transaction-pooling proxy.
     prepare: bool = True
+    #: What no view of an event shows: paths such as ``data.customer.email``.
+    redact: tuple[str, ...] = ()
 
     def queue(self, group: str) -> str:
         """The Celery queue, and task name, of *group*."""
@@ -151,6 +164,13 @@ def _realtime(name: str, value: Any) -> Realtime:
         raise InvalidSetting(name, str(value), "full, ids or off") from None
 
 
+def _schema_registration(name: str, value: Any) -> SchemaRegistration:
+    try:
+        return SchemaRegistration(str(value).lower())
+    except ValueError:
+        raise InvalidSetting(name, str(value), "register, verify or off") from None
+
+
 def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if not pattern.fullmatch(str(value)):
@@ -187,6 +207,15 @@ def _switch(name: str, value: Any) -> bool:
     return text in ("1", "true")
 
 
+def _paths(name: str, value: Any) -> tuple[str, ...]:
+    paths = tuple(path.strip() for path in (value.split(",") if isinstance(value, str) else value))
+    if not all(_REDACTED.fullmatch(path) for path in paths):
+        raise InvalidSetting(
+            name, str(value), "paths such as data.customer.email,data.items.*.note,metadata.headers.token"
+        )
+    return paths
+
+
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "database_url": _database_url,
     "broker_url": _broker_url,
@@ -197,5 +226,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "max_event_bytes": _max_event_bytes,
     "lease_seconds": _lease,
     "strict_types": _switch,
+    "schema_registration": _schema_registration,
     "prepare": _switch,
+    "redact": _paths,
 }

@@ -7,7 +7,7 @@ finding a type's groups is an index lookup however many subscriptions there are.
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -35,6 +35,12 @@ class Subscription:
     timeout: timedelta = timedelta(minutes=15)
     #: ``run`` or ``skip``: what a replay does here.
     replay: str = "run"
+    #: What the handler reads of an event, as JSON; None if it does not say.
+    reads: Mapping[str, Any] | None = None
+    #: The schema that loads what it reads; None if there is none.
+    reads_schema: Any = None
+    #: The version it is given events in; None for the one they were published in.
+    version: int | None = None
     #: The subset of `OFFERED` that the handler takes.
     takes: frozenset[str] = frozenset()
 
@@ -82,7 +88,16 @@ class Subscriptions:
 
 
 def declare(
-    pattern: str, *, group: str, handler: Handler, timeout: timedelta, replay: str, retry: RetryPolicy
+    pattern: str,
+    *,
+    group: str,
+    handler: Handler,
+    timeout: timedelta,
+    replay: str,
+    retry: RetryPolicy,
+    reads: Mapping[str, Any] | None = None,
+    reads_schema: Any = None,
+    version: int | None = None,
 ) -> Subscription:
     """A checked subscription.
 
@@ -91,6 +106,7 @@ def declare(
     """
     if replay not in ("run", "skip"):
         raise InvalidSubscription(f"replay={replay!r} must be 'run' or 'skip'.")
+    _check_version(pattern, version)
     return Subscription(
         pattern=check_pattern(pattern),
         group=check_group(group),
@@ -98,8 +114,22 @@ def declare(
         retry=retry,
         timeout=check_duration("timeout", timeout),
         replay=replay,
+        reads=reads,
+        reads_schema=reads_schema,
+        version=version,
         takes=_taken_by(handler),
     )
+
+
+def _check_version(pattern: str, version: int | None) -> None:
+    if version is None:
+        return
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 1 << 31:
+        raise InvalidSubscription(f"version={version!r} must be a whole number from 1.")
+    if {"*", "#"} & set(str(pattern).split(".")):
+        raise InvalidSubscription(
+            f"version={version} for {pattern!r}: versions are those of one event type, so name it without '*' and '#'."
+        )
 
 
 def check_group(value: object) -> str:

@@ -19,6 +19,7 @@ import orjson
 _UNSTABLE = re.compile(rb"[0-9][eE][+-]?[0-9]|-0\.0")
 _INTEGER_LIMIT = 1 << 64
 _MAX_DEPTH = 200
+_STRICT = json.JSONEncoder(allow_nan=False)
 
 
 class NotJson(ValueError):
@@ -38,7 +39,7 @@ def encode(data: Any) -> bytes:
     """
     try:
         # The one refuses NaN and foreign types, the other odd keys, surrogates and huge integers: both run in C.
-        json.dumps(data, allow_nan=False, check_circular=True)
+        _STRICT.encode(data)
         text = orjson.dumps(data, option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(_problems(data) or [("data", f"cannot be written as JSON ({error})")]) from None

@@ -1,1 +1,8 @@
-"""The tests: unit, integration, e2e, chaos and house."""
+"""The tests: unit, model, integration, e2e, controls, chaos and house."""
+
+import os
+
+if mechanism := os.environ.get("EVENTBUS_TEST_WITHOUT"):
+    from tests.support.weakening import weaken
+
+    weaken(mechanism)

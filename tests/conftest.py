@@ -1,6 +1,6 @@
-"""Fixtures: one PostgreSQL and one Valkey for the whole run, a database and a prefix of its own for each test.
+"""Fixtures: one PostgreSQL and one Valkey for the run, or for each of its processes; a database and a prefix for each test.
 
-    servers ─▶ template database, migrated once ─▶ database_url, a copy for each test
+    servers ─▶ template database, migrated once ─▶ database_url, a copy for each test, emptied and used again
        └─────▶ broker_url, shared; prefix keeps the tests' queues apart
     postgres, valkey: private servers, for tests that break them
 
@@ -9,19 +9,23 @@ one.
 """
 
 import importlib
+import os
 import secrets
 import signal
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import coverage
 import pytest
 from sqlalchemy.engine import make_url
 
 from eventbus.embedded import EmbeddedPostgres, EmbeddedValkey, Servers, start_servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.embedded.processes import log_tail
-from tests.support import requirements
+from tests.support import alone, requirements
+from tests.support.database_pool import DatabasePool
 from tests.support.workers import WorkerProcess
 
 
@@ -49,16 +53,27 @@ def template_database(servers: Servers) -> Iterator[str]:
     drop_database(servers.database_url, name)
 
 
+@pytest.fixture(scope="session")
+def database_pool(servers: Servers, template_database: str) -> Iterator[DatabasePool]:
+    """Copies of the template, which tests use one after the other."""
+    with closing(DatabasePool(servers.database_url, template_database)) as pool:
+        yield pool
+
+
 @pytest.fixture
-def database_url(servers: Servers, template_database: str) -> Iterator[str]:
+def database_url(database_pool: DatabasePool) -> Iterator[str]:
     """The URL (`postgresql://…`) of a migrated database that is the test's alone."""
-    yield from _database(servers, template=template_database)
+    name, url = database_pool.take()
+    yield url
+    database_pool.give_back(name)
 
 
 @pytest.fixture
 def empty_database_url(servers: Servers) -> Iterator[str]:
     """The URL of a database without any table, for tests of migrations."""
-    yield from _database(servers, template=None)
+    name = f"eventbus_test_{secrets.token_hex(6)}"
+    yield create_database(servers.database_url, name)
+    drop_database(servers.database_url, name)
 
 
 @pytest.fixture
@@ -132,13 +147,19 @@ def migrate(url: str) -> None:
     migrations.upgrade(make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False))
 
 
-def _database(servers: Servers, *, template: str | None) -> Iterator[str]:
-    name = f"eventbus_test_{secrets.token_hex(6)}"
-    yield create_database(servers.database_url, name, template=template)
-    drop_database(servers.database_url, name)
-
-
 _workers_key = pytest.StashKey[list[WorkerProcess]]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test that measures time while no other runs; the waiting counts for no time limit."""
+    with alone.room(item, _folder_of_the_run(item.config)):
+        return (yield)
+
+
+def _folder_of_the_run(config: pytest.Config) -> Path:
+    own: Path = config._tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -158,13 +179,18 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close with what was not run."""
-    if not config.option.collectonly:
-        requirements.write_closing_lines(config)
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Keep what one of several processes has measured: it is killed if it does not end in ten seconds."""
+    measuring = coverage.Coverage.current()
+    if measuring and "PYTEST_XDIST_WORKER" in os.environ:
+        measuring.stop()
+        measuring.save()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was not run."""
-    for line in requirements.closing_lines(config):
+    lines = requirements.closing_lines(terminalreporter.stats.get("skipped", []))
+    for line in lines:
         terminalreporter.write_line(line, yellow=True)
+    requirements.write_closing_lines(lines)

@@ -5,11 +5,14 @@
 Commands are imported when they are called or when their own help is asked for.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from eventbus import __version__
 from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseUnreachable, EventBusError, PublishUncertain
@@ -18,13 +21,27 @@ OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 #: Name, home and one line of help for each command.
 COMMANDS = {
-    "dead": ("eventbus.cli.dead:dead", "List, show, retry and discard dead letters."),
-    "groups": ("eventbus.cli.groups:groups", "List consumer groups and remove them."),
+    "audit": ("eventbus.cli.audit:audit", "List what operators changed."),
+    "completion": ("eventbus.cli.completion:completion", "Print what completes commands in a shell."),
+    "dead": ("eventbus.cli.dead:dead", "List, show, retry, discard and restore dead letters."),
+    "doctor": ("eventbus.cli.doctor:doctor", "Check the whole bus up, and say what to do."),
+    "events": ("eventbus.cli.events:events", "List, show and watch events."),
+    "flower": ("eventbus.cli.flower:flower", "Start Flower, which shows workers and tasks in a browser."),
+    "grants": ("eventbus.cli.grants:grants", "Print the SQL of roles with least privilege."),
+    "groups": ("eventbus.cli.groups:groups", "List, show, pause, resume and remove consumer groups."),
+    "health": ("eventbus.cli.health:health", "Check the servers, or the workers of groups."),
+    "metrics": ("eventbus.cli.metrics:metrics", "Serve the numbers of the bus to Prometheus."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),
+    "relay": ("eventbus.cli.relay:relay", "Wake groups for what is due, without a worker."),
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
+    "schema": ("eventbus.cli.schema:schema", "Check, register, show and export the schemas of events."),
+    "stats": ("eventbus.cli.stats:stats", "Show what was published, consumed and given up, and what is open."),
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
+    "tail": ("eventbus.cli.tail:tail", "Show events as they are published."),
+    "trace": ("eventbus.cli.trace:trace", "Show what led to what, and what each group made of it."),
+    "why": ("eventbus.cli.why:why", "Say why a group did or did not get an event."),
     "worker": ("eventbus.cli.worker:worker", "Start a Celery worker for some or all groups of an app."),
 }
 
@@ -41,6 +58,21 @@ class Commands(click.Group):
         home, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(home), name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names of commands, without importing any of them; then the options."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of our output that has seen enough ends it in good order."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is buffered has nowhere to go, and Python would complain about that at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(OK) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -84,16 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("eventbus: interrupted.", err=True)
         code = INTERRUPTED
-    except (DatabaseUnreachable, DatabaseBusy, BrokerUnreachable) as error:
-        click.echo(f"eventbus: {error}", err=True)
-        code = UNREACHABLE
-    except PublishUncertain as error:
-        click.echo(f"eventbus: {error}", err=True)
-        code = CANNOT_TELL
     except EventBusError as error:
         click.echo(f"eventbus: {error}", err=True)
-        code = BAD_INPUT
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        code = OK
+        code = code_of(error)
     sys.exit(code or OK)
+
+
+def code_of(error: EventBusError) -> int:
+    """The exit code that says what kind of *error* it was."""
+    if isinstance(error, DatabaseUnreachable | DatabaseBusy | BrokerUnreachable):
+        return UNREACHABLE
+    return CANNOT_TELL if isinstance(error, PublishUncertain) else BAD_INPUT

@@ -1,15 +1,19 @@
 """Consumer groups: who is subscribed to what."""
 
+import json
+from typing import Any
+
 import click
 
 from eventbus.cli.asking import confirm
-from eventbus.cli.tables import Column, print_rows
+from eventbus.cli.lists import attribute
+from eventbus.cli.tables import Column, plain, print_rows
 from eventbus.cli.target import plain_bus
 
 
 @click.group()
 def groups() -> None:
-    """List consumer groups and remove them."""
+    """List, show, pause, resume and remove consumer groups."""
 
 
 @groups.command("list")
@@ -31,6 +35,53 @@ def list_groups(ctx: click.Context, *, as_json: bool) -> None:
         as_json=as_json,
         empty="no group has subscribed yet: start a worker or run 'eventbus sync'.",
     )
+
+
+@groups.command()
+@click.argument("group")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
+    """Show what GROUP wants, what it has to do, and who does it."""
+    found = plain_bus(ctx).group_details(group)
+    facts: dict[str, Any] = {
+        "group": found.group.name,
+        "queue": found.group.queue,
+        "paused": found.group.paused,
+        "owner": found.group.owner,
+        "description": found.group.description,
+        "open": dict(found.open),
+        "due_since": found.group.due_since,
+        "lag_seconds": round(found.group.lag.total_seconds(), 3),
+        "workers": [f"{worker.name} ({worker.version})" for worker in found.workers],
+    }
+    if as_json:
+        wishes = [{"pattern": wish.pattern, "handler": wish.handler, "policy": wish.policy} for wish in found.wishes]
+        click.echo(json.dumps({**facts, "subscriptions": wishes}, default=plain))
+        return
+    states = ", ".join(f"{count:,} {state}" for state, count in found.open.items())
+    for name, value in {**facts, "open": states or "nothing", "workers": ", ".join(facts["workers"]) or "none"}.items():
+        click.echo(f"{name.replace('_', ' '):12} {plain(value)}")
+    columns = [attribute(name) for name in ("pattern", "handler", "created_at", "last_seen_at")]
+    print_rows(found.wishes, columns, as_json=False, empty="no subscription.")
+
+
+@groups.command()
+@click.argument("group")
+@click.pass_context
+def pause(ctx: click.Context, group: str) -> None:
+    """Let no worker take deliveries of GROUP any more; what runs ends, and events go on being recorded for it."""
+    changed = plain_bus(ctx).pause_group(group)
+    click.echo(f"{group} is paused." if changed else f"{group} was paused before.")
+
+
+@groups.command()
+@click.argument("group")
+@click.pass_context
+def resume(ctx: click.Context, group: str) -> None:
+    """Let workers take deliveries of GROUP again; they do within two seconds."""
+    changed = plain_bus(ctx).resume_group(group)
+    click.echo(f"{group} goes on." if changed else f"{group} was not paused.")
 
 
 @groups.command()

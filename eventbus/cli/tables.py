@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 Item = TypeVar("Item")
+#: A cell of so many characters may be broken into lines.
+_SHRED = 12
 #: Control characters, but for tabs and line ends.
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -53,9 +55,29 @@ def plain(value: Any) -> str:
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    console = Console()
+    if _wanted_width(rows) > console.width:
+        _print_records(rows)
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in rows[0]:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(value)) for value in row.values()))
-    Console().print(table)
+    console.print(table)
+
+
+def _wanted_width(rows: Sequence[dict[str, Any]]) -> int:
+    """What a table needs so that no cell is broken into shreds."""
+    longest = (max(len(name), *(len(plain(row[name])) for row in rows)) for name in rows[0])
+    return sum(min(length, _SHRED) + 2 for length in longest) - 2
+
+
+def _print_records(rows: Sequence[dict[str, Any]]) -> None:
+    """Each row as lines of name and value, for terminals that are too narrow for a table."""
+    width = max(map(len, rows[0]))
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for name, value in row.items():
+            click.echo(f"{click.style(name.replace('_', ' ').ljust(width), bold=True)}  {plain(value)}")

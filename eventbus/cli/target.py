@@ -16,7 +16,12 @@ DEFAULT_APP = "workers.app"
 
 def plain_bus(ctx: click.Context) -> EventBus:
     """The bus of the app that -A names, else the one that the environment describes."""
-    return app_bus(ctx) if ctx.find_root().obj else EventBus.from_env()
+    return app_bus(ctx) if named_app(ctx) else EventBus.from_env()
+
+
+def named_app(ctx: click.Context) -> str | None:
+    """What -A names, of ours or of Celery's."""
+    return ctx.find_object(str)
 
 
 def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
@@ -25,7 +30,7 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
     Args:
         with_handlers: Import all the modules that a worker of the app would import.
     """
-    name = ctx.find_root().obj or DEFAULT_APP
+    name = named_app(ctx) or DEFAULT_APP
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

@@ -2,7 +2,7 @@
 
 import click
 
-from eventbus.cli.target import app_bus
+from eventbus.cli.target import app_bus, named_app
 from eventbus.subscription import check_group
 
 
@@ -26,7 +26,7 @@ def worker(ctx: click.Context, groups: tuple[str, ...]) -> None:
     for name in names:
         if check_group(name) not in known:
             raise click.UsageError(
-                f"{name!r} is no group of {ctx.find_root().obj or 'workers.app'}: it declares {', '.join(known) or 'none'}."
+                f"{name!r} is no group of {named_app(ctx) or 'workers.app'}: it declares {', '.join(known) or 'none'}."
             )
     queues = ["-Q", ",".join(bus.settings.queue(name) for name in names)] if names else []
     bus.app.worker_main(["worker", *queues, *options, *ctx.args])

@@ -4,7 +4,7 @@ Each step of the story publishes under a correlation id of its own, its *story*,
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
 
 event_log = table(
     "event_log",
-    *(column("id", Uuid), column("type"), column("data", JSONB), column("metadata", JSONB)),
+    *(column("id", Uuid), column("type"), column("data", JSONB), column("metadata", JSONB), column("created_at")),
     schema="eventbus",
 )
 delivery = table(
@@ -29,6 +29,7 @@ delivery = table(
     schema="eventbus",
 )
 dead_letter = table("dead_letter", column("event_id", Uuid), column("group_name"), column("status"), schema="eventbus")
+replay = table("replay", column("id", Uuid), schema="eventbus")
 attempt = table("attempt", column("event_id", Uuid), column("group_name"), column("failed_at"), schema="eventbus")
 pg_locks = table("pg_locks", column("relation"), column("granted"))
 
@@ -115,6 +116,31 @@ class Evidence:
             (row.event_id, Arrived(type=row.type, source=row.source, canonical=row.canonical))
             for row in self._rows(query)
         ]
+
+    def began(self, story: str) -> datetime:
+        """When the first event of *story* was published."""
+        moment: datetime = self._value(select(func.min(event_log.c.created_at)).where(_of(story)))
+        return moment
+
+    def older(self, type: str, than: datetime) -> list[UUID]:
+        """The events of *type* that were published before."""
+        query = select(event_log.c.id).where(event_log.c.type == type, event_log.c.created_at < than)
+        return [row.id for row in self._rows(query)]
+
+    def received_of(self, events: Sequence[UUID]) -> tuple[int, int]:
+        """Rows that the archive's handler has left for *events*, and how many of them it has received."""
+        kept = effects["received"].c.event_id
+        [row] = self._rows(select(func.count(), func.count(distinct(kept))).where(kept.in_(events)))
+        return int(row[0]), int(row[1])
+
+    def replays(self) -> int:
+        """How many replays there were."""
+        return int(self._value(select(func.count()).select_from(replay)))
+
+    def empty(self, service_table: str) -> int:
+        """Lose all that a service wrote; how many rows that were."""
+        with self.engine.connect() as connection:
+            return connection.execute(effects[service_table].delete()).rowcount
 
     def blocked_handlers(self) -> int:
         """Handlers of the inventory that wait for `reservations_locked` to end."""

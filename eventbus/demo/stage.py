@@ -6,9 +6,9 @@ place ─▶ tables ─▶ services (none runs yet) ─▶ publisher
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from eventbus.bus import EventBus
 from eventbus.demo import archive, orders
 from eventbus.demo.evidence import Evidence
 from eventbus.demo.narration import Narrator
-from eventbus.demo.proof import StoryStopped
+from eventbus.demo.proof import Figure, StoryStopped, figure
 from eventbus.demo.servers import Place, open_place
 from eventbus.demo.services import Services, open_services
 from eventbus.event import Draft, Event
 from eventbus.storage.migrations import upgrade
 
 _POLL_SECONDS = 0.05
-#: For anything that is waited for; on an idle machine it takes two or three.
+#: For anything that is waited for, or for the next of many; on an idle machine it takes two or three.
 _PATIENCE_SECONDS = 30.0
 
 
@@ -46,9 +46,14 @@ class Stage:
             for number in range(1, count + 1)
         ]
 
-    def publish_as_it_is(self, story: str, draft: Draft) -> Event:
-        """Publish *draft*, whatever schema its type may have, with *story* as its correlation id."""
-        return self.bare_bus.publish(draft.type, draft.data, source=draft.source, correlation_id=story)
+    def publish_as_they_are(self, story: str, drafts: Sequence[Draft]) -> list[Event]:
+        """Publish *drafts*, whatever schemas their types may have, with *story* as their correlation id."""
+        return self.bare_bus.publish_many(replace(draft, correlation_id=story) for draft in drafts)
+
+    def each_once(self, service_table: str, story: str, count: int) -> Figure:
+        """That a service did its work once for each of *count* events."""
+        rows, of = self.evidence.effects(service_table, story)
+        return figure(f"sample.{service_table}: {{}}", f"{rows} rows, {of} orders", f"{count} rows, {count} orders")
 
     def lose_messages(self, group: str) -> int:
         """Delete all messages for *group* from the broker; how many there were."""
@@ -81,7 +86,7 @@ class Stage:
             StoryStopped: It does not hold in time, or a worker ended by itself.
         """
         with self.narrator.waiting(for_what):
-            self._poll(for_what, condition, meanwhile, every_seconds)
+            self._poll(for_what, lambda: (condition(), 0), meanwhile, every_seconds)
 
     def count(
         self, for_what: str, total: int, counted: Callable[[], int], *, meanwhile: Callable[[], Any] = lambda: None
@@ -89,23 +94,27 @@ class Stage:
         """Wait until *counted* reaches *total*."""
         with self.narrator.waiting(for_what, total) as show:
 
-            def reached() -> bool:
+            def look() -> tuple[bool, int]:
                 found = counted()
                 show(found)
-                return found >= total
+                return found >= total, found
 
-            self._poll(for_what, reached, meanwhile, _POLL_SECONDS)
+            self._poll(for_what, look, meanwhile, _POLL_SECONDS)
 
     def _poll(
-        self, for_what: str, condition: Callable[[], bool], meanwhile: Callable[[], Any], every_seconds: float
+        self, for_what: str, look: Callable[[], tuple[bool, int]], meanwhile: Callable[[], Any], every_seconds: float
     ) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        """Wait until *look* finds it reached; what moves on, however slowly, is given time."""
+        deadline, progress = 0.0, -1
         while True:
             meanwhile()
-            if condition():
+            reached, moved = look()
+            if reached:
                 return
             self.services.check()
-            if time.monotonic() > deadline:
+            if moved != progress:
+                deadline, progress = time.monotonic() + _PATIENCE_SECONDS, moved
+            elif time.monotonic() > deadline:
                 raise StoryStopped(f"not within {_PATIENCE_SECONDS:g} s: {for_what}.")
             time.sleep(every_seconds)
 

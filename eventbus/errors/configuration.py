@@ -23,5 +23,13 @@ class InvalidSetting(ConfigurationError):
         super().__init__(f"{name} is {value!r}, but must be {expected}.")
 
 
+class RealtimeUnavailable(ConfigurationError):
+    """Nobody can listen in real time, because nothing is PUBLISHed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"nothing is PUBLISHed that could be listened to: {reason}.")
+
+
 class BinaryNotFound(ConfigurationError):
     """No program for an embedded server was found in any of the places that are looked at."""

@@ -15,6 +15,16 @@ class WrongDatabase(DatabaseError):
     """The server is not a PostgreSQL that eventbus runs on."""
 
 
+class NotPermitted(DatabaseError):
+    """The database's user may not do this."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"PostgreSQL at {where} refuses: {reason}; its user needs a role that may, see 'eventbus grants'."
+        )
+
+
 class NotMigrated(DatabaseError):
     """The database lacks our tables, or has them in another revision than this code; ``found`` is None without them."""
 

@@ -35,6 +35,14 @@ class UnknownGroup(InvalidInput):
         super().__init__(f"group {group!r} does not exist: {groups}; start its worker or run 'eventbus sync'.")
 
 
+class UnknownEvent(InvalidInput):
+    """No event of the log has that id."""
+
+    def __init__(self, id: object) -> None:
+        self.id = id
+        super().__init__(f"event {id} does not exist: 'eventbus events list' shows those that do.")
+
+
 class UnknownDeadLetter(InvalidInput):
     """No dead letter has that id."""
 

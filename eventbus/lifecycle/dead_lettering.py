@@ -7,12 +7,13 @@ Many are resolved in batches, each its own transaction; what dies meanwhile is l
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eventbus.broker import WakeUp
 from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
+from eventbus.lifecycle.auditing import Change, audited
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
 from eventbus.storage import dead_letters, event_log, subscriptions
@@ -34,6 +35,15 @@ class Page:
     items: tuple[DeadLetter, ...]
     #: Pass it as ``cursor`` for the next page; None after the last one.
     next: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """The open dead letters of one moment, as an operator is shown them before they are changed."""
+
+    count: int
+    #: None has a larger id.
+    last_id: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +93,25 @@ def show(database: Database, id: int) -> Details:
         return Details(letter=letter, event=event, attempts=tuple(dead_letters.list_attempts(connection, letter)))
 
 
-def retry(database: Database, wanted: Filter, *, waking: Waking, settings: Settings) -> int:
+def freeze(database: Database, wanted: Filter) -> Frozen:
+    """The open dead letters that are *wanted* now, counted.
+
+    Raises:
+        UnknownGroup, InvalidEventType: One that is wanted cannot be.
+    """
+    with database.autocommit() as connection:
+        _check(connection, wanted)
+        last = dead_letters.newest_id(connection)
+        return Frozen(count=dead_letters.count_open(connection, wanted, last=last), last_id=last)
+
+
+def retry(
+    database: Database, wanted: Filter, *, waking: Waking, settings: Settings, frozen: Frozen | None = None
+) -> int:
     """Make the deliveries of all open dead letters that are *wanted* as if new; how many there were.
+
+    Args:
+        frozen: What an operator was shown: nothing that came later is touched.
 
     Raises:
         UnknownGroup, InvalidEventType: Nothing was changed.
@@ -98,10 +125,11 @@ def retry(database: Database, wanted: Filter, *, waking: Waking, settings: Setti
             [WakeUp(queue=settings.queue(item.group), event_id=item.event_id, type=item.type) for item in resolved]
         )
 
-    return _in_batches(database, wanted, resolve, wake, "dead_letter_retried")
+    with audited(database, "dead retry", wanted.parameters(), asked=frozen.count if frozen else None) as change:
+        return _in_batches(database, wanted, resolve, wake, "dead_letter_retried", frozen=frozen, change=change)
 
 
-def discard(database: Database, wanted: Filter, *, reason: str) -> int:
+def discard(database: Database, wanted: Filter, *, reason: str, frozen: Frozen | None = None) -> int:
     """Cancel the deliveries of all open dead letters that are *wanted*, for *reason*; how many there were.
 
     Raises:
@@ -114,7 +142,43 @@ def discard(database: Database, wanted: Filter, *, reason: str) -> int:
     def resolve(connection: Connection, after: int, last: int) -> list[Resolved]:
         return dead_letters.discard(connection, wanted, reason=reason, after=after, last=last, limit=_BATCH)
 
-    return _in_batches(database, wanted, resolve, lambda _: None, "dead_letter_discarded")
+    given = {**wanted.parameters(), "reason": reason}
+    with audited(database, "dead discard", given, asked=frozen.count if frozen else None) as change:
+        return _in_batches(
+            database, wanted, resolve, lambda _: None, "dead_letter_discarded", frozen=frozen, change=change
+        )
+
+
+def restore(database: Database, ids: Sequence[int]) -> int:
+    """Open discarded dead letters again, as if they had not been discarded; how many there were.
+
+    Raises:
+        InvalidInput: An id is not one. Nothing was changed.
+    """
+    with database.autocommit() as connection:
+        _check(connection, Filter(ids=tuple(ids)))
+    with audited(database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
+        with database.transaction() as connection:
+            restored = dead_letters.restore(connection, ids)
+        change.changed = len(restored)
+    for item in restored:
+        log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})
+    return len(restored)
+
+
+def write_note(database: Database, id: int, note: str) -> None:
+    """Keep *note* with a dead letter, such as who looks after it.
+
+    Raises:
+        InvalidInput: The note is empty. Nothing was changed.
+        UnknownDeadLetter: There is none of that id.
+    """
+    if not isinstance(note, str) or not note.strip() or "\x00" in note:
+        raise InvalidInput(f"note={note!r:.60}: write something.")
+    with audited(database, "dead note", {"id": id, "note": note}) as change, database.autocommit() as connection:
+        if not dead_letters.write_note(connection, id, note):
+            raise UnknownDeadLetter(id)
+        change.changed = 1
 
 
 def _in_batches(
@@ -123,20 +187,24 @@ def _in_batches(
     resolve: Callable[[Connection, int, int], list[Resolved]],
     then: Callable[[list[Resolved]], None],
     message: str,
+    *,
+    frozen: Frozen | None,
+    change: Change,
 ) -> int:
+    """All batches; *change* is told of each, so that the audit is right if they are cut short."""
     check_group(wanted.group)
-    with database.autocommit() as connection:
-        _check(connection, wanted)
-        after, last, count = 0, dead_letters.newest_id(connection), 0
+    last = (frozen or freeze(database, wanted)).last_id
+    after, change.changed = 0, 0
     while True:
         with database.transaction() as connection:
             resolved = resolve(connection, after, last)
         if not resolved:
-            return count
+            return change.changed
+        change.changed += len(resolved)
         for item in resolved:
             log.info(message, extra={"dead_letter": item.id, "event_id": str(item.event_id), "group": item.group})
         then(resolved)
-        after, count = resolved[-1].id, count + len(resolved)
+        after = resolved[-1].id
 
 
 def _check(connection: Connection, wanted: Filter) -> None:

@@ -1,26 +1,32 @@
-"""Execution: a wake-up becomes the run of a handler.
+"""Execution: one delivery becomes the run of its handler.
 
-    wake-up ─▶ claim ─▶ (start committed, for a suspect) ─▶ handle ─▶ settle
-                 └─ nothing is due: the wake-up was late, early or repeated, and that is all
+    claim ─▶ (start committed, for a suspect) ─▶ handle ─▶ settle
+     └─ nothing is due: the wake-up was late, early or repeated, and that is all
 
 The event that a wake-up names is only a hint: what is claimed is what PostgreSQL says is due.
 """
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handling import ClaimLost, handle
+from eventbus.lifecycle.insisting import insist
+from eventbus.lifecycle.parking import Parked, park
+from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
-from eventbus.storage import claiming
+from eventbus.lifecycle.slots import Slots
+from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
+from eventbus.storage import claiming, settling
 from eventbus.storage.claiming import Claimant, Claimed
 from eventbus.storage.database import Connection, Database
 from eventbus.subscription import Subscription
 
-log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,32 +35,61 @@ class Execution:
 
     database: Database
     known: Known
+    reading: Reading
     lease: timedelta
     worker: str
+    slots: Slots = field(default_factory=Slots)
 
-    def claim(self, group: str, hint: UUID | None, *, task_id: str | None) -> Claimed | None:
-        """Take a due delivery of *group*: that of the event *hint* if it is due, else the oldest; None if none is."""
-        claimant = Claimant(worker=self.worker, task_id=task_id, lease=self.lease)
+    def claimant(self, *, task_id: str | None, suspects: bool = True) -> Claimant:
+        """This worker, under a fence of its own for what it claims next."""
+        return Claimant(worker=self.worker, task_id=task_id, lease=self.lease, suspects=suspects)
+
+    def claim(self, group: str, hint: UUID | None, claimant: Claimant) -> Claimed | None:
+        """Take a due delivery of *group* to run alone: that of the event *hint* if it is due, else the oldest tried one."""
         ids = self.known.ids(group)
         with self.database.autocommit() as connection:
             if hint is not None:
                 named = claiming.claim_named(connection, hint, group=group, subscriptions=ids, claimant=claimant)
                 if named is not None:
                     return named
-            oldest = claiming.claim_oldest(connection, group=group, subscriptions=ids, claimant=claimant, limit=1)
-            return oldest[0] if oldest else None
+            return claiming.claim_tried(connection, group=group, subscriptions=ids, claimant=claimant)
 
-    def run(self, claimed: Claimed) -> BaseException | Outcome:
-        """Run the handler of *claimed* and settle it if that succeeded.
+    def claim_batch(self, group: str, claimant: Claimant, *, limit: int) -> list[Claimed]:
+        """Take up to *limit* due deliveries of *group* that were never tried, the oldest."""
+        with self.database.autocommit() as connection:
+            return claiming.claim_fresh(
+                connection, group=group, subscriptions=self.known.ids(group), claimant=claimant, limit=limit
+            )
 
-        Returns:
-            The exception that ended the handler, which the caller settles through `fail`; else what became of the row.
-        """
+    def give_back(self, group: str, claim: int, *, but: Sequence[UUID] = ()) -> int:
+        """Return all of *group* that was taken under *claim*, *but* those events, uncharged; how many there were."""
+        with self.database.autocommit() as connection:
+            return settling.give_back_claim(
+                connection, group=group, subscriptions=self.known.ids(group), claim=claim, but=but
+            )
+
+    def begin(self, claimed: Claimed) -> Outcome | None:
+        """Do what comes before the handler of *claimed* may be called; what became of the row, if it must not be."""
         if claimed.died:
-            return self._charge_death(claimed)
+            return self.charge_death(claimed)
         if claimed.runs_alone and not self._commit_start(claimed):
             return settlement.report(claimed, Fenced())
+        return None
+
+    def call(self, claimed: Claimed) -> BaseException | Outcome | Parked | None:
+        """Call the handler of *claimed*.
+
+        Returns:
+            The exception that ended it, which the caller settles through `fail`; what became of the row, if its session, or a
+            version that the handler cannot read, decided that; None if it returned and is to be settled.
+        """
         subscription = self.subscription(claimed)
+        event = self.reading.event_for(claimed.event, subscription)
+        if isinstance(event, InvalidUpcast):
+            return event
+        if isinstance(event, UnreachableVersion):
+            reason = event
+            return self.insist(lambda: park(self.database, claimed, reason)) or settlement.report(claimed, Fenced())
         in_session: Done | Fenced | None = None
 
         def settle(connection: Connection) -> bool:
@@ -62,29 +97,47 @@ class Execution:
             in_session = settlement.mark_done(connection, claimed)
             return isinstance(in_session, Done)
 
-        error = handle(subscription, claimed, database=self.database, settle=settle)
+        error = handle(subscription, replace(claimed, event=event), database=self.database, settle=settle)
         if isinstance(error, ClaimLost):
             return settlement.report(claimed, Fenced())
         if error is not None:
             return error
-        if in_session is not None:
-            return settlement.report(claimed, in_session)
-        return settlement.settle_done(self.database, claimed)
+        return None if in_session is None else settlement.report(claimed, in_session)
+
+    def done(self, claimed: Claimed) -> Done | Fenced:
+        """Settle *claimed*, whose handler returned."""
+        return self.insist(lambda: settlement.settle_done(self.database, claimed))
 
     def fail(self, claimed: Claimed, error: BaseException) -> Retrying | Dead | Fenced:
         """Settle *claimed*, whose handler ended with *error*."""
         policy = self.subscription(claimed).retry
-        return settlement.settle_failed(self.database, claimed, error, policy=policy, worker=self.worker)
+        return self.insist(
+            lambda: settlement.settle_failed(self.database, claimed, error, policy=policy, worker=self.worker)
+        )
+
+    def insist(self, action: Callable[[], Result]) -> Result:
+        """What *action*, which settles something, returns as soon as it can; a worker that stops waits no longer than a lease.
+
+        Raises:
+            DatabaseError: It stops, and the lease has passed.
+        """
+        return insist(action, give_up=lambda seconds: self.slots.is_stopping and seconds > self.lease.total_seconds())
 
     def subscription(self, claimed: Claimed) -> Subscription:
         """The subscription that *claimed* was claimed for."""
         return self.known.find(claimed.group, claimed.subscription_id)
 
-    def _charge_death(self, claimed: Claimed) -> Outcome:
+    def charge_death(self, claimed: Claimed) -> Outcome:
+        """Charge *claimed* the death of its earlier run, whose start was committed and whose lease has ended."""
         policy = self.subscription(claimed).retry
         reason = f"the worker died while the handler ran (run {claimed.attempts + claimed.deaths + 1})"
-        return settlement.settle_died(self.database, claimed, reason, policy=policy, worker=self.worker)
+        return self.insist(
+            lambda: settlement.settle_died(self.database, claimed, reason, policy=policy, worker=self.worker)
+        )
 
     def _commit_start(self, claimed: Claimed) -> bool:
-        with self.database.autocommit() as connection:
-            return claiming.commit_start(connection, claimed, lease=self.lease)
+        def commit() -> bool:
+            with self.database.autocommit() as connection:
+                return claiming.commit_start(connection, claimed, lease=self.lease)
+
+        return self.insist(commit)

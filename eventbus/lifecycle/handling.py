@@ -8,6 +8,7 @@ statement before its only COMMIT, so that effect and completion exist together o
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import inspect
 import os
@@ -33,6 +34,8 @@ from eventbus.subscription import Subscription
 #: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.
 _POOL_EXIT = -241
 _ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback(?!\s+to)|abort|prepare\s+transaction)\b", re.IGNORECASE)
+#: In what SQLAlchemy keeps beside a connection: whether its transaction may be committed now.
+_MAY_COMMIT = "eventbus_may_commit"
 _local = threading.local()
 
 
@@ -86,7 +89,8 @@ def _call(subscription: Subscription, run: Run) -> None:
         with _alarm(subscription.timeout):
             result = handler(run.event, **extra)
         if inspect.isawaitable(result):
-            _runner().run(_within(result, subscription.timeout))
+            # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
+            _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
 
 
 async def _within(work: Awaitable[Any], timeout: timedelta) -> None:
@@ -130,15 +134,25 @@ def _runner() -> asyncio.Runner:
 @contextlib.contextmanager
 def _session(database: Database) -> Iterator[Session]:
     """A session whose transaction only `_commit` may end."""
-    with database.engine.connect() as connection:
+    with _guarded(database.engine).connect() as connection:
+        connection.info[_MAY_COMMIT] = False
         session = Session(bind=connection, expire_on_commit=False)
-        session.info["eventbus_committing"] = False
-        sqlalchemy_event.listen(connection, "commit", functools.partial(_refuse_commit, session))
-        sqlalchemy_event.listen(connection, "before_cursor_execute", _refuse_statement)
         try:
             yield session
         finally:
             session.close()
+
+
+@functools.lru_cache(maxsize=16)
+def _guarded(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
+    """*engine*, with connections that refuse to end a transaction.
+
+    Kept: listeners on each connection would cost as much time as the handler's own statement.
+    """
+    guarded = engine.execution_options()
+    sqlalchemy_event.listen(guarded, "commit", _refuse_commit)
+    sqlalchemy_event.listen(guarded, "before_cursor_execute", _refuse_statement)
+    return guarded
 
 
 def _commit(session: Session, database: Database, settle: Settle) -> None:
@@ -146,13 +160,13 @@ def _commit(session: Session, database: Database, settle: Settle) -> None:
     with database.join(session) as connection:
         if not settle(connection):
             raise ClaimLost
-    session.info["eventbus_committing"] = True
+        connection.raw.info[_MAY_COMMIT] = True
     session.commit()
 
 
-def _refuse_commit(session: Session, connection: sqlalchemy.Connection) -> None:
+def _refuse_commit(connection: sqlalchemy.Connection) -> None:
     """On the connection, which the session, its connection() and a begin() block all commit through."""
-    if not session.info["eventbus_committing"]:
+    if not connection.info[_MAY_COMMIT]:
         # SQLAlchemy takes the transaction for ended, and would hand it, still open, to the connection's next user.
         connection.invalidate()
         raise HandlerError(

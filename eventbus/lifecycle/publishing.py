@@ -17,15 +17,15 @@ from typing import Any
 from eventbus.delivery import Run, current_run
 from eventbus.errors import EventBusError, EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput
 from eventbus.event import Draft, Event, check_draft, encode_data
+from eventbus.ids import draw_uuid
 from eventbus.lifecycle import certainty, recording
+from eventbus.lifecycle.catalog import Catalog
 from eventbus.lifecycle.committing import dispatch_after_commit, synchronous
 from eventbus.lifecycle.waking import Waking
 from eventbus.schemas.refusal import DataRefused
-from eventbus.schemas.registry import SchemaRegistry
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
 from eventbus.storage.event_log import Entry, Recorded
-from eventbus.storage.values import draw_uuid
 from eventbus.wire import canonical, decode
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Publisher:
     """What publishing needs."""
 
     database: Database
-    schemas: SchemaRegistry
+    schemas: Catalog
     waking: Waking
     settings: Settings
 
@@ -184,7 +184,7 @@ class Progress:
         return f"{items} written in the session's transaction" if in_session else f"{items} recorded"
 
 
-def prepare(draft: Draft, run: Run | None, *, schemas: SchemaRegistry, settings: Settings) -> Entry:
+def prepare(draft: Draft, run: Run | None, *, schemas: Catalog, settings: Settings) -> Entry:
     """Check *draft* and bring it into its wire form, as published by the handler's *run* or by no handler.
 
     Raises:
@@ -212,7 +212,7 @@ def digest_of(type: str, version: int, data: bytes) -> bytes:
     return sha256(f"{type}\n{version}\n{canonical(decode(data))}".encode()).digest()
 
 
-def _wire_form(type: str, version: int, data: Any, schemas: SchemaRegistry) -> bytes:
+def _wire_form(type: str, version: int, data: Any, schemas: Catalog) -> bytes:
     """The JSON that is stored: validated and normalised if the type has a schema, else as it is."""
     # Before the schema, which would accept what JSON cannot carry, or fail on it in its own way.
     wire = encode_data(type, data)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from eventbus.errors import SubscriptionConflict, UnknownGroup
+from eventbus.lifecycle.auditing import audited
 from eventbus.settings import Settings
 from eventbus.storage import deliveries, subscriptions
 from eventbus.storage.database import Connection, Database
@@ -29,6 +30,9 @@ class Known:
 
     def ids(self, group: str) -> list[int]:
         return list(self.by_group.get(group, ()))
+
+    def all_ids(self) -> list[int]:
+        return [id for items in self.by_group.values() for id in items]
 
     def find(self, group: str, id: int) -> Subscription:
         return self.by_group[group][id]
@@ -80,6 +84,14 @@ def remove(database: Database, group: str, pattern: str | None = None) -> int:
     Raises:
         UnknownGroup: The group, or the pattern in it, is not subscribed. Nothing was changed.
     """
+    asked = open_deliveries(database, group, pattern)
+    with audited(database, "groups remove", {"group": group, "pattern": pattern}, asked=asked) as change:
+        change.changed = _remove(database, group, pattern)
+    log.warning("group_removed", extra={"group": group, "pattern": pattern, "cancelled": change.changed})
+    return change.changed
+
+
+def _remove(database: Database, group: str, pattern: str | None) -> int:
     with database.transaction() as connection:
         ids = [item.id for item in _stored(connection, group, pattern)]
         subscriptions.remove(connection, ids)
@@ -89,9 +101,27 @@ def remove(database: Database, group: str, pattern: str | None = None) -> int:
             batch = deliveries.cancel_open(connection, group=group, subscriptions=ids, limit=_CANCEL_BATCH)
         cancelled += batch
         if batch < _CANCEL_BATCH:
-            break
-    log.warning("group_removed", extra={"group": group, "pattern": pattern, "cancelled": cancelled})
-    return cancelled
+            return cancelled
+
+
+def set_paused(database: Database, group: str, *, paused: bool) -> bool:
+    """Pause or resume *group*; whether that changed anything.
+
+    Raises:
+        UnknownGroup: It never subscribed.
+    """
+    check_group(group)
+    with database.autocommit() as connection:
+        known = subscriptions.list_groups(connection)
+    if group not in known:
+        raise UnknownGroup(group, known)
+    with audited(database, "groups pause" if paused else "groups resume", {"group": group}) as change:
+        with database.autocommit() as connection:
+            changed = subscriptions.set_paused(connection, group, paused=paused)
+        change.changed = int(changed)
+    if changed:
+        log.warning("group_paused" if paused else "group_resumed", extra={"group": group})
+    return changed
 
 
 def _register_group(

@@ -8,11 +8,8 @@ A process may end anywhere: what it committed is behind the cursor and is not do
 `eventbus.storage.redelivery`.
 """
 
-import getpass
 import logging
 import math
-import os
-import socket
 import threading
 import time
 from collections import Counter
@@ -24,9 +21,10 @@ from uuid import UUID
 from eventbus.broker import WakeUp
 from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
+from eventbus.lifecycle.auditing import audited, whoami
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
-from eventbus.replay import MADE_DUE, Outcome, ReplayState, judge
+from eventbus.replay import DELIVERED, MADE_DUE, Outcome, ReplayState, judge, total
 from eventbus.settings import Settings
 from eventbus.storage import redelivery, replay_selection, replays, subscriptions
 from eventbus.storage.database import Connection, Database
@@ -73,7 +71,7 @@ class Replaying:
                 rate=check_rate(rate),
                 total=planned.total,
                 unmatched=planned.unread,
-                requested_by=_requester(),
+                requested_by=whoami(),
             )
         log.info("replay_planned", extra=_facts(job))
         return job
@@ -95,7 +93,10 @@ class Replaying:
         job = self._take(id)
         log.info("replay_started", extra=_facts(job))
         try:
-            left = self._batches(job, watch or _ignore, stop or threading.Event())
+            with audited(self.database, "replay run", _audited(job), asked=job.total) as change:
+                left = self._batches(job, watch or _ignore, stop or threading.Event())
+                change.changed = total(left.counts, DELIVERED)
+                change.result = str(left.state)
         except BaseException:  # KeyboardInterrupt too: whatever ends this run, the job can be resumed
             with suppress(DatabaseError), self.database.transaction() as connection:
                 replays.interrupt(connection, job)
@@ -110,10 +111,11 @@ class Replaying:
         Raises:
             UnknownReplay: There is none of that id.
         """
-        with self.database.transaction() as connection:
-            cancelled = replays.cancel(connection, id)
-        if not cancelled:
-            self.find(id)
+        self.find(id)
+        with audited(self.database, "replay cancel", {"replay": str(id)}) as change:
+            with self.database.transaction() as connection:
+                cancelled = replays.cancel(connection, id)
+            change.changed = int(cancelled)
         return cancelled
 
     def find(self, id: UUID) -> Job:
@@ -242,16 +244,12 @@ def _wanted(events: Sequence[Chosen], targets: Sequence[Target]) -> dict[UUID, W
     return wanted
 
 
-def _requester() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user often has no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
 def _ignore(_job: Job) -> None:
     """Watch nothing."""
+
+
+def _audited(job: Job) -> dict[str, object]:
+    return {"replay": str(job.id), "group": job.group, **job.selection.as_json()}
 
 
 def _facts(job: Job) -> dict[str, object]:

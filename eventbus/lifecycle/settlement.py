@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from eventbus.failure import Failure, from_death, from_exception
+from eventbus.failure import Failure, from_death, from_exception, from_summary
 from eventbus.lifecycle.publishing import describe
 from eventbus.retry import RetryPolicy
-from eventbus.storage import dead_letters, deliveries
+from eventbus.storage import dead_letters, settling
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection, Database
 
@@ -60,15 +60,19 @@ Result = TypeVar("Result", bound=Outcome)
 
 
 def settle_done(database: Database, claimed: Claimed) -> Done | Fenced:
-    """Settle *claimed*, whose handler returned."""
+    """Settle *claimed*, whose handler returned; a server that crashes at this moment may forget it, and repeats the work."""
     with database.autocommit() as connection:
-        outcome = mark_done(connection, claimed)
-    return report(claimed, outcome)
+        states = settling.mark_many_done(connection, [claimed.event], group=claimed.group, claim=claimed.claim)
+    return report(claimed, as_done(states.get(claimed.event.id)))
 
 
 def mark_done(connection: Connection, claimed: Claimed) -> Done | Fenced:
     """The same as the last statement of a transaction that the caller commits."""
-    state = deliveries.mark_done(connection, claimed)
+    return as_done(settling.mark_done(connection, claimed))
+
+
+def as_done(state: str | None) -> Done | Fenced:
+    """What the new state of a delivery whose handler returned means; None if its claim was lost."""
     return Fenced() if state is None else Done(again=state == "pending")
 
 
@@ -83,6 +87,17 @@ def settle_failed(
     return settle_dead(database, claimed, failure, worker=worker)
 
 
+def settle_found_failed(
+    database: Database, claimed: Claimed, summary: str, *, policy: RetryPolicy, worker: str
+) -> Retrying | Dead | Fenced:
+    """Settle *claimed*, which failed in a process that died before it could settle it; *summary* is what it left."""
+    attempts, failure = claimed.attempts + 1, from_summary(summary)
+    # The exception itself is gone, so what `give_up_on` says of it cannot be asked any more.
+    if attempts <= policy.max_retries:
+        return _retry(database, claimed, failure, wait=policy.wait(attempts), worker=worker)
+    return settle_dead(database, claimed, failure, worker=worker)
+
+
 def settle_died(
     database: Database, claimed: Claimed, reason: str, *, policy: RetryPolicy, worker: str
 ) -> Retrying | Dead | Fenced:
@@ -90,7 +105,9 @@ def settle_died(
     deaths = claimed.deaths + 1
     failure = from_death(reason)
     if deaths < policy.death_limit:
-        return _retry(database, claimed, failure, wait=policy.wait(deaths), worker=worker)
+        # Most deaths are not the event's fault: the first costs it no time.
+        wait = policy.wait(deaths - 1) if deaths > 1 else timedelta()
+        return _retry(database, claimed, failure, wait=wait, worker=worker)
     return settle_dead(database, claimed, failure, worker=worker)
 
 
@@ -98,7 +115,7 @@ def settle_dead(database: Database, claimed: Claimed, failure: Failure, *, worke
     """Give *claimed* up after *failure*, with its dead letter; idempotent, for a claim is lost by settling it."""
     attempts, deaths = int(failure.kind == "error"), int(failure.kind == "death")
     with database.transaction() as connection:
-        state = deliveries.mark_dead(connection, claimed, error=failure.summary, attempts=attempts, deaths=deaths)
+        state = settling.mark_dead(connection, claimed, error=failure.summary, attempts=attempts, deaths=deaths)
         if state is None:
             return report(claimed, Fenced())
         dead_letters.add_attempt(connection, claimed, failure, worker=worker)
@@ -111,7 +128,7 @@ def _retry(
 ) -> Retrying | Fenced:
     attempts, deaths = int(failure.kind == "error"), int(failure.kind == "death")
     with database.transaction() as connection:
-        kept = deliveries.mark_retrying(
+        kept = settling.mark_retrying(
             connection, claimed, wait=wait, error=failure.summary, attempts=attempts, deaths=deaths
         )
         if not kept:
@@ -122,6 +139,8 @@ def _retry(
 
 def report(claimed: Claimed, outcome: Result, failure: Failure | None = None) -> Result:
     """Log what became of *claimed*, and return it."""
+    if isinstance(outcome, Done) and not log.isEnabledFor(logging.INFO):
+        return outcome  # the usual case of a fast consumer: putting facts together that nobody reads would slow it
     extra = {**describe(claimed.event), "group": claimed.group, "attempt": claimed.attempts + claimed.deaths + 1}
     if failure is not None:
         extra |= {"error_type": failure.error_type, "fingerprint": failure.fingerprint}

@@ -1,6 +1,7 @@
 """Groups: the methods of a bus that show, write and remove subscriptions."""
 
 from eventbus.lifecycle import registration
+from eventbus.lifecycle.auditing import audited
 from eventbus.operations.parts import Parts
 from eventbus.storage import subscriptions as stored_subscriptions
 from eventbus.storage.subscriptions import Stored
@@ -10,7 +11,7 @@ class GroupOperations(Parts):
     """What a bus does with subscriptions that are stored."""
 
     def sync(self, *, replace: bool = False) -> list[Stored]:
-        """Write all subscriptions that this code declares to the database; nothing is ever deleted.
+        """Write all schemas and subscriptions that this code declares to the database; nothing is ever deleted.
 
         Args:
             replace: Let a declared subscription take the place of those that it conflicts with.
@@ -19,9 +20,17 @@ class GroupOperations(Parts):
             All subscriptions that are stored now, by group and pattern.
 
         Raises:
-            SubscriptionConflict: Nothing was changed.
+            IncompatibleSchema, SchemaEditedInPlace, SchemaNotRegistered, UpcasterConflict: Nothing was changed.
+            SubscriptionConflict: No subscription was changed.
         """
-        registration.register(self.database, self.subscriptions, settings=self.settings, replace=replace)
+        self.catalog.register()
+        self.catalog.refuse_gaps()
+        if not replace:
+            registration.register(self.database, self.subscriptions, settings=self.settings)
+            return self.groups()
+        # What is declared is no change of an operator's; what is replaced is.
+        with audited(self.database, "sync replace", {"groups": self.subscriptions.groups()}):
+            registration.register(self.database, self.subscriptions, settings=self.settings, replace=True)
         return self.groups()
 
     def groups(self) -> list[Stored]:
@@ -44,3 +53,19 @@ class GroupOperations(Parts):
             UnknownGroup: It is not subscribed, or not to that pattern. Nothing was changed.
         """
         return registration.remove(self.database, group, pattern)
+
+    def pause_group(self, group: str) -> bool:
+        """Let no worker take deliveries of *group* any more; what runs ends. False if it was paused before.
+
+        Raises:
+            UnknownGroup: It never subscribed.
+        """
+        return registration.set_paused(self.database, group, paused=True)
+
+    def resume_group(self, group: str) -> bool:
+        """Let workers take deliveries of *group* again; within two seconds they do. False if it was not paused.
+
+        Raises:
+            UnknownGroup: It never subscribed.
+        """
+        return registration.set_paused(self.database, group, paused=False)

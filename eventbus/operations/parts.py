@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 from eventbus.broker import Broker
+from eventbus.lifecycle.catalog import Catalog
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
@@ -25,6 +26,10 @@ class Parts:
     @property
     @abstractmethod
     def broker(self) -> Broker: ...
+
+    @property
+    @abstractmethod
+    def catalog(self) -> Catalog: ...
 
     @property
     @abstractmethod

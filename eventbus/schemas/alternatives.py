@@ -60,6 +60,7 @@ _UNDERSTOOD = frozenset(
         "x-eventbus-exclusiveMaximum",
         "x-eventbus-defaults",
         "x-eventbus-load-only",
+        "x-eventbus-prunes",
     ]
 )
 

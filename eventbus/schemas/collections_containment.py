@@ -13,6 +13,7 @@ from eventbus.schemas.documents import Document
 from eventbus.schemas.findings import Finding, Rule, Step
 from eventbus.schemas.fingerprints import without_text
 from eventbus.schemas.languages import Undecided, find_text
+from eventbus.schemas.projection import PRUNES
 
 _Compare = Callable[[Any, Any, tuple[Step, ...]], list[Finding]]
 
@@ -119,7 +120,7 @@ def compare_objects(case: Case, take: Case, place: _Place, comparison: _Comparis
         step = Step(key=key)
         found += comparison.compare(_value_of(case, key), _value_of(take, key), (*place.steps, step))
     found += _compare_entries(case, take, place, comparison)
-    return found + _renamed(case, take, place)
+    return found + _renamed(case, take, place) + _pruned(case, take, place)
 
 
 def required(case: Case) -> list[str]:
@@ -227,6 +228,17 @@ def _renamed(case: Case, take: Case, place: _Place) -> list[Finding]:
             one = place.finding(Rule.RENAMED, writer={"properties": [old]}, reader={"properties": twins}, omitted=old)
             found.append(one)
     return found
+
+
+def _pruned(case: Case, take: Case, place: _Place) -> list[Finding]:
+    """Any key may come, on purpose, and the reader leaves out all that it does not name."""
+    others = [part.get("additionalProperties", True) for part in case.parts]
+    read = {pattern for pattern, _ in _patterns(take)}
+    may_come = False not in others or any(node is not False and key not in read for key, node in _patterns(case))
+    if not may_come or not any(PRUNES in part for part in take.parts):
+        return []
+    told = {"properties": sorted(set(_named(take)))}
+    return [place.finding(Rule.ENTRIES_PRUNED, writer={"additionalProperties": all_of(others)}, reader=told)]
 
 
 def _optional(case: Case) -> list[str]:

@@ -123,19 +123,28 @@ class _Trial:
         return None
 
     def _fails(self, finding: Finding, payload: Any) -> bool:
-        return finding.rule is Rule.RENAMED or not self.reader.accepts(self.reader.root, payload)
+        return finding.rule in (Rule.RENAMED, Rule.ENTRIES_PRUNED) or not self.reader.accepts(self.reader.root, payload)
 
     def _payloads(self, finding: Finding) -> Iterator[Any]:
         likely = [value for value in finding.candidates if self.samples.allows(finding.node, value)]
         leaves = [*likely, *self.samples.of(finding.node, depth=len(finding.steps), most=20)]
         if finding.rule is Rule.RENAMED:
             leaves = [leaf for leaf in leaves if isinstance(leaf, dict) and leaf.get(finding.omitted) is not None]
+        elif finding.rule is Rule.ENTRIES_PRUNED:
+            named = set(finding.reader["properties"])
+            leaves = [leaf for leaf in _with_any_key(leaves) if isinstance(leaf, dict) and set(leaf) - named]
         elif finding.omitted is not None:
             for leaf in (leaf for leaf in leaves if isinstance(leaf, dict)):
                 yield from self.samples.around(finding.steps, leaf, omitted=finding.omitted)
         leaves += _grown(leaves, finding)
         for leaf in leaves:
             yield from self.samples.around(finding.steps, leaf)
+
+
+def _with_any_key(leaves: list[Any]) -> list[Any]:
+    """Objects with one more key of no meaning, its value one that the object has or nothing much."""
+    objects = [leaf for leaf in leaves if isinstance(leaf, dict)]
+    return objects + [{**leaf, "k": value} for leaf in objects for value in (*leaf.values(), "", 0, None, {}, [], True)]
 
 
 def _grown(leaves: list[Any], finding: Finding) -> list[Any]:
@@ -170,7 +179,7 @@ def _problem(finding: Finding, trial: _Trial, direction: Direction) -> Problem:
     )
 
 
-_LOSSES = frozenset({Rule.RENAMED, Rule.LOSSY_COERCION})
+_LOSSES = frozenset({Rule.RENAMED, Rule.LOSSY_COERCION, Rule.ENTRIES_PRUNED})
 
 
 def _cannot_tell(reason: str, reader: Any, writer: Any, direction: Direction) -> Problem:

@@ -21,6 +21,7 @@ from eventbus.schemas.conversion import to_json_schema
 from eventbus.schemas.fingerprints import wire_fingerprint
 from eventbus.schemas.projection import resolve
 from eventbus.schemas.versions import Conversions, NoConversions
+from eventbus.wording import shown
 
 Json = dict[str, Any]
 
@@ -52,6 +53,8 @@ class Impact:
     effect: Effect
     reason: str
     problems: tuple[Problem, ...] = ()
+    #: The wire paths that it is about: what the group reads and what becomes of it.
+    paths: tuple[str, ...] = ()
 
 
 def contract(reads: Schema | type[Schema] | Sequence[str]) -> Json:
@@ -69,6 +72,21 @@ def contract(reads: Schema | type[Schema] | Sequence[str]) -> Json:
         if not path or not all(_steps(path)):
             raise InvalidSchema(path, "not a wire path: write lines[].sku, prices.* or customer.name.")
     return {"paths": sorted(set(reads))}
+
+
+def reads_of(reads: Any) -> Json | None:
+    """The same of what `subscribe` is given, which may be anything; None for nothing.
+
+    Raises:
+        InvalidSchema: It is neither a schema nor a list of wire paths.
+    """
+    if reads is None:
+        return None
+    is_schema = isinstance(reads, type) and issubclass(reads, Schema)
+    is_paths = isinstance(reads, (list, tuple, set, frozenset)) and all(isinstance(each, str) for each in reads)
+    if not (is_schema or (is_paths and reads)):
+        raise InvalidSchema("reads", f"{shown(reads)} is neither a marshmallow Schema class nor a list of wire paths.")
+    return contract(reads)
 
 
 def impact(
@@ -100,9 +118,8 @@ def impact(
 def _impact(
     type: str, old: tuple[int, Any], new: tuple[int, Any], group: GroupContract, bridges: Conversions
 ) -> Impact:
-    if group.version not in (None, new[0]) and bridges.can_convert(type, new[0], group.version or 0):
-        reason = f"reads version {group.version}, to which events are converted"
-        return Impact(group=group.group, effect=Effect.SAFE, reason=reason)
+    if group.version not in (None, new[0]):
+        return _impact_on_version(type, new[0], group, bridges)
     if group.reads is None:
         problems = check(old[1], new[1], direction=Direction.FORWARD)
         effect = Effect.AFFECTS if problems or _differ(old[1], new[1], old[1], new[1]) else Effect.SAFE
@@ -113,10 +130,25 @@ def _impact(
     return _impact_on_paths(old[1], new[1], group.group, group.reads.get("paths", []))
 
 
+def _impact_on_version(type: str, new: int, group: GroupContract, bridges: Conversions) -> Impact:
+    """A handler that asks for its own version gets that or nothing."""
+    if bridges.can_convert(type, new, group.version or 0):
+        reason = f"reads version {group.version}, to which events are converted"
+        return Impact(group=group.group, effect=Effect.SAFE, reason=reason)
+    reason = f"reads version {group.version}, to which no way leads: its deliveries would be parked"
+    return Impact(group=group.group, effect=Effect.BREAKS, reason=reason, paths=("",))
+
+
 def _impact_on_schema(old: Any, new: Any, group: str, reads: Any) -> Impact:
     problems = check(reads, new, direction=Direction.FORWARD)
     if problems:
-        return Impact(group=group, effect=Effect.BREAKS, reason="does not load any more", problems=tuple(problems))
+        return Impact(
+            group=group,
+            effect=Effect.BREAKS,
+            reason=f"{', '.join(each.path or 'the event' for each in problems)} would not load any more",
+            problems=tuple(problems),
+            paths=tuple(each.path for each in problems),
+        )
     return _impact_on_paths(old, new, group, paths_of(reads))
 
 
@@ -126,11 +158,13 @@ def _impact_on_paths(old: Any, new: Any, group: str, paths: Iterable[str]) -> Im
     for path in paths:
         before, after = find(old, path), find(new, path)
         if before is not None and after is None:
-            return Impact(group=group, effect=Effect.BREAKS, reason=f"reads {path}, which is gone")
+            reason = f"reads {path}, which is gone"
+            return Impact(group=group, effect=Effect.BREAKS, reason=reason, paths=(path,))
         if (before is not None and _differ(before, after, old, new)) or _presence(old, path) != _presence(new, path):
             changed.append(path)
     if changed:
-        return Impact(group=group, effect=Effect.AFFECTS, reason=f"reads {', '.join(changed)}, which changes")
+        reason = f"reads {', '.join(changed)}, which changes"
+        return Impact(group=group, effect=Effect.AFFECTS, reason=reason, paths=tuple(changed))
     return Impact(group=group, effect=Effect.SAFE, reason="reads nothing that changes")
 
 

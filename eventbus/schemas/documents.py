@@ -61,11 +61,11 @@ class Document:
 
     def accepts(self, node: Any, value: Any) -> bool:
         """Whether *value* is valid against *node*, a schema whose references are into this document."""
-        return bool(self._validator_of(node).is_valid(value))
+        return bool(self.validator_of(node).is_valid(value))
 
     def errors(self, value: Any) -> Iterator[tuple[list[str | int], str]]:
         """Where and why *value* is not valid against the whole document."""
-        for error in self._validator_of(self.root).iter_errors(value):
+        for error in self.validator_of(self.root).iter_errors(value):
             path, kind = list(error.instance_path), error.kind
             if kind.name == "required":
                 yield [*path, kind.property], "Missing data for required field."
@@ -74,7 +74,7 @@ class Document:
             else:
                 yield path, error.message
 
-    def _validator_of(self, node: Any) -> Any:
+    def validator_of(self, node: Any) -> Any:
         key = self.text if node is self.root else json.dumps(node, sort_keys=True)
         if key not in self._validators:
             self._validators[key] = self._validator(node)

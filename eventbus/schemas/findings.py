@@ -22,6 +22,8 @@ class Rule(StrEnum):
     KEY_REFUSED = "key-refused"
     LOSSY_COERCION = "lossy-coercion"
     RENAMED = "looks-like-rename"
+    ENTRIES_PRUNED = "entries-pruned"
+    READ_FIELD_DROPPED = "read-field-dropped"
     CANNOT_TELL = "cannot-tell"
 
 
@@ -65,5 +67,6 @@ class Finding:
 
     @property
     def path(self) -> str:
-        """Wire path, empty for the whole event."""
-        return "".join(step.text for step in self.steps).removeprefix(".")
+        """Wire path of the field that it is about, empty for the whole event."""
+        left_out = "" if self.omitted is None else f".{self.omitted}"
+        return ("".join(step.text for step in self.steps) + left_out).removeprefix(".")

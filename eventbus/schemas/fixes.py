@@ -3,7 +3,7 @@
 from eventbus.schemas.findings import Finding, Rule
 
 _FIXES: dict[Rule, str] = {
-    Rule.REQUIRED_MISSING: "Give it a load_default, or make it optional; or supply it in an upcaster.",
+    Rule.REQUIRED_MISSING: "Give it a load_default, or let it be optional; or supply it in an upcaster.",
     Rule.TYPE_REFUSED: "Keep the type and add a field of the new type beside it, or convert it in an upcaster.",
     Rule.NULL_REFUSED: "Keep allow_none=True where it is read, or leave the field out instead of writing null.",
     Rule.VALUE_REFUSED: "Keep reading the value until no version writes it any more, or map it in an upcaster.",
@@ -17,6 +17,8 @@ _FIXES: dict[Rule, str] = {
     Rule.KEY_REFUSED: "Keep reading the key, or rename it in an upcaster.",
     Rule.LOSSY_COERCION: "It would load and change its value. Keep the type that holds it, or convert in an upcaster.",
     Rule.RENAMED: "If it is a rename, keep the name on the wire with data_key, or use an upcaster with rename().",
+    Rule.ENTRIES_PRUNED: "Keep a Dict where any key may come, or name the keys that matter in an upcaster.",
+    Rule.READ_FIELD_DROPPED: "Keep the field until no group reads it any more, or restore it in a downcaster.",
     Rule.CANNOT_TELL: "Leave that part as it is, or bridge the versions with an upcaster and a downcaster.",
 }
 
@@ -24,5 +26,9 @@ _FIXES: dict[Rule, str] = {
 def fix_for(finding: Finding) -> str:
     """What the author of the change can do about *finding*."""
     told = f"{finding.reason[:1].upper()}{finding.reason[1:]}. " if finding.reason else ""
-    named = f"'{finding.omitted}': " if finding.rule is Rule.REQUIRED_MISSING and finding.omitted else ""
-    return f"{told}{named}{_FIXES[finding.rule]}"
+    return f"{told}{_FIXES[finding.rule]}"
+
+
+def fix_for_rule(rule: Rule) -> str:
+    """The same for a problem that no comparison of two schemas found."""
+    return _FIXES[rule]

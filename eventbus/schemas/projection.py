@@ -21,6 +21,9 @@ from typing import Any
 from eventbus.schemas.fingerprints import TEXT_KEYWORDS
 from eventbus.schemas.lexical import FORMAT
 
+#: Marks an object of a reader that leaves out what it does not name.
+PRUNES = "x-eventbus-prunes"
+
 #: Keywords under which another place of the payload is described.
 _PLACES = ("additionalProperties", "items", "additionalItems")
 _PLACES_LISTED = ("items", "prefixItems")
@@ -208,6 +211,7 @@ def _is_load_only(node: Any) -> bool:
 def _open(node: dict[str, Any]) -> None:
     if node.get("additionalProperties") is False and not set(node) & _WATCHERS:
         del node["additionalProperties"]
+        node[PRUNES] = True
     defaults = node.pop("x-eventbus-defaults", None)
     if isinstance(defaults, list) and isinstance(node.get("required"), list):
         node["required"] = [name for name in node["required"] if name not in defaults]

@@ -1,19 +1,31 @@
-"""Refusal: data that does not fit, and versions of schemas that do not fit each other.
+"""Refusal: data that does not fit a schema, within the schema library; `publish` makes an InvalidEvent of it.
 
-DataRefused (ValueError)        data does not fit a schema; publish() makes an InvalidEvent of it
-InvalidSchema
-└── SchemaEditedInPlace         a version that is known with another wire form
-InvalidInput
-├── IncompatibleSchema          a new version that would break readers or writers
-└── UpcasterConflict            steps between versions that are no chain
-EventBusError
-├── InvalidUpcast               a step failed, or gave what its target version refuses
-└── UnreachableVersion          no chain of steps leads to the version that a handler reads
+The errors of versions and their steps are in `eventbus.errors`, and are passed on here for those who work with schemas alone.
 """
 
 from collections.abc import Mapping, Sequence
 
-from eventbus.errors import EventBusError, InvalidInput, InvalidSchema
+from eventbus.errors import (
+    IncompatibleSchema as IncompatibleSchema,
+)
+from eventbus.errors import (
+    InvalidUpcast as InvalidUpcast,
+)
+from eventbus.errors import (
+    SchemaEditedInPlace as SchemaEditedInPlace,
+)
+from eventbus.errors import (
+    SchemaNotRegistered as SchemaNotRegistered,
+)
+from eventbus.errors import (
+    SchemaRetired as SchemaRetired,
+)
+from eventbus.errors import (
+    UnreachableVersion as UnreachableVersion,
+)
+from eventbus.errors import (
+    UpcasterConflict as UpcasterConflict,
+)
 
 
 class DataRefused(ValueError):
@@ -26,50 +38,3 @@ class DataRefused(ValueError):
     def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
         self.errors = {path: list(messages) for path, messages in errors.items()}
         super().__init__(" ".join(f"{path or 'event'}: {' '.join(m)}" for path, m in self.errors.items()))
-
-
-class SchemaEditedInPlace(InvalidSchema):
-    """A version of a type is known with another wire form; nothing was changed."""
-
-    def __init__(self, type: str, version: int, stored: str, candidate: str) -> None:
-        self.type, self.version, self.stored, self.candidate = type, version, stored, candidate
-        reason = (
-            f"was edited in place: its wire form was {stored[:12]} and is {candidate[:12]} now; restore it and declare "
-            f"version {version + 1}."
-        )
-        super().__init__(f"{type} version {version}", reason)
-
-
-class IncompatibleSchema(InvalidInput):
-    """A new version would break readers or writers; ``problems`` says which and how."""
-
-    def __init__(self, type: str, version: int, problems: Sequence[object]) -> None:
-        self.type, self.version, self.problems = type, version, tuple(problems)
-        super().__init__(f"{type} version {version}: " + " ".join(str(problem) for problem in problems))
-
-
-class UpcasterConflict(InvalidInput):
-    """Steps between versions are no chain: a duplicate, a gap, a cycle, or a step that is not to a neighbour."""
-
-    def __init__(self, type: str, from_version: int, to_version: int, reason: str) -> None:
-        self.type, self.from_version, self.to_version, self.reason = type, from_version, to_version, reason
-        super().__init__(f"{type} {from_version} → {to_version}: {reason}")
-
-
-class InvalidUpcast(EventBusError):
-    """A step between versions raised, or returned what its target version refuses."""
-
-    def __init__(self, type: str, from_version: int, to_version: int, errors: Mapping[str, Sequence[str]]) -> None:
-        self.type, self.from_version, self.to_version = type, from_version, to_version
-        self.errors = {path: list(messages) for path, messages in errors.items()}
-        super().__init__(f"{type} {from_version} → {to_version} gave an invalid event: {self.errors}.")
-
-
-class UnreachableVersion(EventBusError):
-    """No chain of steps leads from the stored version to the version that a handler reads."""
-
-    def __init__(self, type: str, from_version: int, to_version: int, missing: tuple[int, int]) -> None:
-        self.type, self.from_version, self.to_version, self.missing = type, from_version, to_version, missing
-        super().__init__(
-            f"{type} version {from_version} cannot become {to_version}: there is no step {missing[0]} → {missing[1]}."
-        )

@@ -6,7 +6,7 @@ Filled when modules are imported and when stored schemas are fetched; then only 
 never replaced by another wire form.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from marshmallow import Schema
 
 from eventbus.errors import InvalidSchema, UnknownEventType, UnknownEventVersion
 from eventbus.event import check_type
+from eventbus.schemas.about import About
 from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.conversion import convert, instance_of
 from eventbus.schemas.reading import read
@@ -34,6 +35,8 @@ class RegisteredSchema:
     #: What deserves a second look, a sentence each.
     warnings: tuple[str, ...]
     form: CanonicalForm | StoredForm
+    #: What people say of it.
+    about: About = field(default_factory=About)
 
 
 @dataclass(kw_only=True)
@@ -43,7 +46,14 @@ class SchemaRegistry:
     upcasters: Upcasters = field(default_factory=Upcasters)
     _schemas: dict[str, dict[int, RegisteredSchema]] = field(default_factory=dict)
 
-    def register(self, type: str, version: int, schema: Schema | type[Schema] | Mapping[str, Any]) -> RegisteredSchema:
+    def register(
+        self,
+        type: str,
+        version: int,
+        schema: Schema | type[Schema] | Mapping[str, Any],
+        *,
+        about: About | None = None,
+    ) -> RegisteredSchema:
         """Make a version known; the same one again is no change, and a class takes the place of its JSON Schema.
 
         Raises:
@@ -53,13 +63,17 @@ class SchemaRegistry:
         """
         check_type(type)
         _check_version(type, version)
-        candidate = _registered(type, version, schema)
+        candidate = make_schema(type, version, schema, about=about)
         known = self._schemas.setdefault(type, {})
         stored = known.get(version)
         refuse_edit_in_place(type, version, candidate.json_schema, stored and stored.json_schema)
         if stored is None or candidate.schema is not None:
             self._schemas[type] = {**known, version: candidate}
         return self._schemas[type][version]
+
+    def types(self) -> list[str]:
+        """The types that have a schema here, sorted."""
+        return sorted(type for type, versions in self._schemas.items() if versions)
 
     def versions(self, type: str) -> list[int]:
         """The versions of a type, oldest first; empty if none is known."""
@@ -94,6 +108,10 @@ class SchemaRegistry:
             raise UnknownEventVersion(type, version, known)
         return version
 
+    def find(self, type: str, version: int) -> RegisteredSchema | None:
+        """One version of a type, or None."""
+        return self._schemas.get(type, {}).get(version)
+
     def knows(self, type: str, version: int) -> bool:
         """Whether that version has a schema here."""
         return version in self._schemas.get(type, {})
@@ -126,13 +144,18 @@ class SchemaRegistry:
         schema = self.get(type, version).schema
         return data if schema is None else read(schema, data)
 
-    def refuse_gaps(self) -> None:
+    def refuse_gaps(self, stored: Mapping[str, Iterable[int]] | None = None) -> None:
         """Make sure that upcasters join versions that exist.
+
+        Args:
+            stored: Versions by type that exist beside those of this process.
 
         Raises:
             UpcasterConflict: They do not.
         """
-        self.upcasters.refuse_gaps({type: self.versions(type) for type in self._schemas})
+        others = stored or {}
+        types = {*self._schemas, *others}
+        self.upcasters.refuse_gaps({type: {*self.versions(type), *others.get(type, ())} for type in types})
 
 
 def _check_version(type: str, version: int) -> None:
@@ -140,12 +163,18 @@ def _check_version(type: str, version: int) -> None:
         raise InvalidSchema(type, f"version={version!r} must be a whole number from 1.")
 
 
-def _registered(type: str, version: int, schema: Any) -> RegisteredSchema:
+def make_schema(type: str, version: int, schema: Any, *, about: About | None = None) -> RegisteredSchema:
+    """*schema*, a marshmallow class or a JSON Schema, made ready to validate and to load.
+
+    Raises:
+        InvalidSchema: The class cannot be used.
+    """
+    said = about or About()
     if isinstance(schema, Mapping):
         json_schema = dict(schema)
         form: CanonicalForm | StoredForm = StoredForm(json_schema)
         return RegisteredSchema(
-            type=type, version=version, json_schema=json_schema, schema=None, warnings=(), form=form
+            type=type, version=version, json_schema=json_schema, schema=None, warnings=(), form=form, about=said
         )
     if not _is_schema_class(schema):
         raise InvalidSchema(f"{type} version {version}", f"{schema!r} is not a marshmallow Schema class.")
@@ -158,6 +187,7 @@ def _registered(type: str, version: int, schema: Any) -> RegisteredSchema:
         schema=instance,
         warnings=conversion.warnings,
         form=CanonicalForm(instance),
+        about=said,
     )
 
 

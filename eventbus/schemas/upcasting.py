@@ -95,6 +95,14 @@ class Upcasters:
 
         return declare
 
+    def find(self, type: str, from_version: int, to_version: int) -> UpcastStep | None:
+        """The declared step between two versions, or None."""
+        return self._steps.get((type, from_version, to_version))
+
+    def types(self) -> list[str]:
+        """The types that have steps, sorted."""
+        return sorted({step.type for step in self._steps.values()})
+
     def steps(self, type: str) -> list[UpcastStep]:
         """The steps of a type, by version."""
         found = [step for step in self._steps.values() if step.type == type]
@@ -147,10 +155,20 @@ class Upcasters:
         path = self.path(type, from_version, to_version)
         if isinstance(path, UnreachableVersion):
             raise path
-        for step in path:
-            data = _run(step, data, validate)
-        lossy = tuple(dict.fromkeys(lost for step in path for lost in step.lossy))
-        return Converted(data=data, version=to_version, lossy=lossy)
+        return run_steps(path, data, version=to_version, validate=validate)
+
+
+def run_steps(path: Iterable[UpcastStep], data: Data, *, version: int, validate: Validate | None) -> Converted:
+    """*data* after all steps of *path*, which leads to *version*.
+
+    Raises:
+        InvalidUpcast: A step raised or gave what its target version refuses.
+    """
+    lossy: dict[str, None] = {}
+    for step in path:
+        data = _run(step, data, validate)
+        lossy |= dict.fromkeys(step.lossy)
+    return Converted(data=data, version=version, lossy=tuple(lossy))
 
 
 def _run(step: UpcastStep, data: Data, validate: Validate | None) -> Data:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+from eventbus.errors import InvalidSchema
 from eventbus.schemas.compatibility import Direction, Problem, check
 from eventbus.schemas.fingerprints import wire_fingerprint
 from eventbus.schemas.refusal import SchemaEditedInPlace
@@ -43,6 +44,18 @@ class Mode(StrEnum):
     def is_transitive(self) -> bool:
         """Whether it looks at more than the newest version."""
         return self.value.endswith("_TRANSITIVE")
+
+
+def read_mode(type: str, value: object) -> Mode:
+    """The mode that *value* names, for *type*.
+
+    Raises:
+        InvalidSchema: It names none.
+    """
+    try:
+        return Mode(str(value).upper())
+    except ValueError:
+        raise InvalidSchema(type, f"compatibility={value!r:.60} must be one of {', '.join(Mode)}.") from None
 
 
 class Conversions(Protocol):

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from eventbus.storage.database import Connection
+from eventbus.storage.connection import Connection, Direct
 
 # A backend that began after the attempt is another one under the same number.
 END_DIRECT = """
@@ -39,12 +39,12 @@ class Attempt:
         return timedelta(seconds=time.monotonic() - self.started_seconds)
 
 
-def begin(connection: Connection, token: str) -> Attempt:
+def begin(connection: Direct, token: str) -> Attempt:
     """Remember where a statement with *token* in its text is about to run. Asks nothing of the server."""
-    return Attempt(pid=_known_pid(connection), token=token)
+    return Attempt(pid=connection.backend_pid, token=token)
 
 
-def end(connection: Connection, attempt: Attempt) -> bool:
+def end(connection: Direct, attempt: Attempt) -> bool:
     """End what may still be running of *attempt*, whose connection was lost.
 
     Args:
@@ -54,7 +54,7 @@ def end(connection: Connection, attempt: Attempt) -> bool:
         Whether nothing of it can happen any more. False if a backend did not end in time, or if a proxy stands in
         between, which may still pass on what it was sent, and no backend was busy with it.
     """
-    if connection.value("SELECT pg_backend_pid()") == _known_pid(connection):
+    if connection.value("SELECT pg_backend_pid()") == connection.backend_pid:
         ended = connection.rows(END_DIRECT, pid=attempt.pid, age=attempt.age, milliseconds=_WAIT_MILLISECONDS)
         return all(row[0] for row in ended)
     ended = connection.rows(END_BEHIND_PROXY, token=attempt.token, milliseconds=_WAIT_MILLISECONDS)
@@ -70,9 +70,3 @@ def limit_statements(connection: Connection, limit: timedelta) -> None:
     """Let no statement of this transaction take longer than *limit*."""
     milliseconds = f"{round(limit.total_seconds() * 1000)}ms"
     connection.value("SELECT set_config('statement_timeout', :limit, true)", limit=milliseconds)
-
-
-def _known_pid(connection: Connection) -> int:
-    driver = connection.raw.connection.dbapi_connection
-    assert driver is not None
-    return int(driver.info.backend_pid)

@@ -18,6 +18,7 @@ from sqlalchemy import Row
 
 from eventbus.storage.database import Connection
 from eventbus.storage.event_log import Entry, Recorded
+from eventbus.storage.preparing import Hot
 from eventbus.storage.publish_keys import KEPT
 from eventbus.storage.values import as_utc, as_uuid
 from eventbus.subscription import candidates
@@ -25,7 +26,7 @@ from eventbus.wire import decode
 
 # The token comes first, so that it is in what pg_stat_activity shows of a long statement. To a recordset the JSON null of an
 # event's data is SQL's, so it is put back.
-APPEND = """
+APPEND = Hot("""
 WITH clock AS MATERIALIZED (
     SELECT CAST(:token AS uuid) AS token,
            GREATEST(clock_timestamp(), CAST(:after AS timestamptz) + interval '1 microsecond') AS at
@@ -67,7 +68,7 @@ SELECT clock.at, ARRAY(SELECT encode(uuid_send(id), 'hex') FROM item ORDER BY n)
        CAST((SELECT jsonb_agg(jsonb_build_object('n', item.n, 'holder', taken.holder, 'refusal', taken.refusal))
              FROM taken JOIN item ON item.id = taken.id WHERE taken.holder IS DISTINCT FROM taken.id) AS text) AS others
 FROM clock
-"""
+""")
 # Events made a minute before the attempt are none of it, whatever their correlation id.
 FIND_RECORDED = """
 SELECT wanted.n, e.id, e.created_at,

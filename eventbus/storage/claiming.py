@@ -1,6 +1,7 @@
-"""Claiming: a due delivery becomes that of one worker, under a fence and for the length of a lease.
+"""Claiming: due deliveries become those of one process, under a fence and for the length of a lease.
 
-    due ──claim──▶ running
+    pending ──claim_fresh──▶ running      many at once: none of them was ever tried
+    retrying, lease ended ──claim_tried──▶ running      one at a time: it may fail again, or kill its process again
 
 ``claim`` is the fence, a number drawn anew for each claim: every later change of the row asks for it. ``due_at`` is the earliest
 moment at which anyone may take the row, for whatever reason.
@@ -8,7 +9,7 @@ moment at which anyone may take the row, for whatever reason.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from sqlalchemy import Row
 from eventbus.event import Event
 from eventbus.storage.database import Connection
 from eventbus.storage.event_log import event_from
+from eventbus.storage.preparing import Hot
 from eventbus.storage.values import as_uuid
 
 # A row whose committed start outlived its lease has died in its handler. It keeps started_at while it is taken, so that its
@@ -36,42 +38,63 @@ FROM taken JOIN eventbus.event_log AS e ON e.id = taken.event_id
 ORDER BY taken.event_id
 """
 _NOT_PAUSED = "NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name = :group AND g.paused)"
+# A suspect may take its process along: whoever may not run one now passes over all that could be.
+_ALLOWED = "(CAST(:suspects AS boolean) OR (d.state <> 'running' AND NOT d.suspect AND d.deaths = 0))"
 # Asks for the state, where "finished_at IS NULL" would say the same: that would let the planner take the index of open rows,
 # and on a table without statistics it does, reading the whole backlog for one row that the primary key knows.
-CLAIM_NAMED = f"""
+CLAIM_NAMED = Hot(f"""
 WITH due AS (
     SELECT d.event_id, d.started_at IS NOT NULL AS died FROM eventbus.delivery AS d
     WHERE d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group
     AND d.subscription_id = ANY (CAST(:subscriptions AS bigint[])) AND d.state IN ('pending', 'running', 'retrying')
-    AND d.due_at <= statement_timestamp() AND {_NOT_PAUSED}
+    AND d.due_at <= statement_timestamp() AND {_ALLOWED} AND {_NOT_PAUSED}
     FOR UPDATE SKIP LOCKED
 ) {_TAKE}
-"""
-_DUE = """
-FROM eventbus.delivery AS d
-WHERE d.group_name = :group AND d.subscription_id = s.id AND d.finished_at IS NULL AND d.state <> 'parked'
-AND d.due_at <= statement_timestamp()
-ORDER BY d.due_at
-"""
-# One subscription after the other, beginning with the one whose oldest row is the oldest of all: each is read in the order of
-# its index, so the cost does not grow with the backlog. No Sort lies above the locks, so not one row more is locked than taken:
-# another worker would pass it over.
-CLAIM_OLDEST = f"""
+""")
+
+
+def _oldest(states: str, condition: str) -> str:
+    """The text of a claim of the oldest due rows in *states* that satisfy *condition*.
+
+    One subscription and state after the other, beginning with the one whose oldest row is the oldest of all: each is read in
+    the order of its index, so the cost does not grow with the backlog. No Sort lies above the locks, so not one row more is
+    locked than taken: another worker would pass it over.
+    """
+    due = f"""
+    FROM eventbus.delivery AS d
+    WHERE d.group_name = :group AND d.subscription_id = s.id AND d.state = s.state AND d.finished_at IS NULL
+    AND d.due_at <= statement_timestamp() AND {condition}
+    ORDER BY d.due_at
+    """
+    return f"""
 WITH due AS (
     SELECT oldest.event_id, oldest.died FROM (
-        SELECT s.id FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id)
-        CROSS JOIN LATERAL (SELECT d.due_at {_DUE} LIMIT 1) AS first
+        SELECT s.id, s.state
+        FROM (SELECT ids.id, open.state FROM unnest(CAST(:subscriptions AS bigint[])) AS ids (id)
+              CROSS JOIN (VALUES {states}) AS open (state)) AS s
+        CROSS JOIN LATERAL (SELECT d.due_at {due} LIMIT 1) AS first
         WHERE {_NOT_PAUSED} ORDER BY first.due_at
     ) AS s
     CROSS JOIN LATERAL (
-        SELECT d.event_id, d.started_at IS NOT NULL AS died {_DUE} LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT d.event_id, d.started_at IS NOT NULL AS died {due} LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS oldest
     LIMIT :limit
 ) {_TAKE}
 """
+
+
+CLAIM_FRESH = Hot(_oldest("('pending')", "true"))
+CLAIM_TRIED = Hot(_oldest("('retrying'), ('running')", _ALLOWED))
 COMMIT_START = """
 UPDATE eventbus.delivery SET started_at = clock_timestamp(), due_at = clock_timestamp() + CAST(:lease AS interval)
 WHERE event_id = CAST(:event_id AS uuid) AND group_name = :group AND claim = :claim AND state = 'running'
+"""
+# Only reads: what a dead process held, to be settled under the claim that it had.
+FIND_HELD = """
+SELECT d.event_id, d.group_name, d.subscription_id, d.attempts, d.deaths, d.suspect, d.replay_id, d.claim, false AS died,
+       e.id, e.type, e.version, e.source, CAST(e.data AS text) AS data, CAST(e.metadata AS text) AS metadata, e.created_at
+FROM eventbus.delivery AS d JOIN eventbus.event_log AS e ON e.id = d.event_id
+WHERE d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group AND d.claim = :claim AND d.state = 'running'
 """
 
 
@@ -104,6 +127,10 @@ class Claimant:
     worker: str
     task_id: str | None
     lease: timedelta
+    #: The fence of what is claimed; drawn beforehand, so that it can be noted before the claim is made.
+    claim: int = field(default_factory=lambda: secrets.randbits(63))
+    #: Whether rows that may kill their process may be claimed now.
+    suspects: bool = True
 
 
 def claim_named(
@@ -111,23 +138,50 @@ def claim_named(
 ) -> Claimed | None:
     """Take the delivery of *event_id* to *group* if it is due and of one of *subscriptions*."""
     row = connection.row(
-        CLAIM_NAMED, event_id=str(event_id), group=group, subscriptions=list(subscriptions), **_marks(claimant)
+        CLAIM_NAMED,
+        event_id=str(event_id),
+        group=group,
+        subscriptions=list(subscriptions),
+        suspects=claimant.suspects,
+        **_marks(claimant),
     )
     return None if row is None else _claimed(row)
 
 
-def claim_oldest(
+def claim_fresh(
     connection: Connection, *, group: str, subscriptions: Sequence[int], claimant: Claimant, limit: int
 ) -> list[Claimed]:
-    """Take up to *limit* due deliveries of *group*; returned in the order of their events.
+    """Take up to *limit* due deliveries of *group* that were never tried; returned in the order of their events.
 
     The subscription with the oldest due one comes first, and of each the oldest due ones.
     A paused group has none. Rows that others are claiming at this moment are passed over.
     """
-    rows = connection.rows(
-        CLAIM_OLDEST, group=group, subscriptions=list(subscriptions), limit=limit, **_marks(claimant)
-    )
+    rows = connection.rows(CLAIM_FRESH, group=group, subscriptions=list(subscriptions), limit=limit, **_marks(claimant))
     return [_claimed(row) for row in rows]
+
+
+def claim_tried(
+    connection: Connection, *, group: str, subscriptions: Sequence[int], claimant: Claimant
+) -> Claimed | None:
+    """Take the oldest due delivery of *group* that was tried before: one whose backoff or whose holder's lease has ended.
+
+    A paused group has none. Rows that others are claiming at this moment are passed over.
+    """
+    row = connection.row(
+        CLAIM_TRIED,
+        group=group,
+        subscriptions=list(subscriptions),
+        limit=1,
+        suspects=claimant.suspects,
+        **_marks(claimant),
+    )
+    return None if row is None else _claimed(row)
+
+
+def find_held(connection: Connection, event_id: UUID, *, group: str, claim: int) -> Claimed | None:
+    """The delivery that was claimed under *claim*, if that still holds."""
+    row = connection.row(FIND_HELD, event_id=str(event_id), group=group, claim=claim)
+    return None if row is None else _claimed(row)
 
 
 def commit_start(connection: Connection, claimed: Claimed, *, lease: timedelta) -> bool:
@@ -142,15 +196,11 @@ def commit_start(connection: Connection, claimed: Claimed, *, lease: timedelta) 
 
 def _marks(claimant: Claimant) -> dict[str, Any]:
     return {
-        "claim": _draw_claim(),
+        "claim": claimant.claim,
         "lease": claimant.lease,
         "worker": claimant.worker,
         "task_id": claimant.task_id,
     }
-
-
-def _draw_claim() -> int:
-    return secrets.randbits(63)
 
 
 def _claimed(row: Row[Any]) -> Claimed:

@@ -1,36 +1,40 @@
-"""Connections: one pool per process, one way to run a statement, one translation of what PostgreSQL refuses.
+"""The database: one pool per process, and one translation of what PostgreSQL refuses.
 
-    Database ──autocommit()──▶ Connection   a single statement, one round trip
-             ──transaction()─▶ Connection   commits at the end of the block
-             ──join(session)─▶ Connection   inside the caller's transaction, whatever its driver
-
-Statements name our tables as ``eventbus.<table>``; a Connection puts the configured schema in its place.
+Database ──autocommit()──▶ Connection   a single statement, one round trip
+         ──transaction()─▶ Connection   commits at the end of the block
+         ──join(session)─▶ Connection   inside the caller's transaction, whatever its driver
 """
 
 import os
-import re
 import select
-import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, Protocol
 
+import psycopg2
 import sqlalchemy
-from sqlalchemy import Row, event, text
-from sqlalchemy.dialects.postgresql import psycopg2
+from sqlalchemy import PoolProxiedConnection, event
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventbus.errors import DatabaseUnreachable
 from eventbus.settings import without_password
+from eventbus.storage.connection import Connection as Connection
+from eventbus.storage.connection import Direct, wrapped
 from eventbus.storage.failures import translate
 from eventbus.storage.revision import require_current_revision
 
-_OUR_TABLES = re.compile(r"\beventbus\.(?=[a-z_])")
-_DIALECT = psycopg2.dialect()  # type: ignore[no-untyped-call]
-_CONNECT_SECONDS = 5
 _POOL_SECONDS = 10
+#: What the URL may say otherwise. A peer that has gone without a word is given up after 15 to 25 seconds.
+_CONNECTING = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 
 
 class Session(Protocol):
@@ -39,59 +43,36 @@ class Session(Protocol):
     def connection(self) -> sqlalchemy.Connection: ...
 
 
-class Connection:
-    """A transaction, or an autocommit connection, in which our statements run."""
-
-    def __init__(self, raw: sqlalchemy.Connection, *, schema: str) -> None:
-        self.raw = raw
-        self.schema = schema
-        self._native = raw.dialect.driver == "psycopg2"
-
-    def rows(self, statement: str, **parameters: Any) -> Sequence[Row[Any]]:
-        """The rows that *statement* returns; ``:name`` marks a parameter."""
-        return self._execute(statement, parameters).fetchall()
-
-    def row(self, statement: str, **parameters: Any) -> Row[Any] | None:
-        """The first row that *statement* returns, or None."""
-        return self._execute(statement, parameters).fetchone()
-
-    def value(self, statement: str, **parameters: Any) -> Any:
-        """The only value of the only row that *statement* returns; None without a row."""
-        found = self.row(statement, **parameters)
-        return None if found is None else found[0]
-
-    def change(self, statement: str, **parameters: Any) -> int:
-        """Run *statement*; the number of rows that it changed."""
-        return self._execute(statement, parameters).rowcount
-
-    def _execute(self, statement: str, parameters: dict[str, Any]) -> sqlalchemy.CursorResult[Any]:
-        if self._native:
-            return self.raw.exec_driver_sql(_compiled(statement, self.schema), parameters)
-        return self.raw.execute(text(_with_schema(statement, self.schema)), parameters)
-
-
 class Database:
     """PostgreSQL, as this process reaches it. Safe to share between threads, and after a fork."""
 
     def __init__(
-        self, url: str, *, schema: str = "eventbus", pool_size: int = 10, application: str = "eventbus"
+        self,
+        url: str,
+        *,
+        schema: str = "eventbus",
+        pool_size: int = 10,
+        application: str = "eventbus",
+        prepare: bool = True,
     ) -> None:
         self.schema = schema
         self.shown_url = without_password(url)
+        self._prepares = prepare
         self._checked = False
-        self._check_lock = threading.Lock()
+        self._lost_at = 0.0
+        given = make_url(url).query
+        defaults = {**_CONNECTING, "application_name": application}
         self._engine = sqlalchemy.create_engine(
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=_POOL_SECONDS,
             pool_use_lifo=True,
-            skip_autocommit_rollback=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": application},
+            connect_args={name: value for name, value in defaults.items() if name not in given},
         )
-        event.listen(self._engine, "checkout", _refuse_stale)
+        event.listen(self._engine, "connect", _note_time)
+        event.listen(self._engine, "checkout", self._refuse_stale)
         os.register_at_fork(after_in_child=self._after_fork)
-        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def engine(self) -> sqlalchemy.Engine:
@@ -99,10 +80,24 @@ class Database:
         return self._engine
 
     @contextmanager
-    def autocommit(self) -> Iterator[Connection]:
+    def autocommit(self) -> Iterator[Direct]:
         """A connection on which each statement commits by itself."""
-        with self._translated(), self._autocommit.connect() as raw:
-            yield self._ready(raw)
+        with self._translated():
+            if not self._checked:
+                with self._engine.connect() as raw:
+                    self._check(raw)
+            pooled = self._checkout()
+            driver: Any = pooled.dbapi_connection
+            # Asks nothing of the server, unlike SQLAlchemy's isolation level, which costs a round trip.
+            driver.autocommit = True
+            try:
+                yield Direct(pooled, driver, schema=self.schema, prepares=self._prepares)
+            finally:
+                try:
+                    driver.autocommit = False
+                except psycopg2.Error:  # it is closed, or was interrupted in mid-statement
+                    pooled.invalidate()
+                pooled.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -126,6 +121,8 @@ class Database:
         try:
             yield
         except DBAPIError as error:
+            if error.connection_invalidated:
+                self._lost_at = time.monotonic()
             raise translate(error, where=self.shown_url) from error
         except PoolTimeout as error:
             message = (
@@ -133,34 +130,39 @@ class Database:
             )
             raise DatabaseUnreachable(message) from error
 
+    def _checkout(self) -> PoolProxiedConnection:
+        try:
+            return self._engine.raw_connection()
+        except psycopg2.Error as error:
+            raise wrapped(error) from error
+
     def _ready(self, raw: sqlalchemy.Connection) -> Connection:
-        connection = Connection(raw, schema=self.schema)
         if not self._checked:
-            with self._check_lock:
-                require_current_revision(raw, schema=self.schema, where=self.shown_url)
-                self._checked = True
-        return connection
+            self._check(raw)
+        return Connection(raw, schema=self.schema)
+
+    def _check(self, raw: sqlalchemy.Connection) -> None:
+        require_current_revision(raw, schema=self.schema, where=self.shown_url)
+        self._checked = True
+
+    def _refuse_stale(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
+        """Drop a pooled connection that the server has closed: its idle socket is readable. Costs no round trip.
+
+        Also one that is older than the last loss: where a network has gone silent, each would cost its whole time limit.
+        """
+        if dbapi_connection.closed or record.info[_MADE_AT] < self._lost_at:
+            raise DisconnectionError
+        poller = select.poll()
+        poller.register(dbapi_connection.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
+        if poller.poll(0):
+            raise DisconnectionError
 
     def _after_fork(self) -> None:
-        self._check_lock = threading.Lock()
         self._engine.dispose(close=False)
 
 
-@lru_cache(maxsize=1024)
-def _compiled(statement: str, schema: str) -> str:
-    """*statement* for psycopg2, with the configured *schema*."""
-    return str(text(_with_schema(statement, schema)).compile(dialect=_DIALECT))
+_MADE_AT = "eventbus_made_at"
 
 
-def _with_schema(statement: str, schema: str) -> str:
-    return _OUR_TABLES.sub(f"{schema}.", statement)
-
-
-def _refuse_stale(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-    """Drop a pooled connection that the server has closed: its idle socket is readable. Costs no round trip."""
-    if dbapi_connection.closed:
-        raise DisconnectionError
-    poller = select.poll()
-    poller.register(dbapi_connection.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
-    if poller.poll(0):
-        raise DisconnectionError
+def _note_time(_dbapi_connection: Any, record: Any) -> None:
+    record.info[_MADE_AT] = time.monotonic()

@@ -89,6 +89,26 @@ DISCARD = f"""
 SELECT resolved.id, resolved.event_id, resolved.group_name, resolved.type
 FROM resolved JOIN cancelled USING (event_id, group_name) ORDER BY resolved.id
 """
+# Only the newest letter of a delivery says what became of it.
+RESTORE = """
+WITH chosen AS (
+    SELECT l.id, l.event_id, l.group_name FROM eventbus.dead_letter AS l
+    JOIN eventbus.delivery AS d ON d.event_id = l.event_id AND d.group_name = l.group_name
+    WHERE l.id = ANY (CAST(:ids AS bigint[])) AND l.status = 'discarded' AND d.state = 'cancelled' AND NOT EXISTS (
+        SELECT FROM eventbus.dead_letter AS newer
+        WHERE newer.event_id = l.event_id AND newer.group_name = l.group_name AND newer.id > l.id)
+    ORDER BY l.id FOR UPDATE SKIP LOCKED
+), dead AS (
+    UPDATE eventbus.delivery AS d SET state = 'dead', finished_at = clock_timestamp()
+    FROM chosen WHERE d.event_id = chosen.event_id AND d.group_name = chosen.group_name AND d.state = 'cancelled'
+    RETURNING d.event_id, d.group_name
+)
+UPDATE eventbus.dead_letter AS l SET status = 'open', resolved_at = NULL
+FROM chosen JOIN dead USING (event_id, group_name) WHERE l.id = chosen.id
+RETURNING l.id, l.event_id, l.group_name, l.type
+"""
+NOTE = "UPDATE eventbus.dead_letter SET note = :note WHERE id = :id RETURNING id"
+COUNT_OPEN = f"SELECT count(*) FROM eventbus.dead_letter AS l WHERE l.status = 'open' AND l.id <= :last AND {_FILTER}"
 NEWEST = "SELECT coalesce(max(id), 0) FROM eventbus.dead_letter"
 
 
@@ -217,6 +237,11 @@ def list_attempts(connection: Connection, letter: DeadLetter) -> list[Attempt]:
     ]
 
 
+def count_open(connection: Connection, wanted: Filter, *, last: int) -> int:
+    """How many open letters are *wanted*, of those with an id up to *last*; costs as much as the group has open ones."""
+    return int(connection.value(COUNT_OPEN, last=last, **wanted.parameters()))
+
+
 def newest_id(connection: Connection) -> int:
     """The largest id so far: a bound that keeps what arrives later out of a long operation."""
     return int(connection.value(NEWEST))
@@ -234,6 +259,16 @@ def discard(
     """Resolve up to *limit* open letters with ids in (after, last], cancelling their deliveries; in order of id."""
     rows = connection.rows(DISCARD, reason=reason, after=after, last=last, limit=limit, **wanted.parameters())
     return _resolved(rows)
+
+
+def restore(connection: Connection, ids: Sequence[int]) -> list[Resolved]:
+    """Open discarded letters again, their cancelled deliveries being dead again; those that could be."""
+    return _resolved(connection.rows(RESTORE, ids=list(ids)))
+
+
+def write_note(connection: Connection, id: int, note: str) -> bool:
+    """Keep *note* with a dead letter in the place of the one before; whether there is such a letter."""
+    return connection.row(NOTE, id=id, note=note) is not None
 
 
 def _resolved(rows: Sequence[Row[Any]]) -> list[Resolved]:

@@ -1,73 +1,46 @@
-"""Deliveries: settled by whoever still holds the claim, and looked for by whoever repairs.
-
-    running ──settle──▶ done | retrying | dead
-       └──give back──▶ pending | retrying
-
-Every change of a running row asks for its claim and its state, so a worker whose lease ran out changes nothing.
-"""
+"""Deliveries: found by whoever repairs, and changed in bulk by whoever subscribes and unsubscribes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_uuid
+from eventbus.storage.preparing import Hot
+from eventbus.storage.values import as_utc, as_uuid
 
-_MINE = "d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group AND d.claim = :claim AND d.state = 'running'"
-# A row that was replayed while it ran is fresh again when that run ends.
-MARK_DONE = f"""
-UPDATE eventbus.delivery AS d
-SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
-    finished_at = CASE WHEN d.rerun THEN NULL ELSE clock_timestamp() END,
-    attempts = CASE WHEN d.rerun THEN 0 ELSE d.attempts END,
-    deaths = CASE WHEN d.rerun THEN 0 ELSE d.deaths END,
-    suspect = false, rerun = false, claim = NULL, started_at = NULL,
-    last_error = NULL, due_at = clock_timestamp()
-WHERE {_MINE}
-RETURNING d.state
-"""
-MARK_RETRYING = f"""
-UPDATE eventbus.delivery AS d
-SET state = 'retrying', attempts = d.attempts + :attempts, deaths = d.deaths + :deaths, last_error = :error,
-    due_at = clock_timestamp() + CAST(:wait AS interval), claim = NULL, started_at = NULL, rerun = false
-WHERE {_MINE}
-"""
-MARK_DEAD = f"""
-UPDATE eventbus.delivery AS d
-SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'dead' END,
-    finished_at = CASE WHEN d.rerun THEN NULL ELSE clock_timestamp() END,
-    attempts = CASE WHEN d.rerun THEN 0 ELSE d.attempts + :attempts END,
-    deaths = CASE WHEN d.rerun THEN 0 ELSE d.deaths + :deaths END,
-    suspect = d.suspect AND NOT d.rerun, rerun = false, claim = NULL, started_at = NULL,
-    last_error = :error, due_at = clock_timestamp()
-WHERE {_MINE}
-RETURNING d.state
-"""
-GIVE_BACK = f"""
-UPDATE eventbus.delivery AS d
-SET state = CASE WHEN d.attempts + d.deaths > 0 THEN 'retrying' ELSE 'pending' END,
-    due_at = clock_timestamp(), claim = NULL, started_at = NULL, rerun = false
-WHERE {_MINE}
-"""
-# Each subscription's oldest by its index: the cost follows the number of subscriptions, not the backlog.
+# Each subscription's and state's oldest by its index: the cost follows the number of subscriptions, not the backlog.
 LIST_DUE = """
-SELECT g.name, g.queue, oldest.event_id, e.type
+SELECT g.name, g.queue, oldest.event_id, oldest.due_at, e.type
 FROM eventbus.consumer_group AS g
-JOIN eventbus.subscription AS s ON s.group_name = g.name AND s.removed_at IS NULL
+JOIN eventbus.subscription AS s ON s.group_name = g.name
+AND CASE WHEN CAST(:known AS bigint[]) IS NULL THEN s.removed_at IS NULL ELSE s.id = ANY (CAST(:known AS bigint[])) END
+CROSS JOIN (VALUES ('pending'), ('retrying'), ('running')) AS open (state)
 CROSS JOIN LATERAL (
     SELECT d.event_id, d.due_at FROM eventbus.delivery AS d
-    WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.finished_at IS NULL
-    AND d.due_at <= statement_timestamp() AND d.state <> 'parked'
+    WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.state = open.state AND d.finished_at IS NULL
+    AND d.due_at <= statement_timestamp() - CAST(:grace AS interval)
     ORDER BY d.due_at LIMIT :limit
 ) AS oldest
 -- LIMIT 1 keeps the planner from joining the whole log.
 CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = oldest.event_id LIMIT 1) AS e
 WHERE NOT g.paused
-ORDER BY g.name, oldest.due_at
+ORDER BY g.name, oldest.due_at, oldest.event_id
 """
+FIND_DUE = Hot("""
+SELECT due.event_id, e.type
+FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id)
+CROSS JOIN (VALUES (1, 'retrying'), (1, 'running'), (2, 'pending')) AS open (rank, state)
+CROSS JOIN LATERAL (
+    SELECT d.event_id FROM eventbus.delivery AS d
+    WHERE d.group_name = :group AND d.subscription_id = s.id AND d.state = open.state AND d.finished_at IS NULL
+    AND d.due_at <= statement_timestamp()
+    ORDER BY d.due_at LIMIT 1
+) AS due
+CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = due.event_id LIMIT 1) AS e
+WHERE NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name = :group AND g.paused)
+ORDER BY open.rank LIMIT 1
+""")
 # Of removed subscriptions: an event that was being published while its group unsubscribed, or while another pattern took over.
 LIST_ORPHANS = """
 SELECT orphan.event_id, orphan.group_name, e.type
@@ -134,6 +107,7 @@ class Due:
     queue: str
     event_id: UUID
     type: str
+    due_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,37 +119,28 @@ class Orphan:
     type: str
 
 
-def mark_done(connection: Connection, claimed: Claimed) -> str | None:
-    """Settle *claimed* as handled; its new state, ``pending`` if it was replayed meanwhile; None if the claim is lost."""
-    state = connection.value(MARK_DONE, **_mine(claimed))
-    return None if state is None else str(state)
+def list_due(
+    connection: Connection, *, limit: int, known: Iterable[int] | None = None, grace: timedelta = timedelta()
+) -> list[Due]:
+    """The deliveries that anyone may take now, of groups that are not paused; by group, the longest due first.
+
+    Args:
+        limit: Of each subscription and state.
+        known: Of these subscriptions; None asks for all that live.
+        grace: Only what has been due for so long.
+    """
+    ids = None if known is None else list(known)
+    rows = connection.rows(LIST_DUE, limit=limit, known=ids, grace=grace)
+    return [
+        Due(group=row.name, queue=row.queue, event_id=as_uuid(row.event_id), type=row.type, due_at=as_utc(row.due_at))
+        for row in rows
+    ]
 
 
-def mark_retrying(
-    connection: Connection, claimed: Claimed, *, wait: timedelta, error: str, attempts: int, deaths: int
-) -> bool:
-    """Settle *claimed* as failed and due again after *wait*, charging it; False if the claim is lost."""
-    charged = connection.change(
-        MARK_RETRYING, wait=wait, error=error, attempts=attempts, deaths=deaths, **_mine(claimed)
-    )
-    return charged == 1
-
-
-def mark_dead(connection: Connection, claimed: Claimed, *, error: str, attempts: int, deaths: int) -> str | None:
-    """Settle *claimed* as given up; its new state, ``pending`` if it was replayed meanwhile; None if the claim is lost."""
-    state = connection.value(MARK_DEAD, error=error, attempts=attempts, deaths=deaths, **_mine(claimed))
-    return None if state is None else str(state)
-
-
-def give_back(connection: Connection, claimed: Claimed) -> bool:
-    """Return *claimed*, whose handler has not started, uncharged; False if the claim is lost."""
-    return connection.change(GIVE_BACK, **_mine(claimed)) == 1
-
-
-def list_due(connection: Connection, *, limit: int) -> list[Due]:
-    """The deliveries that anyone may take now: the oldest *limit* of each subscription, of groups that are not paused."""
-    rows = connection.rows(LIST_DUE, limit=limit)
-    return [Due(group=row.name, queue=row.queue, event_id=as_uuid(row.event_id), type=row.type) for row in rows]
+def find_due(connection: Connection, *, group: str, subscriptions: Iterable[int]) -> tuple[UUID, str] | None:
+    """The id and type of an event of *group* that may be taken now, one that was tried before any other; None if none is."""
+    row = connection.row(FIND_DUE, group=group, subscriptions=list(subscriptions))
+    return None if row is None else (as_uuid(row.event_id), str(row.type))
 
 
 def count_open(connection: Connection, *, group: str, subscriptions: Iterable[int]) -> int:
@@ -207,7 +172,3 @@ def hand_over(connection: Connection, event_ids: Iterable[UUID], *, group: str, 
 def cancel(connection: Connection, event_ids: Iterable[UUID], *, group: str) -> int:
     """Cancel orphans of *group*; how many were still such."""
     return connection.change(CANCEL, group=group, events=[str(id) for id in event_ids])
-
-
-def _mine(claimed: Claimed) -> dict[str, Any]:
-    return {"event_id": str(claimed.event.id), "group": claimed.group, "claim": claimed.claim}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +11,14 @@ from sqlalchemy import Row
 
 from eventbus.event import Draft, Event
 from eventbus.storage.database import Connection
+from eventbus.storage.preparing import Hot
 from eventbus.storage.values import as_utc, as_uuid, with_time
 from eventbus.subscription import candidates
-from eventbus.wire import decode, encode
+from eventbus.wire import decode, encode_again
 
 # The inner SELECT is evaluated once, so that id, created_at and due_at are one moment of the database's clock. Of several
 # subscriptions of a group that match, as after a renamed pattern, the newest seen is chosen: one delivery per group.
-APPEND = """
+APPEND = Hot("""
 WITH event AS (
     INSERT INTO eventbus.event_log (id, type, version, source, data, metadata, created_at)
     SELECT eventbus.uuid_v7(at, CAST(:random AS uuid)), :type, :version, :source,
@@ -34,7 +36,7 @@ WITH event AS (
     RETURNING group_name
 )
 SELECT event.id, event.created_at, ARRAY(SELECT group_name FROM owed ORDER BY 1) AS groups FROM event
-"""
+""")
 
 _FIND = """
 SELECT id, type, version, source, CAST(data AS text) AS data, CAST(metadata AS text) AS metadata, created_at
@@ -95,11 +97,16 @@ def append(connection: Connection, entry: Entry) -> Recorded:
         version=entry.version,
         source=entry.draft.source,
         data=entry.data.decode(),
-        metadata=encode(entry.metadata).decode(),
-        patterns=list(candidates(entry.draft.type)),
+        metadata=encode_again(entry.metadata).decode(),
+        patterns=_patterns(entry.draft.type),
     )
     assert row is not None
     return entry.recorded(as_uuid(row.id), as_utc(row.created_at), tuple(row.groups))
+
+
+@lru_cache(maxsize=512)
+def _patterns(type: str) -> list[str]:
+    return list(candidates(type))
 
 
 def find(connection: Connection, event_id: UUID) -> Event | None:

@@ -5,13 +5,14 @@ Only what concerns the server or our tables is translated; an error in the calle
 
 from sqlalchemy.exc import DBAPIError
 
-from eventbus.errors import DatabaseBusy, DatabaseUnreachable, EventBusError, NotMigrated, WrongDatabase
+from eventbus.errors import DatabaseBusy, DatabaseUnreachable, EventBusError, NotMigrated, NotPermitted, WrongDatabase
 from eventbus.storage.revision import HEAD
 
 _BUSY = {"55P03": "a lock was not granted in time", "57014": "the statement took longer than its limit"}
 _REPEATABLE = {"40001": "another transaction changed the same rows", "40P01": "it was the victim of a deadlock"}
 #: Our schema or a table of it does not exist.
 _MISSING = ("3F000", "42P01", "42883")
+_FORBIDDEN = "42501"
 _GONE = ("57P01", "57P02", "57P03", "08000", "08003", "08006", "08001", "08004", "08P01")
 _REFUSED = {
     "53300": "has no connection left",
@@ -26,6 +27,8 @@ def translate(error: DBAPIError, *, where: str) -> Exception:
     code = sqlstate(error)
     if code in _MISSING:
         return NotMigrated(None, HEAD, where)
+    if code == _FORBIDDEN:
+        return NotPermitted(where, str(error.orig).splitlines()[0])
     if code in _REFUSED:
         return DatabaseUnreachable(f"PostgreSQL at {where} {_REFUSED[code]}; nothing was recorded.")
     reason = _BUSY.get(code) or _REPEATABLE.get(code)

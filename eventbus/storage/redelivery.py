@@ -45,10 +45,12 @@ DISCARDED = """
 SELECT DISTINCT event_id FROM eventbus.dead_letter
 WHERE group_name = :group AND event_id = ANY (CAST(:ids AS uuid[])) AND status = 'discarded'
 """
+# It was consumed then, and stays so.
+_DONE_BEFORE = "CASE d.state WHEN 'done' THEN array_append(d.done_before, d.finished_at) ELSE d.done_before END"
 RESET = f"""
 UPDATE eventbus.delivery AS d
 SET state = 'pending', attempts = 0, deaths = 0, suspect = false, finished_at = NULL, last_error = NULL, due_at = wanted.due_at,
-    subscription_id = wanted.subscription_id, replay_id = CAST(:replay AS uuid)
+    subscription_id = wanted.subscription_id, replay_id = CAST(:replay AS uuid), done_before = {_DONE_BEFORE}
 FROM {_WANTED}
 WHERE d.event_id = wanted.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:ids AS uuid[]))
 AND d.finished_at IS NOT NULL
@@ -64,7 +66,8 @@ WHERE group_name = :group AND event_id = ANY (CAST(:ids AS uuid[])) AND finished
 """
 SKIP = f"""
 UPDATE eventbus.delivery AS d
-SET state = 'skipped', finished_at = clock_timestamp(), subscription_id = wanted.subscription_id, replay_id = CAST(:replay AS uuid)
+SET state = 'skipped', finished_at = clock_timestamp(), subscription_id = wanted.subscription_id, replay_id = CAST(:replay AS uuid),
+    done_before = {_DONE_BEFORE}
 FROM {_WANTED}
 WHERE d.event_id = wanted.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:ids AS uuid[]))
 AND d.finished_at IS NOT NULL AND d.state <> 'dead'

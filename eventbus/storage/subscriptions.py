@@ -31,10 +31,11 @@ ORDER BY s.group_name, s.pattern
 """
 # A subscription that comes back counts from its return.
 WRITE = """
-INSERT INTO eventbus.subscription AS s (group_name, pattern, handler, policy)
-VALUES (:group, :pattern, :handler, CAST(:policy AS jsonb))
+INSERT INTO eventbus.subscription AS s (group_name, pattern, handler, policy, reads, version)
+VALUES (:group, :pattern, :handler, CAST(:policy AS jsonb), CAST(:reads AS jsonb), :version)
 ON CONFLICT (group_name, pattern) DO UPDATE
-SET handler = excluded.handler, policy = excluded.policy, last_seen_at = clock_timestamp(), removed_at = NULL,
+SET handler = excluded.handler, policy = excluded.policy, reads = excluded.reads, version = excluded.version,
+    last_seen_at = clock_timestamp(), removed_at = NULL,
     created_at = CASE WHEN s.removed_at IS NULL THEN s.created_at ELSE clock_timestamp() END
 RETURNING s.id
 """
@@ -94,6 +95,8 @@ def write(connection: Connection, subscription: Subscription) -> int:
             pattern=subscription.pattern,
             handler=subscription.handler_name,
             policy=canonical(subscription.policy()),
+            reads=None if subscription.reads is None else canonical(subscription.reads),
+            version=subscription.version,
         )
     )
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 metadata = MetaData(schema="eventbus")
 
@@ -108,6 +108,7 @@ delivery = Table(
     Column("task_id", Text),
     Column("last_error", Text),
     Column("replay_id", Uuid),
+    Column("done_before", ARRAY(_TIME)),
     PrimaryKeyConstraint("event_id", "group_name", name="delivery_pkey"),
     CheckConstraint(
         "state IN ('pending', 'running', 'retrying', 'parked', 'done', 'dead', 'skipped', 'cancelled')",
@@ -121,10 +122,14 @@ delivery = Table(
     CheckConstraint("started_at IS NULL OR state = 'running'", name="delivery_started_check"),
     CheckConstraint("NOT rerun OR state = 'running'", name="delivery_rerun_check"),
     CheckConstraint("attempts >= 0 AND deaths >= 0", name="delivery_counts_check"),
+    CheckConstraint(
+        "state <> 'pending' OR (attempts = 0 AND deaths = 0 AND NOT suspect)", name="delivery_pending_check"
+    ),
     Index(
-        "delivery_open_idx",
+        "delivery_due_idx",
         "group_name",
         "subscription_id",
+        "state",
         "due_at",
         postgresql_where=text("finished_at IS NULL"),
     ),
@@ -222,4 +227,38 @@ publish_key = Table(
     CheckConstraint("length(key) BETWEEN 1 AND 200", name="publish_key_key_check"),
     CheckConstraint("octet_length(digest) = 32", name="publish_key_digest_check"),
     Index("publish_key_created_idx", "created_at"),
+)
+
+_MODES = ("BACKWARD", "FORWARD", "FULL", "BACKWARD_TRANSITIVE", "FORWARD_TRANSITIVE", "FULL_TRANSITIVE", "NONE")
+
+#: Every version of every event type, as JSON Schema; ``revision`` rises with every change of the table.
+event_schema = Table(
+    "event_schema",
+    metadata,
+    Column("type", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("json_schema", JSON, nullable=False),
+    Column("wire_fingerprint", Text, nullable=False),
+    Column("text_fingerprint", Text, nullable=False),
+    Column("compatibility", Text, nullable=False),
+    Column("owner", Text),
+    Column("description", Text),
+    Column("deprecation", Text),
+    Column("changelog", Text),
+    Column("accepted", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("registered_by", Text, nullable=False),
+    Column("registered_at", _TIME, nullable=False, server_default=_CLOCK),
+    Column("updated_at", _TIME, nullable=False, server_default=_CLOCK),
+    Column("retired_at", _TIME),
+    Column("revision", BigInteger, nullable=False),
+    PrimaryKeyConstraint("type", "version", name="event_schema_pkey"),
+    CheckConstraint("length(type) BETWEEN 1 AND 200", name="event_schema_type_check"),
+    CheckConstraint("version > 0", name="event_schema_version_check"),
+    CheckConstraint("json_typeof(json_schema) = 'object'", name="event_schema_document_check"),
+    CheckConstraint(
+        "length(wire_fingerprint) = 64 AND length(text_fingerprint) = 64", name="event_schema_fingerprint_check"
+    ),
+    CheckConstraint(f"compatibility IN {_MODES}", name="event_schema_compatibility_check"),
+    CheckConstraint("jsonb_typeof(accepted) = 'array'", name="event_schema_accepted_check"),
+    UniqueConstraint("revision", name="event_schema_revision_key"),
 )

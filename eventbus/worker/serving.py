@@ -1,7 +1,8 @@
 """Serving: which groups a worker serves, and what happens when it starts.
 
     import of the app's modules ─▶ subscriptions declared ─▶ a task and a queue per group
-    worker starts ─▶ groups of its queues ─▶ registered in PostgreSQL ─▶ Execution for its tasks
+    worker starts ─▶ groups of its queues ─▶ registered in PostgreSQL ─▶ equipment for its tasks
+    its pool runs ─▶ Attendance: leases, accounts, relay
 
 Without -Q a worker serves every group that its app declares, in whichever module, as soon as that is imported.
 """
@@ -14,14 +15,28 @@ from typing import Any
 from celery import Celery, signals
 from kombu import Queue
 
+from eventbus.broker import Broker
 from eventbus.errors import DatabaseUnreachable, EventBusError
+from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
-from eventbus.lifecycle.registration import register
+from eventbus.lifecycle.pace import Pace
+from eventbus.lifecycle.parking import unpark
+from eventbus.lifecycle.reading import Reading
+from eventbus.lifecycle.registration import Known, register
+from eventbus.lifecycle.relaying import Relay
+from eventbus.lifecycle.slices import SLICE_SECONDS
+from eventbus.lifecycle.slots import Slots
+from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
 from eventbus.subscription import Subscription, Subscriptions
+from eventbus.worker.attendance import Attendance, attend, is_idle, restart_consumer
+from eventbus.worker.children import Children
+from eventbus.worker.housekeeping import keep_house_in_workers
 from eventbus.worker.log_format import show_facts
-from eventbus.worker.task import DeliveryTask, Runtime
+from eventbus.worker.task import DeliveryTask, Equipment, Runtime
+from eventbus.worker.task_events import TaskEvents
+from eventbus.worker.tolerance import drop_lost_messages, tolerate_malformed_items
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +54,33 @@ class Serving:
         *,
         settings: Callable[[], Settings],
         database: Callable[[], Database],
+        broker: Callable[[], Broker],
+        waking: Callable[[], Waking],
+        reading: Callable[[], Reading],
     ) -> None:
         self._app = app
         self._subscriptions = subscriptions
         self._settings = settings
         self._database = database
+        self._broker = broker
+        self._waking = waking
+        self._reading = reading
         self._runtime = Runtime()
         # Not before the app is complete: its configuration may still change, and reading it here would freeze it.
         app.on_after_finalize.connect(self._declare_all, weak=False)
         signals.worker_init.connect(self._on_worker_init, weak=False)
+        attend(app, make=self._attendance, stopping=self._stop)
+        keep_house_in_workers(app, settings=settings, groups=self._served)
         show_facts()
 
     def declared(self, subscription: Subscription) -> None:
         """Give a group that was declared after the app was complete its task and queue."""
         if self._app.finalized:
             self._declare(subscription.group)
+
+    def _served(self) -> list[str]:
+        tools = self._runtime.equipment
+        return [] if tools is None else sorted(tools.execution.known.by_group)
 
     def _declare_all(self, **_: Any) -> None:
         for group in self._subscriptions.groups():
@@ -92,7 +119,63 @@ class Serving:
             queues.select([*queues.consume_from, *(settings.queue(group) for group in self._subscriptions.groups())])
         served = set(queues.consume_from)
         wanted = [item for item in self._subscriptions if settings.queue(item.group) in served]
+        if not wanted:
+            return
+        reading = self._reading()
+        # First of all: a worker whose schemas would break somebody must not start to owe anybody anything.
+        reading.catalog.register()
+        reading.catalog.refuse_gaps()
+        tolerate_malformed_items()
+        if served <= {settings.queue(group) for group in self._subscriptions.groups()}:
+            drop_lost_messages(self._app)
+        queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))
         known = register(self._database(), wanted, settings=settings)
-        self._runtime.execution = Execution(
-            database=self._database(), known=known, lease=settings.lease, worker=worker.hostname
+        unpark(self._database(), known, reading)
+        execution = Execution(
+            database=self._database(),
+            known=known,
+            reading=reading,
+            lease=settings.lease,
+            worker=worker.hostname,
+            slots=Slots(),
         )
+        self._limit_tasks(known)
+        self._runtime.equipment = Equipment(
+            execution=execution,
+            attendant=Attendant(execution.slots),
+            pace=Pace(),
+            waking=self._waking(),
+            events=TaskEvents(self._app, hostname=worker.hostname, are_sent=bool(worker.task_events)),
+        )
+
+    def _limit_tasks(self, known: Known) -> None:
+        """Celery's own time limit ends a process whose handler does not listen to ours: one that hangs in C code."""
+        settings = self._settings()
+        for group, items in known.by_group.items():
+            longest = max(item.timeout for item in items.values())
+            # A lease more: so long a settlement may be repeated.
+            limit = longest.total_seconds() + SLICE_SECONDS + settings.lease.total_seconds()
+            self._app.tasks[settings.queue(group)].time_limit = limit
+
+    def _attendance(self, worker: Any) -> Attendance | None:
+        tools = self._runtime.equipment
+        if worker.app is not self._app or tools is None:
+            return None
+        self._runtime.children = Children(worker.pool)
+        relay = Relay(
+            database=self._database(),
+            broker=self._broker(),
+            subscriptions=tools.execution.known.all_ids(),
+            own_queue=self._own_queue(worker),
+            is_idle=lambda: is_idle(worker),
+            restart_consumer=lambda: restart_consumer(worker),
+        )
+        return Attendance(tools.execution, relay, self._runtime.children)
+
+    def _stop(self) -> None:
+        if self._runtime.equipment is not None:
+            self._runtime.equipment.execution.slots.stop()
+
+    def _own_queue(self, worker: Any) -> str:
+        """The queue that only this worker consumes: what is sent there cannot be taken by one that does not know it."""
+        return f"{self._settings().prefix}.worker.{worker.hostname}"

@@ -1,42 +1,78 @@
-"""The Celery task of a group: autoretry decides *that* a failed delivery is retried, the subscription decides how.
+"""The Celery task of a group: a wake-up becomes a slice of its deliveries.
 
-run ─▶ claim, handle, settle
- └─ the handler raised ─▶ autoretry ─▶ retry() ─┬─ policy allows ─▶ due_at written, then an ETA message   RETRY
-                                                └─ used up ─▶ dead letter, then the exception goes on    FAILURE
-                                                                                        └─▶ on_failure: a second net
+run ─▶ alone: the delivery that the message names, or one that was tried before
+ │      └─ it failed ─▶ autoretry ─▶ retry() ─┬─ policy allows ─▶ due_at written, then an ETA message   RETRY
+ │                                            └─ used up ─▶ dead letter, then the exception goes on    FAILURE
+ │                                                                                    └─▶ on_failure: a second net
+ └───▶ batches: one that fails goes on as a task of its own
 """
 
 import logging
+from dataclasses import dataclass
 from typing import Any, NoReturn
 from uuid import UUID
 
 from celery import Task
 from celery.exceptions import Ignore, Retry
+from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
+from eventbus.broker import WakeUp
 from eventbus.errors import ConfigurationError, DatabaseError
+from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
-from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
+from eventbus.lifecycle.pace import Pace
+from eventbus.lifecycle.settlement import Outcome, Retrying
+from eventbus.lifecycle.slices import Failed, Slice
+from eventbus.lifecycle.waking import Waking
 from eventbus.storage.claiming import Claimed
+from eventbus.worker.children import Children
+from eventbus.worker.task_events import TaskEvents
 
 log = logging.getLogger(__name__)
 
-#: Longer waits need no message: they end in PostgreSQL, where a sweep finds them. An ETA message sits in one worker's memory.
+#: Longer waits need no message: they end in PostgreSQL, where the relay finds them. An ETA message sits in one worker's memory.
 LONGEST_ETA_SECONDS = 60
 #: The message comes a little after the row is due, never before.
 _ETA_MARGIN_SECONDS = 0.05
 
 
-class Runtime:
-    """What the tasks of one worker process share; filled when the worker starts."""
+@dataclass(frozen=True, kw_only=True)
+class Equipment:
+    """What the tasks of one worker share."""
 
-    execution: Execution | None = None
+    execution: Execution
+    attendant: Attendant
+    pace: Pace
+    waking: Waking
+    events: TaskEvents
+
+
+class Runtime:
+    """Where a worker's tasks find their equipment; filled when the worker starts."""
+
+    equipment: Equipment | None = None
+    #: Only in the main process.
+    children: Children | None = None
+
+
+class GroupRequest(Request):
+    """A wake-up in the main process: remembers whose time limit ran out, for the dead letter."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery calls it so
+        """Note that the pool is about to end the process."""
+        children = self.task.runtime.children
+        if not soft and children is not None and self.worker_pid:
+            children.note_limit(self.worker_pid, timeout)
+        super().on_timeout(soft, timeout)
 
 
 class DeliveryTask(Task):
     """Handles deliveries of one group. Its arguments name an event, as a hint."""
 
     abstract = True
+    Request = GroupRequest
+    Strategy = "eventbus.worker.tolerance:check_body"
     autoretry_for = (Exception,)
     #: The subscription counts, not Celery.
     max_retries = None
@@ -50,71 +86,77 @@ class DeliveryTask(Task):
     runtime: Runtime
 
     def run(self, *args: Any, **_kwargs: Any) -> dict[str, int]:
-        """Handle one due delivery of the group, the hinted one if it is due.
+        """Handle due deliveries of the group for about half a second, the hinted one first.
 
         Returns:
             How many deliveries were done, retried and dead: the task's result in Flower.
         """
-        execution = self._execution()
-        hint = self._hint(args)
+        tools = self._equipment()
+        turn = Slice(tools.execution, self.group, task_id=self.request.id, attendant=tools.attendant, pace=tools.pace)
         try:
-            claimed = execution.claim(self.group, hint, task_id=self.request.id)
-            result = execution.run(claimed) if claimed else None
+            failed = turn.run_alone(self._hint(args))
+            if failed is None:
+                turn.run_batches(self._continue_alone)
         except DatabaseError as error:
-            # No failure of the handler's: its delivery stays due, or becomes so when its lease ends.
+            # No failure of a handler's: what is due stays due, or becomes so when its lease ends.
             log.warning("wake_up_dropped", extra={"group": self.group, "reason": str(error)})
+            self._close(turn)
             raise Ignore from error
-        if isinstance(result, BaseException):
-            self.request.eventbus_failed, self.request.eventbus_error = claimed, result
-            raise result
-        if claimed is not None:
-            self._wake_again(claimed, result)
-        return _counted(result)
+        except (
+            Exception
+        ):  # a fault of ours: what the slice holds must not stay its own for as long as this process lives
+            self._close(turn)
+            raise
+        if failed is not None:
+            self.request.eventbus_failed, self.request.eventbus_slice = failed, turn
+            raise failed.error
+        self._close(turn)
+        return {"done": turn.done, "retried": turn.retried, "dead": turn.dead}
 
     def retry(self, *_args: Any, exc: BaseException | None = None, **_options: Any) -> NoReturn:
         """Settle the delivery whose handler ended with *exc*. Always raises: Retry, Ignore, or *exc* when it is dead."""
-        claimed = self._failed()
-        if claimed is None or exc is None:
+        failed = self._failed()
+        if failed is None or exc is None:
             raise exc or Ignore()
-        subscription = self._execution().subscription(claimed)
-        if not subscription.retry.allows_retry(attempts=claimed.attempts + 1, error=exc):
-            self.give_up(claimed, exc)
+        policy = self._equipment().execution.subscription(failed.claimed).retry
+        if not policy.allows_retry(attempts=failed.claimed.attempts + 1, error=exc):
+            self.give_up(failed)
             raise exc
-        outcome = self._settle(claimed, exc)
+        outcome = self._settle(failed)
         if isinstance(outcome, Retrying):
-            self._come_back(claimed, outcome, exc)
+            self._come_back(failed.claimed, outcome, exc)
         raise Ignore
 
-    def give_up(self, claimed: Claimed, exc: BaseException) -> None:
-        """Write the dead letter of *claimed* from inside the task."""
-        self._settle(claimed, exc)
+    def give_up(self, failed: Failed) -> None:
+        """Write the dead letter of what *failed* from inside the task."""
+        self._settle(failed)
 
     def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Celery's hook for a task that failed for good: settle the delivery, unless the task itself has."""
         del exc, task_id, args, kwargs, einfo
-        claimed = self._failed()
-        if claimed is None:
-            return
-        # An error that came between, such as a lost connection while it was settled, must not cost it its retries.
-        self._settle(claimed, self.request.eventbus_error)
+        failed = self._failed()
+        if failed is not None:
+            self._settle(failed)
 
-    def _settle(self, claimed: Claimed, error: BaseException) -> Outcome:
-        outcome = self._execution().fail(claimed, error)
+    def _settle(self, failed: Failed) -> Outcome:
+        turn: Slice = self.request.eventbus_slice
+        outcome = turn.settle_failed(failed)
         self.request.eventbus_failed = None
-        self._wake_again(claimed, outcome)
+        self._close(turn)
         return outcome
 
-    def _wake_again(self, claimed: Claimed, outcome: Outcome | None) -> None:
-        """Send a wake-up for a delivery that was replayed while it ran: the replay's own came too early for it."""
-        if not isinstance(outcome, Done | Dead) or not outcome.again:
-            return
-        event = claimed.event
+    def _close(self, turn: Slice) -> None:
+        """End *turn*, and send the wake-ups that it calls for."""
         try:
-            self.apply_async(
-                (str(event.id),), argsrepr=f"{event.type} {event.id}", kwargsrepr="{}", queue=self.name, retry=False
-            )
-        except OperationalError as error:
-            log.warning("wake_up_failed", extra={"group": self.group, "reason": str(error)})
+            due = turn.close()
+        except DatabaseError as error:
+            log.warning("wake_up_dropped", extra={"group": self.group, "reason": str(error)})
+            due = None
+        names = [(claimed.event.id, claimed.event.type) for claimed in turn.again]
+        wanted = names if due is None else [*names, due]
+        if wanted:
+            waking = self._equipment().waking
+            waking.send([WakeUp(queue=self.name, event_id=id, type=type) for id, type in wanted])
 
     def _come_back(self, claimed: Claimed, outcome: Retrying, exc: BaseException) -> NoReturn:
         seconds = outcome.wait.total_seconds() + _ETA_MARGIN_SECONDS
@@ -136,15 +178,38 @@ class DeliveryTask(Task):
             log.warning("retry_not_announced", extra={"group": self.group, "reason": str(error)})
         raise Retry(exc=exc, when=seconds)
 
-    def _failed(self) -> Claimed | None:
-        """The delivery whose handler just failed in this very task, and is not settled."""
-        claimed: Claimed | None = getattr(self.request, "eventbus_failed", None)
-        return claimed
+    def _continue_alone(self, claimed: Claimed, error: BaseException, outcome: Outcome) -> None:
+        """Give a delivery that failed inside a batch a task of its own, which shows what becomes of it."""
+        task_id = self._equipment().events.show_failure(self, claimed, error, outcome)
+        if not isinstance(outcome, Retrying):
+            return
+        seconds = outcome.wait.total_seconds() + _ETA_MARGIN_SECONDS
+        if seconds > LONGEST_ETA_SECONDS:
+            return
+        event = claimed.event
+        try:
+            self.apply_async(
+                (str(event.id),),
+                task_id=task_id,
+                countdown=seconds,
+                retries=outcome.attempts,
+                queue=self.name,
+                argsrepr=f"{event.type} {event.id}",
+                kwargsrepr="{}",
+                retry=False,
+            )
+        except OperationalError as failure:
+            log.warning("retry_not_announced", extra={"group": self.group, "reason": str(failure)})
 
-    def _execution(self) -> Execution:
-        if self.runtime.execution is None:
+    def _failed(self) -> Failed | None:
+        """The delivery whose handler just failed in this very task, and is not settled."""
+        failed: Failed | None = getattr(self.request, "eventbus_failed", None)
+        return failed
+
+    def _equipment(self) -> Equipment:
+        if self.runtime.equipment is None:
             raise ConfigurationError(f"task {self.name} only runs in a Celery worker: start one with 'celery worker'.")
-        return self.runtime.execution
+        return self.runtime.equipment
 
     def _hint(self, args: Any) -> UUID | None:
         try:
@@ -152,17 +217,3 @@ class DeliveryTask(Task):
         except (IndexError, TypeError, ValueError, AttributeError):
             log.warning("wake_up_malformed", extra={"group": self.group, "task_id": self.request.id})
             return None
-
-
-def _counted(outcome: Outcome | None) -> dict[str, int]:
-    counts = {"done": 0, "retried": 0, "dead": 0}
-    match outcome:
-        case Done():
-            counts["done"] = 1
-        case Retrying():
-            counts["retried"] = 1
-        case Dead():
-            counts["dead"] = 1
-        case Fenced() | None:
-            pass
-    return counts

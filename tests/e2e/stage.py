@@ -58,7 +58,7 @@ class Stage:
             prefix=self.prefix,
         )
         url = environment["EVENTBUS_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg2://")
-        self.engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+        self.engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
         self.workers: list[WorkerProcess] = []
         with self.engine.connect() as connection:
             connection.exec_driver_sql(TABLES)
@@ -72,8 +72,13 @@ class Stage:
         concurrency: int = 2,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        wait: bool = True,
     ) -> WorkerProcess:
-        """Start `celery -A MODULE worker`, with -Q and the queues of *groups* if there are any; it consumes on return."""
+        """Start `celery -A MODULE worker`, with -Q and the queues of *groups* if there are any; it consumes on return.
+
+        Args:
+            wait: Otherwise return at once.
+        """
         queues = ["-Q", ",".join(self.queue(group) for group in groups)] if groups else []
         worker = WorkerProcess(
             self._next_folder(),
@@ -84,7 +89,7 @@ class Stage:
             environment={**self.environment, **(environment or {})},
         )
         self.workers.append(worker)
-        return worker.start(timeout=TIMEOUT)
+        return worker.start(wait=wait, timeout=TIMEOUT)
 
     def start_by_eventbus(self, *groups: str, module: str = SHOP) -> WorkerProcess:
         """Start `eventbus worker GROUP...`; it consumes on return."""
@@ -171,12 +176,10 @@ class Stage:
         )
         return found[0] if found else None
 
-    def wait_for_state(self, event: Event | UUID | str, group: str, state: str, *, sweeping: bool = False) -> Row:
-        """The row of the delivery, as soon as it is in *state*; *sweeping* until then, as a relay would."""
+    def wait_for_state(self, event: Event | UUID | str, group: str, state: str) -> Row:
+        """The row of the delivery, as soon as it is in *state*."""
 
         def arrived() -> Row | None:
-            if sweeping and not self.broker.exists(self.queue(group)):
-                self.bus.sweep()
             found = self.delivery(event, group)
             return found if found is not None and found.state == state else None
 

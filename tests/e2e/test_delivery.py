@@ -227,22 +227,6 @@ def test_two_workers_of_one_group_share_its_events(empty_stage: Stage) -> None:
     assert {item.worker.partition("@")[0] for item in ran_in} == {worker.folder.name for worker in workers}
 
 
-def test_an_app_keeps_its_own_queues_and_tasks(empty_stage: Stage) -> None:
-    """An app with task_queues and routes gains the groups' queues, and loses none of its own."""
-    empty_stage.start(module="tests.e2e.shop.mixed")
-
-    empty_stage.app.send_task("mixed.report", ("routed",), queue=f"{empty_stage.prefix}.reports")
-    event = empty_stage.publish("order.created", {})
-
-    empty_stage.wait_for_state(event, "mixed", "done")
-    words = "SELECT facts ->> 'word' AS word FROM effect WHERE group_name = 'ordinary'"
-    wait_until(
-        lambda: {item.word for item in empty_stage.rows(words)} == {"routed", f"from {event.id}"},
-        timeout=TIMEOUT,
-        message=empty_stage.logs,
-    )
-
-
 @pytest.mark.parametrize("pool", ["solo", "threads"])
 def test_other_pools_deliver_too(empty_stage: Stage, pool: str) -> None:
     """Solo and threads: events of many groups are handled, failures retried and given up, async handlers run."""

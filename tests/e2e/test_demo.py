@@ -16,7 +16,8 @@ from tests.support.workers import ROOT
 #: Sets the processes of one demo apart from all others, for they inherit it.
 MARK = "DEMO_UNDER_TEST"
 
-TIME_LIMIT_SECONDS = 90
+#: Many times what it takes on an idle machine: other tests may run beside it.
+TIME_LIMIT_SECONDS = 240
 SERVERS = ("EVENTBUS_DATABASE_URL", "EVENTBUS_BROKER_URL")
 FOLDER_LINE = "workers and their logs: "
 
@@ -67,14 +68,15 @@ def folder_in(output: str) -> Path:
     return Path(output.partition(FOLDER_LINE)[2].splitlines()[0])
 
 
+@pytest.mark.timeout(TIME_LIMIT_SECONDS + 10)
 def test_the_demo_holds_on_throwaway_servers(environment: dict[str, str]) -> None:
     """Every step holds, the closing table lists each, and nothing stays behind."""
     ended = demo(environment=environment)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "6 of 6 steps held" in ended.stdout
+    assert "9 of 9 steps held" in ended.stdout
     table = ended.stdout.partition("steps held")[2]
-    assert [letter for letter in "abcdef" if f"({letter}) ok" not in table] == []
+    assert [letter for letter in "abcdefghi" if f"({letter}) ok" not in table] == []
     assert processes(environment) == []
     assert not folder_in(ended.stdout).exists()
 

@@ -84,13 +84,13 @@ def test_no_message_makes_a_retry_come_early(stage: Stage, worker: WorkerProcess
 
 
 def test_a_long_wait_ends_in_postgresql(stage: Stage, worker: WorkerProcess) -> None:
-    """A retry that is hours away needs no message: once it is due, a sweep wakes the group."""
+    """A retry that is hours away needs no message: once it is due, the relay wakes the group."""
     event = stage.publish("slow.asked", {"error": "ValueError", "failures": 1})
     stage.wait_for_state(event, "patient", "retrying")
 
     stage.change("UPDATE eventbus.delivery SET due_at = now() WHERE event_id = :id", id=event.id)
 
-    stage.wait_for_state(event, "patient", "done", sweeping=True)
+    stage.wait_for_state(event, "patient", "done")
     assert [item.attempt for item in stage.effects(event, "patient")] == [1, 2]
 
 
@@ -133,9 +133,9 @@ def test_celery_hears_of_retries_and_their_end(stage: Stage, worker: WorkerProce
     for event, retries, end in ((recovering, 1, "task-succeeded"), (dying, FLAKY_RUNS - 1, "task-failed")):
         names = tasks.names(event)
         assert names.count("task-retried") == retries
-        assert names[-1] == end
-        assert names.count("task-succeeded") + names.count("task-failed") == 1
-        assert len({item["uuid"] for item in tasks.of(event)}) == 1
+        # Where a retry's message is late, the relay sends another one: one of the two finds nothing to do, and succeeds.
+        assert names.count("task-failed") == (end == "task-failed")
+        assert end in names
     received = next(item for item in tasks.of(dying) if item["type"] == "task-received")
     assert (received["name"], received["args"]) == (stage.queue("flaky"), f"flaky.asked {dying.id}")
 
@@ -246,7 +246,7 @@ def test_an_error_while_settling_costs_no_retry(empty_stage: Stage) -> None:
 
     event = empty_stage.publish("flaky.asked", {"error": "ValueError", "failures": 1})
 
-    empty_stage.wait_for_state(event, "flaky", "done", sweeping=True)
+    empty_stage.wait_for_state(event, "flaky", "done")
     (attempt,) = empty_stage.rows("SELECT * FROM eventbus.attempt WHERE event_id = :id", id=event.id)
     assert (attempt.number, attempt.error_type) == (1, "ValueError")
 

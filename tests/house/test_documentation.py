@@ -83,6 +83,19 @@ def test_every_path_that_is_linked_exists(page: Path) -> None:
     assert [path for path in relative if not (page.parent / path.partition("#")[0]).exists()] == []
 
 
+@page
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    """A promise that names its test can be checked."""
+    named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+
+    assert named - written == set()
+
+
 def known_settings(*, tests: bool = True) -> set[str]:
     """Variables of the environment that code reads: named in full, or as a field of Settings."""
     # Imported here so that the house can be checked while settings.py is broken.

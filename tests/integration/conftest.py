@@ -1,6 +1,9 @@
 """Fixtures of the in-process tests: a bus on real servers, and what looks behind it."""
 
+import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,13 +13,15 @@ import redis
 from celery import Celery
 
 from eventbus import EventBus
-from eventbus.lifecycle.execution import Execution
+from eventbus.cli import main
 from eventbus.lifecycle.registration import register
 from eventbus.storage.database import Database
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 
 MakeBus = Callable[..., EventBus]
-MakeWorker = Callable[..., Execution]
+MakeWorker = Callable[..., SingleRuns]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -78,8 +83,24 @@ def messages(redis_client: "redis.Redis[bytes]", prefix: str) -> Callable[[str],
 def worker(bus: EventBus) -> MakeWorker:
     """A function that registers the subscriptions of a bus and returns what its worker would execute with."""
 
-    def make(of: EventBus = bus, *, name: str = "worker-1", lease: timedelta = timedelta(seconds=30)) -> Execution:
+    def make(of: EventBus = bus, *, name: str = "worker-1", lease: timedelta = timedelta(seconds=30)) -> SingleRuns:
         known = register(of.database, of.subscriptions, settings=of.settings)
-        return Execution(database=of.database, known=known, lease=lease, worker=name)
+        return SingleRuns(database=of.database, known=known, reading=of.reading, lease=lease, worker=name)
 
     return make
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A function that runs `eventbus ARGUMENTS` in this process, which saves the time of the imports."""
+
+    def call(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(arguments, ended.value.code, captured.out, captured.err)
+
+    return call

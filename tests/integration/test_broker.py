@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import redis
@@ -17,7 +17,8 @@ from eventbus import EventBus
 from eventbus.broker import KombuBroker, Notice, RedisBroker, WakeUp, connect
 from eventbus.embedded import EmbeddedValkey
 from eventbus.errors import BrokerUnreachable
-from eventbus.lifecycle.waking import Circuit, Waking
+from eventbus.lifecycle.circuit import Circuit
+from eventbus.lifecycle.waking import Waking
 from eventbus.settings import load_settings
 from tests.integration.conftest import MakeBus
 from tests.support import wait_until
@@ -33,42 +34,6 @@ def app(broker_url: str) -> Iterator[Celery]:
     """An app of Celery alone."""
     with Celery("test", broker=broker_url, set_as_current=False) as app:
         yield app
-
-
-def shape(message: dict[str, Any]) -> Any:
-    """A message without what differs between any two: ids, and what names the sending process.
-
-    send_task repeats argsrepr and kwargsrepr, which are headers, among the properties, where nobody reads them.
-    """
-    headers = {**message["headers"], "id": 0, "root_id": 0, "origin": 0}
-    properties = {**message["properties"], "correlation_id": 0, "delivery_tag": 0, "reply_to": 0}
-    for repeated in ("argsrepr", "kwargsrepr"):
-        properties.pop(repeated, None)
-    return {**message, "headers": headers, "properties": properties}
-
-
-def test_a_wake_up_is_celerys_own_message(
-    app: Celery, broker_url: str, prefix: str, redis_client: "redis.Redis[bytes]"
-) -> None:
-    """Same keys in the same order, same values, same bytes but for the ids: any Celery worker, and Flower, can read it."""
-    event_id, queue = uuid4(), f"{prefix}.a"
-    broker = RedisBroker(app, broker_url, keyprefix="", realtime_url=None)
-
-    broker.send([WakeUp(queue=queue, event_id=event_id, type="order.created")], [])
-    app.send_task(
-        queue,
-        (str(event_id),),
-        queue=queue,
-        ignore_result=True,
-        argsrepr=f"order.created {event_id}",
-        kwargsrepr="{}",
-    )
-
-    [theirs, ours] = [json.loads(text) for text in redis_client.lrange(queue, 0, -1)]
-    assert json.dumps(shape(ours)) == json.dumps(shape(theirs))
-    assert [str(UUID(item["headers"]["id"])) for item in (ours, theirs)] == [
-        item["properties"]["correlation_id"] for item in (ours, theirs)
-    ]
 
 
 def test_only_ids_travel_and_kombu_reads_them(bus: EventBus, broker_url: str, prefix: str, messages: Messages) -> None:
@@ -145,6 +110,7 @@ def test_real_time_may_have_a_server_of_its_own(make_bus: MakeBus, valkey: Embed
         assert json.loads(hear()["data"])["id"] == str(event.id)
 
 
+@pytest.mark.alone
 def test_a_refused_broker_costs_no_publish(make_bus: MakeBus, rows: Rows, caplog: pytest.LogCaptureFixture) -> None:
     """The event is committed within a bounded time, the next ones do not even try, and one log line says so."""
     bus = make_bus(broker_url=REFUSED)
@@ -162,6 +128,7 @@ def test_a_refused_broker_costs_no_publish(make_bus: MakeBus, rows: Rows, caplog
     assert bus.waking._circuit.is_open
 
 
+@pytest.mark.alone
 def test_a_hung_broker_costs_one_publish_its_time_limit(make_bus: MakeBus, valkey: EmbeddedValkey, rows: Rows) -> None:
     """A broker that accepts connections and never answers is given up after its limit, then left alone."""
     bus = make_bus(broker_url=valkey.url)
@@ -239,6 +206,8 @@ def test_a_broker_error_nobody_foresaw_fails_no_publish(bus: EventBus, caplog: p
     class Odd:
         """A broker client with a fault."""
 
+        listeners = None
+
         def send(self, wake_ups: Any, notices: Any) -> None:
             raise ZeroDivisionError
 
@@ -292,7 +261,7 @@ def test_an_empty_send_reaches_for_nothing() -> None:
     app = Celery("test", set_as_current=False)
 
     RedisBroker(app, REFUSED, keyprefix="", realtime_url=None).send([], [])
-    KombuBroker(app, "memory://", notices=None).send([], [])
+    KombuBroker(app, "memory://", listeners=None).send([], [])
 
 
 @pytest.mark.parametrize(
@@ -374,10 +343,11 @@ def test_any_other_broker_is_reached_through_kombu(valkey: EmbeddedValkey, prefi
         assert (empty, broker.depth(queue)) == (0, 1)
 
 
+@pytest.mark.alone
 def test_a_broker_behind_kombu_that_is_down_is_the_same_error() -> None:
     """One error, one sentence, no password, in bounded time."""
     with Celery("test", broker="amqp://user:s3cr3t@127.0.0.1:1//", set_as_current=False) as app:
-        broker = KombuBroker(app, app.conf.broker_url, notices=None)
+        broker = KombuBroker(app, app.conf.broker_url, listeners=None)
         started = time.monotonic()
 
         with pytest.raises(BrokerUnreachable, match=r"amqp://user:\*\*\*@127\.0\.0\.1:1// cannot be used") as caught:

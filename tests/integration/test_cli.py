@@ -1,9 +1,9 @@
 """The command line: each command in a pipe and on a terminal, its questions, its output for programs, its exit codes."""
 
-import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +14,9 @@ import pexpect
 import pytest
 
 from eventbus import Event, EventBus
-from eventbus.cli import main
 from eventbus.embedded.server import free_port
 from eventbus.storage.revision import HEAD
+from tests.integration.conftest import Run
 from tests.support.rows import Rows
 from tests.support.workers import ROOT
 
@@ -40,7 +40,6 @@ def book(event): pass
 WIDER = SHOP.replace('"order.created"', '"order.*"')
 TERMINAL_SECONDS = 30
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Terminal = Callable[..., "pexpect.spawn[str]"]
 
 
@@ -61,22 +60,6 @@ def folder(tmp_path: Path) -> Path:
 def variables(environment: dict[str, str]) -> dict[str, str]:
     """The environment of the commands."""
     return {**os.environ, **environment, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
-
-
-@pytest.fixture
-def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """A function that runs `eventbus ARGUMENTS` in this process, which saves the time of the imports."""
-
-    def call(*arguments: str, stdin: str) -> "subprocess.CompletedProcess[str]":
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return subprocess.CompletedProcess(arguments, ended.value.code, captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture
@@ -217,12 +200,14 @@ def test_every_command_has_help(run: Run) -> None:
     assert {"migrate", "sync", "worker", "sweep", "publish", "groups", "dead"} <= set(listed)
     for name in listed:
         done = run(name, "--help")
-        assert (done.returncode, done.stdout.partition("\n")[0][:20]) == (0, f"Usage: eventbus {name}"[:20])
+        assert (done.returncode, done.stdout.startswith(f"Usage: eventbus {name} ")) == (0, True)
 
     assert run().returncode == 2
 
 
-def test_the_examples_in_the_help_are_correct(run: Run, folder: Path, variables: dict[str, str], rows: Rows) -> None:
+def test_the_examples_in_the_help_are_correct(
+    run: Run, folder: Path, variables: dict[str, str], rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each of them does what it says, typed as it stands; only those that start a worker are not run here."""
     shims = folder / "bin"
     shims.mkdir()
@@ -238,16 +223,16 @@ def test_the_examples_in_the_help_are_correct(run: Run, folder: Path, variables:
     examples = [line for line in examples if re.match(r"eventbus |jq ", line)]
     assert len(examples) >= 6
     assert run("-A", "workers.app", "sync", PYTHONPATH=f"{ROOT}").returncode == 0
+    monkeypatch.chdir(folder)
     for example in (line for line in examples if " worker " not in line):
-        done = subprocess.run(
-            ["/bin/sh", "-c", example],
-            cwd=folder,
-            env={**variables, "PATH": f"{shims}:{variables['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        name, *arguments = shlex.split(example, comments=True)
+        if name == "eventbus" and not {"|", "<", ">"} & set(arguments):
+            done = run(*arguments)
+        else:
+            environment = {**variables, "PATH": f"{shims}:{variables['PATH']}"}
+            done = subprocess.run(
+                ["/bin/sh", "-c", example], env=environment, capture_output=True, text=True, timeout=60, check=False
+            )
         assert done.returncode == 0, (example, done.stderr)
 
     assert rows.count("event_log") >= 2
@@ -533,7 +518,7 @@ def test_dead_letters_are_retried(letters: list[int], run: Run, terminal: Termin
     """Those that are named, or all that match; on a terminal it asks."""
     one = run("dead", "retry", str(letters[0]), "--group", "inventory", "--yes")
     child = terminal("dead", "retry", "--group", "inventory", "--type", "order.created", "--error-type", "shop.Refused")
-    child.expect_exact("Retry all matching dead letters of inventory")
+    child.expect_exact("Retry 1 dead letters of inventory?")
     child.sendline("y")
     rest = finish(child)
     again = run("dead", "retry", "--group", "inventory", "--yes")
@@ -549,7 +534,7 @@ def test_dead_letters_are_retried(letters: list[int], run: Run, terminal: Termin
 def test_dead_letters_are_discarded(letters: list[int], run: Run, terminal: Terminal, rows: Rows) -> None:
     """With a reason that stays; on a terminal it asks, and no is exit code 1."""
     child = terminal("dead", "discard", "--group", "billing", "--reason", "test data")
-    child.expect_exact("Discard all matching dead letters of billing for good")
+    child.expect_exact("Discard 1 dead letters of billing?")
     child.sendline("n")
     declined = finish(child)
     done = run("dead", "discard", str(letters[1]), "--group", "billing", "--reason", "test data", "--yes")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ import pytest
 
 from eventbus import EventBus
 from eventbus.lifecycle.replay_planning import Asked
+from tests.integration.conftest import Run
 from tests.support import wait_until
 from tests.support.replays import fill_log, put_all, states
 from tests.support.rows import Rows
@@ -45,18 +47,10 @@ def variables(environment: dict[str, str]) -> dict[str, str]:
     return {**os.environ, **environment, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "TERM": "xterm"}
 
 
-def run(variables: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command with pipes, to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=variables,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+@pytest.fixture
+def run(run_here: Run, environment: dict[str, str]) -> Run:
+    """A function that runs `eventbus replay ARGUMENTS` where nobody can be asked."""
+    return partial(run_here, "replay")
 
 
 class Terminal:
@@ -96,10 +90,10 @@ def terminals(variables: dict[str, str]) -> Iterator[Any]:
         terminal.child.close(force=True)
 
 
-def test_plan_counts_and_changes_nothing(shop: EventBus, rows: Rows, variables: dict[str, str]) -> None:
+def test_plan_counts_and_changes_nothing(shop: EventBus, rows: Rows, run: Run) -> None:
     """By outcome, for a person and for a program."""
-    shown = run(variables, "plan", "order.*", "--group", "shop", "--since", "2h ago")
-    read = run(variables, "plan", "order.*", "--group", "shop", "--json")
+    shown = run("plan", "order.*", "--group", "shop", "--since", "2h ago")
+    read = run("plan", "order.*", "--group", "shop", "--json")
 
     assert shown.returncode == read.returncode == 0, shown.stderr + read.stderr
     assert shown.stdout.splitlines() == [
@@ -113,10 +107,10 @@ def test_plan_counts_and_changes_nothing(shop: EventBus, rows: Rows, variables: 
     assert rows.count("replay") == 0
 
 
-def test_a_program_must_say_yes(shop: EventBus, rows: Rows, variables: dict[str, str]) -> None:
+def test_a_program_must_say_yes(shop: EventBus, rows: Rows, run: Run) -> None:
     """Where nobody can be asked nothing happens without it; with it, lines say how it goes."""
-    silent = run(variables, "run", "#", "--group", "shop")
-    willing = run(variables, "run", "#", "--group", "shop", "--yes")
+    silent = run("run", "#", "--group", "shop")
+    willing = run("run", "#", "--group", "shop", "--yes")
 
     assert (silent.returncode, "pass --yes" in silent.stderr) == (2, True)
     assert willing.returncode == 0, willing.stderr
@@ -147,7 +141,7 @@ def test_a_person_is_asked_and_shown_a_bar(shop: EventBus, rows: Rows, terminals
 
 
 def test_control_c_stops_between_batches_and_says_how_to_resume(
-    shop: EventBus, rows: Rows, variables: dict[str, str], terminals: Any
+    shop: EventBus, rows: Rows, run: Run, terminals: Any
 ) -> None:
     """Exit 130; what it says is what one types."""
     running = terminals("run", "#", "--group", "shop", "--rate", "5", "--yes")
@@ -161,7 +155,7 @@ def test_control_c_stops_between_batches_and_says_how_to_resume(
     )
     assert found, text
     assert int(found[1]) % 5 == 0
-    [listed] = [json.loads(line) for line in run(variables, "list", "--json").stdout.splitlines()]
+    [listed] = [json.loads(line) for line in run("list", "--json").stdout.splitlines()]
     assert (listed["id"], listed["state"], listed["seen"], listed["total"]) == (
         found[2],
         "interrupted",
@@ -170,10 +164,10 @@ def test_control_c_stops_between_batches_and_says_how_to_resume(
     )
 
     rows.all("UPDATE eventbus.replay SET rate = NULL")
-    resumed = run(variables, "resume", found[2])
+    resumed = run("resume", found[2])
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout == "43 deliveries to shop.\n"
-    again = run(variables, "resume", found[2])
+    again = run("resume", found[2])
     assert (again.returncode, "is done" in again.stderr) == (2, True)
 
 
@@ -197,15 +191,13 @@ def test_control_c_in_a_pipe_does_the_same(shop: EventBus, rows: Rows, variables
     assert rows.value("SELECT state FROM eventbus.replay") == "interrupted"
 
 
-def test_cancel_stops_a_replay_of_another_process(
-    shop: EventBus, rows: Rows, variables: dict[str, str], terminals: Any
-) -> None:
+def test_cancel_stops_a_replay_of_another_process(shop: EventBus, rows: Rows, run: Run, terminals: Any) -> None:
     """There it says so, with exit 1; here the second time does."""
     running = terminals("run", "#", "--group", "shop", "--rate", "1", "--yes")
     wait_until(lambda: rows.value("SELECT count(*) FROM eventbus.delivery WHERE replay_id IS NOT NULL"), timeout=30)
     id = str(rows.value("SELECT id FROM eventbus.replay"))
 
-    first, second = run(variables, "cancel", id), run(variables, "cancel", id)
+    first, second = run("cancel", id), run("cancel", id)
     code, text = running.end()
 
     assert (first.returncode, first.stdout) == (0, f"replay {id} cancelled.\n")
@@ -214,12 +206,12 @@ def test_cancel_stops_a_replay_of_another_process(
     assert re.search(rf"replay {id} was cancelled after \d+ of 43 deliveries", text)
 
 
-def test_the_list_shows_what_was_replayed(shop: EventBus, variables: dict[str, str], terminals: Any) -> None:
+def test_the_list_shows_what_was_replayed(shop: EventBus, run: Run, terminals: Any) -> None:
     """A table for a person, lines for a program, nothing where there is nothing."""
-    empty = run(variables, "list")
+    empty = run("list")
     shop.replay("order.created", group="shop", since="1h")
     planned = shop.replaying.create(shop.replaying.plan(Asked(group="shop", pattern="#")), rate=2.5)
-    lines = run(variables, "list").stdout.splitlines()
+    lines = run("list").stdout.splitlines()
     code, table = terminals("list").end()
 
     assert (empty.stdout, empty.stderr) == ("", "no replays.\n")
@@ -244,11 +236,9 @@ def test_the_list_shows_what_was_replayed(shop: EventBus, variables: dict[str, s
         (("cancel", str(uuid4())), "does not exist"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_2(
-    shop: EventBus, variables: dict[str, str], arguments: tuple[str, ...], says: str
-) -> None:
+def test_bad_input_is_one_sentence_and_exit_2(shop: EventBus, run: Run, arguments: tuple[str, ...], says: str) -> None:
     """No traceback, nothing changed."""
-    refused = run(variables, *arguments)
+    refused = run(*arguments)
 
     assert refused.returncode == 2
     assert says in refused.stderr

@@ -9,18 +9,18 @@ import pytest
 from eventbus import EventBus
 from eventbus.errors import InvalidEventType, InvalidGroup, InvalidInput, UnknownDeadLetter, UnknownGroup
 from eventbus.lifecycle import dead_lettering, settlement
-from eventbus.lifecycle.execution import Execution
 from eventbus.retry import RetryPolicy
 from eventbus.storage.dead_letters import Filter
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 
 ONCE = RetryPolicy(max_retries=0)
 Messages = Callable[[str], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def execution(bus: EventBus, worker: MakeWorker) -> Execution:
+def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
     """A worker of the groups ``a`` and ``b``, which want everything."""
     for group in "ab":
         bus.subscribe("#", group=group, handler=lambda event: None)
@@ -31,12 +31,12 @@ Die = Callable[..., int]
 
 
 @pytest.fixture
-def die(bus: EventBus, execution: Execution) -> Die:
+def die(bus: EventBus, execution: SingleRuns) -> Die:
     """A function that publishes an event which ends as a dead letter of a group; the letter's id."""
 
     def make(type: str = "order.created", group: str = "a", error: Exception | None = None) -> int:
         event = bus.publish(type, {"id": 1}, source="orders")
-        claimed = execution.claim(group, event.id, task_id=None)
+        claimed = execution.take(group, event.id, task_id=None)
         assert claimed is not None
         outcome = settlement.settle_failed(
             bus.database, claimed, error or KeyError("sku"), policy=ONCE, worker="worker-1"
@@ -109,7 +109,7 @@ def test_a_letter_that_does_not_exist_is_named(bus: EventBus, id: int) -> None:
 
 
 def test_a_retried_delivery_is_as_if_new(
-    bus: EventBus, die: Die, rows: Rows, execution: Execution, messages: Messages
+    bus: EventBus, die: Die, rows: Rows, execution: SingleRuns, messages: Messages
 ) -> None:
     """Its counts begin again, its group is woken, and its letter stays as history."""
     id = die()
@@ -127,7 +127,7 @@ def test_a_retried_delivery_is_as_if_new(
     assert listed(bus, status=None) == listed(bus, status="retried") == [id]
     assert len(messages("a")) == woken + 1
     assert messages("a")[-1]["headers"]["argsrepr"] == f"order.created {letter.event_id}"
-    assert execution.claim("a", letter.event_id, task_id=None) is not None
+    assert execution.take("a", letter.event_id, task_id=None) is not None
 
 
 def test_a_discarded_delivery_is_cancelled_for_a_reason(bus: EventBus, die: Die, rows: Rows) -> None:

@@ -197,10 +197,10 @@ def test_a_lost_server_says_what_is_recorded(
 ) -> None:
     """3 where nobody can tell what became of a batch; with keys the same command goes on."""
     monkeypatch.setattr(certainty, "_ASKING_SECONDS", 0.2)
-    path = write(*(line(n) for n in range(15)), line(15, type="order.paid"), *(line(n) for n in range(16, 30)))
+    path = write(*(line(n) for n in range(15)), line(15, source="the till"), *(line(n) for n in range(16, 30)))
     with FaultProxy(database_url) as proxy:
         monkeypatch.setenv("EVENTBUS_DATABASE_URL", proxy.url)
-        proxy.lose(Fault.ANSWERED, "order.paid", then_refuse=True)
+        proxy.lose(Fault.ANSWERED, "the till", then_refuse=True)
         lost = run("--file", path, *prefix_options)
         proxy.refuses = False
         again = run("--file", path, *prefix_options) if prefix_options else None

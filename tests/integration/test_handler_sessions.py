@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from eventbus import Event, EventBus
 from eventbus.errors import HandlerError
-from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.settlement import Done, Fenced
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 
 PAST = "UPDATE eventbus.delivery SET due_at = clock_timestamp() - interval '1 second'"
 Handle = Callable[[Event, Session], None]
@@ -29,7 +29,7 @@ def run(bus: EventBus, worker: MakeWorker, rows: Rows) -> Run:
     """A function that publishes an event and runs a handler for it; the outcome."""
     rows.all("CREATE TABLE public.effect (number integer)")
 
-    def start(body: Handle, *, before: Callable[[Execution], None] = lambda _: None) -> Any:
+    def start(body: Handle, *, before: Callable[[SingleRuns], None] = lambda _: None) -> Any:
         def handler(event: Event, session: Session) -> None:
             body(event, session)
             before(execution)
@@ -38,7 +38,7 @@ def run(bus: EventBus, worker: MakeWorker, rows: Rows) -> Run:
         bus.subscribe("order.packed", group="b", handler=lambda event: None)
         execution = worker()
         event = bus.publish("order.created", 1, source="orders", correlation_id="story")
-        claimed = execution.claim("a", event.id, task_id=None)
+        claimed = execution.take("a", event.id, task_id=None)
         assert claimed is not None
         return execution.run(claimed)
 
@@ -88,9 +88,9 @@ def test_a_run_that_was_taken_over_commits_nothing(
 ) -> None:
     """A zombie's writes, events and messages vanish: the fence is the last statement before the commit."""
 
-    def taken_over(execution: Execution) -> None:
+    def taken_over(execution: SingleRuns) -> None:
         rows.all(PAST)
-        assert execution.claim("a", None, task_id=None) is not None
+        assert execution.take("a", None, task_id=None) is not None
 
     def handler(event: Event, session: Session) -> None:
         effect(session)

@@ -31,7 +31,7 @@ def handle(bus: EventBus, worker: MakeWorker, rows: Rows) -> Handle:
         bus.subscribe("order.created", group="a", handler=handler, timeout=timeout)
         execution = worker()
         bus.publish("order.created", {"n": 1}, source="orders", correlation_id="story")
-        claimed = execution.claim("a", None, task_id=None)
+        claimed = execution.take("a", None, task_id=None)
         assert claimed is not None
         if meanwhile:
             rows.all(meanwhile)

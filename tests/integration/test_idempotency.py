@@ -19,9 +19,9 @@ from eventbus.lifecycle.publishing import prepare
 from eventbus.storage import publish_keys
 from eventbus.storage.database import Database
 from tests.integration.conftest import MakeBus
-from tests.integration.test_publish import statements
 from tests.support import wait_until
 from tests.support.rows import Rows
+from tests.support.statements import statements
 
 Messages = Callable[[str], list[dict[str, Any]]]
 ISOLATIONS = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
@@ -308,7 +308,7 @@ def test_no_limit_of_ours_outlives_the_statement(bus: EventBus, database: Databa
 
 def test_a_holder_whose_time_runs_out_at_that_moment_is_worth_a_repeat(bus: EventBus) -> None:
     """The one snapshot still shows the key as taken, the other as free: PublishBusy, not a loop."""
-    entry = prepare(draft(), None, schemas=bus.schemas, settings=bus.settings)
+    entry = prepare(draft(), None, schemas=bus.catalog, settings=bus.settings)
 
     with pytest.raises(PublishBusy):
         recording._read_elsewhere(bus.database, [entry], numbers=[0])

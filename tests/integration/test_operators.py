@@ -7,9 +7,9 @@ import pytest
 from eventbus import EventBus
 from eventbus.errors import InvalidInput, SubscriptionConflict, UnknownDeadLetter, UnknownGroup
 from eventbus.lifecycle import registration
-from eventbus.lifecycle.execution import Execution
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 
 
 def refuse(event: object) -> None:
@@ -20,24 +20,24 @@ def other(event: object) -> None: ...
 
 
 @pytest.fixture
-def execution(bus: EventBus, worker: MakeWorker) -> Execution:
+def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
     """A worker of group ``a``, whose handler fails and is never retried."""
     bus.subscribe("#", group="a", handler=refuse, max_retries=0)
     return worker()
 
 
-def bury(bus: EventBus, execution: Execution, count: int, type: str = "order.created") -> None:
+def bury(bus: EventBus, execution: SingleRuns, count: int, type: str = "order.created") -> None:
     """Publish *count* events and let each become a dead letter."""
     for number in range(count):
         bus.publish(type, {"number": number}, source="orders")
-        claimed = execution.claim("a", None, task_id=None)
+        claimed = execution.take("a", None, task_id=None)
         assert claimed is not None
         error = execution.run(claimed)
         assert isinstance(error, BaseException)
         execution.fail(claimed, error)
 
 
-def test_a_discarded_dead_letter_keeps_its_reason(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_a_discarded_dead_letter_keeps_its_reason(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Discarding cancels the delivery and says why."""
     bury(bus, execution, 2)
 
@@ -48,7 +48,7 @@ def test_a_discarded_dead_letter_keeps_its_reason(bus: EventBus, execution: Exec
     assert rows.all("SELECT DISTINCT status, note FROM eventbus.dead_letter") == [("discarded", "a test order")]
 
 
-def test_a_discard_without_a_reason_is_refused(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_a_discard_without_a_reason_is_refused(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Nothing is given up silently."""
     bury(bus, execution, 1)
 
@@ -58,13 +58,13 @@ def test_a_discard_without_a_reason_is_refused(bus: EventBus, execution: Executi
     assert rows.all("SELECT status FROM eventbus.dead_letter") == [("open",)]
 
 
-def test_a_retried_dead_letter_runs_as_if_new(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_a_retried_dead_letter_runs_as_if_new(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Its attempts start again, and a second failure is a second letter with attempts of its own."""
     bury(bus, execution, 1)
 
     count = bus.retry_dead_letters("order.created", group="a")
     before = rows.one("SELECT state, attempts, finished_at FROM eventbus.delivery")
-    claimed = execution.claim("a", None, task_id=None)
+    claimed = execution.take("a", None, task_id=None)
     assert claimed is not None
     execution.fail(claimed, ValueError("again"))
 
@@ -77,7 +77,7 @@ def test_a_retried_dead_letter_runs_as_if_new(bus: EventBus, execution: Executio
     assert [len(bus.dead_letter(letter.id).attempts) for letter in letters] == [1, 1]
 
 
-def test_two_operators_touch_each_dead_letter_once(bus: EventBus, execution: Execution, rows: Rows) -> None:
+def test_two_operators_touch_each_dead_letter_once(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Of a retry and a discard at the same moment, one resolves a letter."""
     bury(bus, execution, 12)
 
@@ -91,7 +91,7 @@ def test_two_operators_touch_each_dead_letter_once(bus: EventBus, execution: Exe
     assert counts.get("discarded", 0) == discarded.result()
 
 
-def test_only_what_is_named_is_resolved(bus: EventBus, execution: Execution) -> None:
+def test_only_what_is_named_is_resolved(bus: EventBus, execution: SingleRuns) -> None:
     """By id, by type and by error type."""
     bury(bus, execution, 2)
     bury(bus, execution, 1, type="order.paid")
@@ -106,7 +106,7 @@ def test_only_what_is_named_is_resolved(bus: EventBus, execution: Execution) -> 
     assert len(bus.dead_letters(group="a", error_type="KeyError").items) == 1
 
 
-def test_pages_lead_from_the_newest_to_the_oldest(bus: EventBus, execution: Execution) -> None:
+def test_pages_lead_from_the_newest_to_the_oldest(bus: EventBus, execution: SingleRuns) -> None:
     """Each letter stands on one page."""
     bury(bus, execution, 5)
 
@@ -118,7 +118,7 @@ def test_pages_lead_from_the_newest_to_the_oldest(bus: EventBus, execution: Exec
     assert (len(ids), second.next) == (5, None)
 
 
-def test_what_cannot_be_listed_is_named(bus: EventBus, execution: Execution) -> None:
+def test_what_cannot_be_listed_is_named(bus: EventBus, execution: SingleRuns) -> None:
     """A wrong status, limit, group or id is one sentence."""
     with pytest.raises(InvalidInput, match="status='closed'"):
         bus.dead_letters(status="closed")
@@ -131,7 +131,7 @@ def test_what_cannot_be_listed_is_named(bus: EventBus, execution: Execution) -> 
 
 
 def test_many_are_resolved_in_batches(
-    bus: EventBus, execution: Execution, monkeypatch: pytest.MonkeyPatch, rows: Rows
+    bus: EventBus, execution: SingleRuns, monkeypatch: pytest.MonkeyPatch, rows: Rows
 ) -> None:
     """However many there are, none is left and none is touched twice."""
     bury(bus, execution, 5)
@@ -173,7 +173,7 @@ def test_a_moved_handler_is_replaced_in_place(bus: EventBus, make_bus: MakeBus) 
 
 
 def test_removing_a_group_cancels_what_is_open(
-    bus: EventBus, execution: Execution, monkeypatch: pytest.MonkeyPatch, rows: Rows
+    bus: EventBus, execution: SingleRuns, monkeypatch: pytest.MonkeyPatch, rows: Rows
 ) -> None:
     """All of it, in batches; what is published next is owed to nobody, until it subscribes again."""
     for number in range(5):

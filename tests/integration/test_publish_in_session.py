@@ -15,6 +15,7 @@ from eventbus import Event, EventBus
 from eventbus.errors import InvalidInput, NotMigrated
 from eventbus.lifecycle.committing import dispatch_after_commit
 from tests.integration.conftest import MakeBus
+from tests.support import requirements
 from tests.support.rows import Rows
 
 Messages = Callable[[str], list[dict[str, Any]]]
@@ -203,6 +204,14 @@ def test_commit_inside_a_savepoint_commits_all(
     assert told() == recorded() == [str(first.id), str(second.id)]
 
 
+@pytest.fixture
+def two_phases(request: pytest.FixtureRequest, rows: Rows) -> None:
+    """Only where the server prepares transactions: by default PostgreSQL does not."""
+    if rows.value("SHOW max_prepared_transactions") == "0":
+        requirements.skip(request.node, "a server with max_prepared_transactions")
+
+
+@pytest.mark.usefixtures("two_phases")
 def test_two_phases_are_one_commit(subscribed: EventBus, engine: sqlalchemy.Engine, told: Ids, recorded: Ids) -> None:
     """Nothing leaves while the transaction is only prepared."""
     with Session(engine, twophase=True) as session:
@@ -215,6 +224,7 @@ def test_two_phases_are_one_commit(subscribed: EventBus, engine: sqlalchemy.Engi
     assert told() == recorded() == [str(event.id)]
 
 
+@pytest.mark.usefixtures("two_phases")
 def test_a_prepared_transaction_may_still_be_rolled_back(
     subscribed: EventBus, engine: sqlalchemy.Engine, told: Ids, recorded: Ids
 ) -> None:

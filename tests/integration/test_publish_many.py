@@ -18,9 +18,9 @@ from eventbus.lifecycle import publishing
 from eventbus.storage import event_log
 from eventbus.wire import canonical
 from tests.integration.conftest import MakeBus
-from tests.integration.test_publish import statements
 from tests.support.json_values import json_values
 from tests.support.rows import Rows
+from tests.support.statements import statements
 
 Messages = Callable[[str], list[dict[str, Any]]]
 
@@ -46,7 +46,7 @@ def draft(data: Any, type: str = "order.created", key: str | None = None, **opti
 
 
 def test_a_thousand_events_are_one_statement(subscribed: EventBus, rows: Rows, messages: Messages) -> None:
-    """Events, deliveries and keys; ids rise in the order of the drafts, and every delivery has its wake-up."""
+    """Events, deliveries and keys; ids rise in the order of the drafts; some fifty deliveries share a wake-up."""
     types = itertools.cycle(["order.created", "order.paid", "stock.moved"])
     drafts = [
         draft({"n": n}, type, f"k{n}" if n % 10 == 0 else None) for n, type in zip(range(1000), types, strict=False)
@@ -55,7 +55,7 @@ def test_a_thousand_events_are_one_statement(subscribed: EventBus, rows: Rows, m
     with statements(subscribed.database.engine) as sent:
         events = subscribed.publish_many(drafts)
 
-    assert len(sent) == 1
+    assert [statement.split()[0] for statement in sent] == ["PREPARE", "EXECUTE"]
     assert [event.data["n"] for event in events] == list(range(1000))
     assert [event.type for event in events] == [item.type for item in drafts]
     assert [event.id for event in events] == sorted(event.id for event in events)
@@ -65,10 +65,10 @@ def test_a_thousand_events_are_one_statement(subscribed: EventBus, rows: Rows, m
     assert stored == [(str(e.id), e.data, e.correlation_id, e.created_at, e.source) for e in events]
     owed = dict(rows.all("SELECT group_name, count(*) FROM eventbus.delivery GROUP BY 1"))
     assert owed == {"a": 1000, "b": 667, "c": 334}
-    assert {group: len(messages(group)) for group in "abcd"} == {**owed, "d": 0}
     assert rows.count("publish_key") == 100
+    assert {group: len(messages(group)) for group in "abcd"} == {"a": 20, "b": 20, "c": 20, "d": 0}
     told = [message["headers"]["argsrepr"].split()[1] for message in messages("a")]
-    assert told == [str(event.id) for event in events]
+    assert told == [str(event.id) for event in events[::50]]
 
 
 def test_events_have_one_shape_however_they_are_published(subscribed: EventBus) -> None:
@@ -133,7 +133,7 @@ def test_a_batch_is_also_limited_by_its_size(bus: EventBus, monkeypatch: pytest.
     with statements(bus.database.engine) as sent:
         bus.publish_many(draft("x" * 298) for _ in range(10))
 
-    assert len(sent) == 3
+    assert [statement.split()[0] for statement in sent] == ["PREPARE", "EXECUTE", "EXECUTE", "EXECUTE"]
 
 
 class Order(Schema):
@@ -262,7 +262,7 @@ def test_all_batches_join_the_callers_transaction(
 
     assert before == (0, 0)
     assert [event.data for event in events] == list(range(25))
-    assert (rows.count("event_log"), len(messages("a"))) == ((25, 25) if commits else (0, 0))
+    assert (rows.count("event_log"), len(messages("a"))) == ((25, 13) if commits else (0, 0))
 
 
 def test_inside_a_handler_events_inherit_the_story_and_join_its_session(subscribed: EventBus, rows: Rows) -> None:

@@ -180,7 +180,7 @@ def test_replacing_hands_the_open_deliveries_over(make_bus: MakeBus, worker: Mak
     old.subscribe("order.created", group="a", handler=handle)
     old_worker = worker(old)
     done, waiting = (old.publish("order.created", number, source="orders") for number in range(2))
-    finished = old_worker.claim("a", done.id, task_id=None)
+    finished = old_worker.take("a", done.id, task_id=None)
     assert finished is not None
     old_worker.run(finished)
     new.subscribe("order.*", group="a", handler=other)
@@ -188,8 +188,8 @@ def test_replacing_hands_the_open_deliveries_over(make_bus: MakeBus, worker: Mak
     new.sync(replace=True)
 
     assert stored(rows) == [("a", "order.*", f"{__name__}.other")]
-    assert old_worker.claim("a", waiting.id, task_id=None) is None
-    taken = worker(new).claim("a", None, task_id=None)
+    assert old_worker.take("a", waiting.id, task_id=None) is None
+    taken = worker(new).take("a", None, task_id=None)
     assert taken is not None
     assert taken.event.id == waiting.id
     assert new.publish("order.created", 1, source="orders") is not None
@@ -219,7 +219,7 @@ def test_removing_a_group_cancels_what_is_open_and_nothing_else(
     execution = worker()
     for number in range(6):
         bus.publish("order.created", number, source="orders")
-    done, running = (execution.claim("a", None, task_id=None) for _ in range(2))
+    done, running = (execution.take("a", None, task_id=None) for _ in range(2))
     assert done is not None
     execution.run(done)
 

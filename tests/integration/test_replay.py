@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from eventbus import EventBus
+from eventbus.broker import QUEUE_CAP
 from eventbus.errors import InvalidInput, InvalidPattern, InvalidTime, UnknownGroup, UnknownReplay
 from eventbus.event import Event
 from eventbus.replay import DELIVERED, Outcome
@@ -114,19 +115,19 @@ def test_a_running_delivery_runs_once_more_after_it_ends(worker: MakeWorker, bus
     bus.subscribe("order.created", group="shop", handler=note)
     execution = worker()
     [event] = publish(bus, "order.created")
-    claimed = execution.claim("shop", event.id, task_id=None)
+    claimed = execution.take("shop", event.id, task_id=None)
     assert claimed
 
     replay = bus.replay("order.created", group="shop")
     execution.run(claimed)
-    again = execution.claim("shop", None, task_id=None)
+    again = execution.take("shop", None, task_id=None)
     assert again
     execution.run(again)
 
     assert replay.outcomes[Outcome.RERUN] == 1
     assert seen == [None, replay.id]
     assert rows.delivery(event.id, "shop")["state"] == "done"
-    assert execution.claim("shop", None, task_id=None) is None
+    assert execution.take("shop", None, task_id=None) is None
 
 
 def test_a_replayed_delivery_whose_process_dies_for_the_last_time_runs_once_more(
@@ -141,7 +142,7 @@ def test_a_replayed_delivery_whose_process_dies_for_the_last_time_runs_once_more
     bus.replay("order.created", group="shop")
     rows.all("UPDATE eventbus.delivery SET due_at = now() - interval '1 second'")
 
-    claimed = execution.claim("shop", event.id, task_id=None)
+    claimed = execution.take("shop", event.id, task_id=None)
     assert claimed
     assert claimed.died
     execution.run(claimed)
@@ -330,7 +331,7 @@ def test_deliveries_are_due_at_once_and_in_the_order_of_their_events(shop: Event
 
 
 def test_a_batch_wakes_the_group_for_each_delivery(shop: EventBus, rows: Rows, messages: Messages) -> None:
-    """One message for each delivery that became due, as at publish; none for what was open or skipped."""
+    """One message for each delivery that became due, until the queue holds plenty; none for what was open or skipped."""
     events = publish(shop, *["order.created"] * 3)
     before = len(messages("shop"))
     put(rows, events[0], "shop", "done")
@@ -341,11 +342,10 @@ def test_a_batch_wakes_the_group_for_each_delivery(shop: EventBus, rows: Rows, m
     assert [item["headers"]["argsrepr"] for item in told] == [f"order.created {events[0].id}"]
 
     fill_log(rows, 1200)
-    before = len(messages("shop"))
     shop.replay("order.created", group="shop", since="2h ago", until=events[0].created_at)
 
     # One batch of 1,000 and one of 200.
-    assert len(messages("shop")) - before == 1200
+    assert len(messages("shop")) == QUEUE_CAP
 
 
 def test_a_replay_does_not_need_the_broker(make_bus: MakeBus, rows: Rows) -> None:

@@ -19,7 +19,6 @@ from eventbus import EventBus
 from eventbus.errors import InvalidInput, ReplayStopped
 from eventbus.event import Event
 from eventbus.lifecycle import replaying
-from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import Outcome, ReplayState
 from eventbus.storage.replays import QUIET, Job
@@ -27,6 +26,7 @@ from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support import wait_until
 from tests.support.replays import fill_log, put_all, states
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 from tests.support.workers import ROOT
 
 #: Counts how often each delivery was touched on behalf of a replay, in transactions that committed.
@@ -150,7 +150,10 @@ def test_interrupted_at_any_statement_it_is_resumed_exactly_once(
             with failing_at(shop, number, error, at=at):
                 shop.resume_replay(job.id)
         except error:
-            assert shop.find_replay(job.id).state is ReplayState.INTERRUPTED
+            state = shop.find_replay(job.id).state
+            if state is ReplayState.DONE:  # only the end of its entry in the audit was left
+                break
+            assert state is ReplayState.INTERRUPTED
             touched = rows.value("SELECT count(*) FROM public.touch")
             assert touched == shop.find_replay(job.id).seen
             assert touched % 10 == 0
@@ -385,9 +388,9 @@ class Hammering:
             assert not thread.is_alive(), thread.name
 
 
-def work(execution: Execution) -> None:
+def work(execution: SingleRuns) -> None:
     """Handle what is due, as a worker would, failures included."""
-    claimed = execution.claim("shop", None, task_id=None)
+    claimed = execution.take("shop", None, task_id=None)
     if claimed is None:
         return
     result = execution.run(claimed)

@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import sqlalchemy
 
 from eventbus import EventBus
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.storage import replay_selection
+from tests.integration.conftest import MakeBus
 from tests.support.replays import fill_log
 from tests.support.rows import Rows
+from tests.support.statements import noted
 
 LARGE = 20_000
 #: A plan may read a table this small as it likes: partitions of weeks to come are empty.
@@ -23,8 +24,9 @@ def handle(event: Any) -> None: ...
 
 
 @pytest.fixture
-def shop(bus: EventBus, rows: Rows) -> EventBus:
-    """A log of many events, all delivered, with a few that a narrow filter finds."""
+def shop(make_bus: MakeBus, rows: Rows) -> EventBus:
+    """A log of many events, all delivered, with a few that a narrow filter finds; no statement hides behind a prepared one."""
+    bus = make_bus(prepare=False)
     bus.subscribe("#", group="shop", handler=handle)
     bus.sync()
     fill_log(rows, LARGE, type="order.created")
@@ -46,7 +48,7 @@ class Explained:
         self.scans: list[tuple[str, str, str]] = []
         self.count = 0
 
-    def note(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+    def note(self, statement: str, parameters: Any) -> None:
         if "eventbus.event_log" not in statement and "eventbus.delivery" not in statement:
             return
         self.count += 1
@@ -69,9 +71,8 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def explained(shop: EventBus, rows: Rows) -> Iterator[Explained]:
     """Plans of all that the bus sends while the test runs."""
     found = Explained(rows)
-    sqlalchemy.event.listen(shop.database.engine, "before_cursor_execute", found.note)
-    yield found
-    sqlalchemy.event.remove(shop.database.engine, "before_cursor_execute", found.note)
+    with noted(shop.database.engine, found.note):
+        yield found
 
 
 def test_a_narrow_slice_is_found_without_reading_the_log(shop: EventBus, rows: Rows, explained: Explained) -> None:

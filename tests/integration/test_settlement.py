@@ -8,18 +8,19 @@ from typing import Any
 import psycopg2
 import pytest
 import sqlalchemy
+from marshmallow import Schema
 
 from eventbus import Event, EventBus
 from eventbus.failure import from_death, from_exception
 from eventbus.lifecycle import settlement
-from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Retrying
 from eventbus.retry import RetryPolicy
-from eventbus.storage import claiming, dead_letters, deliveries
+from eventbus.storage import claiming, dead_letters, settling
 from eventbus.storage.claiming import Claimed
-from eventbus.storage.database import Database
+from eventbus.storage.database import Connection, Database
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
 
 PAST = "UPDATE eventbus.delivery SET due_at = clock_timestamp() - interval '1 second'"
 ONCE = RetryPolicy(max_retries=0)
@@ -38,7 +39,7 @@ def fail(event: Event) -> None:
 
 
 @pytest.fixture
-def execution(bus: EventBus, worker: MakeWorker) -> Execution:
+def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
     """A worker of the group ``a``, whose handler notes its events, and ``b``, whose handler fails."""
     ran.clear()
     bus.subscribe("#", group="a", handler=handle)
@@ -47,17 +48,17 @@ def execution(bus: EventBus, worker: MakeWorker) -> Execution:
 
 
 @pytest.fixture
-def claimed(bus: EventBus, execution: Execution) -> Claimed:
+def claimed(bus: EventBus, execution: SingleRuns) -> Claimed:
     """A delivery of group ``a`` that this worker holds."""
     event = bus.publish("order.created", 1, source="orders")
-    found = execution.claim("a", event.id, task_id=None)
+    found = execution.take("a", event.id, task_id=None)
     assert found is not None
     return found
 
 
-def take(execution: Execution, group: str) -> Claimed:
+def take(execution: SingleRuns, group: str) -> Claimed:
     """The group's due delivery."""
-    found = execution.claim(group, None, task_id=None)
+    found = execution.take(group, None, task_id=None)
     assert found is not None
     return found
 
@@ -68,7 +69,7 @@ def state_of(rows: Rows, group: str = "a") -> dict[str, Any]:
     return rows.delivery(event_id, group)
 
 
-def test_a_handler_that_returns_is_done(execution: Execution, claimed: Claimed, rows: Rows) -> None:
+def test_a_handler_that_returns_is_done(execution: SingleRuns, claimed: Claimed, rows: Rows) -> None:
     """Handled once, claim released, finished."""
     outcome = execution.run(claimed)
 
@@ -80,7 +81,7 @@ def test_a_handler_that_returns_is_done(execution: Execution, claimed: Claimed, 
 
 
 def test_a_handler_that_fails_leaves_the_settling_to_its_caller(
-    execution: Execution, bus: EventBus, rows: Rows
+    execution: SingleRuns, bus: EventBus, rows: Rows
 ) -> None:
     """Celery's autoretry decides that it is retried; nothing is charged before."""
     bus.publish("order.created", 1, source="orders")
@@ -91,7 +92,7 @@ def test_a_handler_that_fails_leaves_the_settling_to_its_caller(
     assert (state_of(rows, "b")["state"], state_of(rows, "b")["attempts"]) == ("running", 0)
 
 
-def test_failures_are_retried_then_dead(execution: Execution, bus: EventBus, rows: Rows) -> None:
+def test_failures_are_retried_then_dead(execution: SingleRuns, bus: EventBus, rows: Rows) -> None:
     """max_retries=1 is two runs, each with an attempt on record, then one dead letter that counts both."""
     bus.publish("order.created", 1, source="orders")
 
@@ -128,7 +129,7 @@ def test_an_error_worth_no_retry_is_dead_at_once(claimed: Claimed, database: Dat
     assert state_of(rows)["state"] == "dead"
 
 
-def test_deaths_are_counted_apart_from_attempts(execution: Execution, claimed: Claimed, rows: Rows) -> None:
+def test_deaths_are_counted_apart_from_attempts(execution: SingleRuns, claimed: Claimed, rows: Rows) -> None:
     """A suspect's start is committed before its handler runs; an ended lease after that is a death, charged once, never run."""
     rows.all(PAST)
     suspect = take(execution, "a")
@@ -147,7 +148,7 @@ def test_deaths_are_counted_apart_from_attempts(execution: Execution, claimed: C
     assert "the worker died while the handler ran" in row["last_error"]
 
 
-def test_a_death_that_two_find_is_charged_once(execution: Execution, claimed: Claimed, rows: Rows) -> None:
+def test_a_death_that_two_find_is_charged_once(execution: SingleRuns, claimed: Claimed, rows: Rows) -> None:
     """The first finder may be slow, not dead: the one who took over settles, the other changes nothing."""
     execution._commit_start(claimed)
     rows.all(PAST)
@@ -163,20 +164,21 @@ def test_a_death_that_two_find_is_charged_once(execution: Execution, claimed: Cl
 
 
 def test_a_suspect_runs_with_its_start_on_record_and_is_cleared_by_success(
-    execution: Execution, claimed: Claimed, rows: Rows, bus: EventBus
+    execution: SingleRuns, claimed: Claimed, rows: Rows, bus: EventBus
 ) -> None:
     """If it kills its process, somebody will know; if not, it is like any other."""
     rows.all(PAST)
     suspect = take(execution, "a")
     seen: list[Any] = []
     subscription = execution.subscription(suspect)
-    watching = Execution(
+    watching = SingleRuns(
         database=execution.database,
         known=type(execution.known)(
             by_group={
                 "a": {suspect.subscription_id: _with_handler(subscription, lambda e: seen.append(state_of(rows)))}
             }
         ),
+        reading=execution.reading,
         lease=execution.lease,
         worker="w",
     )
@@ -198,7 +200,7 @@ def test_poison_is_dead_after_a_bounded_number_of_deaths(
     deaths: int, outcome: type, claimed: Claimed, database: Database, rows: Rows
 ) -> None:
     """Three deaths, whatever max_retries is; the letter counts them."""
-    rows.all("UPDATE eventbus.delivery SET deaths = %s", deaths)
+    rows.all("UPDATE eventbus.delivery SET deaths = %s WHERE group_name = 'a'", deaths)
     held = Claimed(**{**vars(claimed), "deaths": deaths})
 
     found = settlement.settle_died(database, held, "it died", policy=ONCE, worker="w")
@@ -219,27 +221,52 @@ def settlings(database: Database, claimed: Claimed) -> dict[str, Callable[[], An
         return run
 
     return {
-        "mark_done": change(deliveries.mark_done),
-        "mark_retrying": change(deliveries.mark_retrying, wait=timedelta(0), error="e", attempts=1, deaths=0),
-        "mark_dead": change(deliveries.mark_dead, error="e", attempts=1, deaths=0),
-        "give_back": change(deliveries.give_back),
+        "mark_done": change(settling.mark_done),
+        "mark_retrying": change(settling.mark_retrying, wait=timedelta(0), error="e", attempts=1, deaths=0),
+        "mark_dead": change(settling.mark_dead, error="e", attempts=1, deaths=0),
+        "give_back": change(give_back),
+        "mark_many_done": change(mark_many_done),
+        "renew": change(renew),
         "commit_start": change(claiming.commit_start, lease=timedelta(seconds=9)),
         "done": lambda: settlement.settle_done(database, claimed),
         "retry": lambda: settlement.settle_failed(database, claimed, KeyError(), policy=OFTEN, worker="w"),
         "dead": lambda: settlement.settle_failed(database, claimed, KeyError(), policy=ONCE, worker="w"),
         "died": lambda: settlement.settle_died(database, claimed, "it died", policy=OFTEN, worker="w"),
+        "found failed": lambda: settlement.settle_found_failed(database, claimed, "E: m", policy=ONCE, worker="w"),
     }
 
 
+def give_back(connection: Connection, claimed: Claimed) -> bool:
+    """Whether the delivery was given back."""
+    return claimed.event.id in settling.give_back(
+        connection, [claimed.event.id], group=claimed.group, claim=claimed.claim
+    )
+
+
+def mark_many_done(connection: Connection, claimed: Claimed) -> str | None:
+    """The new state of the delivery, if it was marked."""
+    found = settling.mark_many_done(connection, [claimed.event], group=claimed.group, claim=claimed.claim)
+    return found.get(claimed.event.id)
+
+
+def renew(connection: Connection, claimed: Claimed) -> bool:
+    """Whether the lease of the delivery was renewed."""
+    count = settling.renew(
+        connection, [claimed.event.id], group=claimed.group, claim=claimed.claim, lease=timedelta(seconds=9)
+    )
+    return count == 1
+
+
 WAYS = [
-    "mark_done", "mark_retrying", "mark_dead", "give_back", "commit_start", "done", "retry", "dead", "died",
+    "mark_done", "mark_many_done", "mark_retrying", "mark_dead", "give_back", "renew", "commit_start", "done", "retry", "dead",
+    "died", "found failed",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("taken", ["by another claim", "given back", "settled", "cancelled"])
 @pytest.mark.parametrize("way", WAYS)
 def test_whoever_lost_the_claim_changes_nothing(
-    way: str, taken: str, execution: Execution, claimed: Claimed, rows: Rows
+    way: str, taken: str, execution: SingleRuns, claimed: Claimed, rows: Rows
 ) -> None:
     """A zombie whose lease ran out neither settles, charges, writes a letter nor gives back."""
     if taken == "by another claim":
@@ -260,7 +287,7 @@ def test_whoever_lost_the_claim_changes_nothing(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_whoever_holds_the_claim_settles_even_after_the_lease_ended(
-    way: str, execution: Execution, claimed: Claimed, rows: Rows
+    way: str, execution: SingleRuns, claimed: Claimed, rows: Rows
 ) -> None:
     """While nobody has taken over, the work counts."""
     rows.all(PAST)
@@ -270,7 +297,7 @@ def test_whoever_holds_the_claim_settles_even_after_the_lease_ended(
     assert outcome not in (False, None, Fenced())
 
 
-def test_a_suspect_that_was_taken_over_is_not_run(execution: Execution, claimed: Claimed, rows: Rows) -> None:
+def test_a_suspect_that_was_taken_over_is_not_run(execution: SingleRuns, claimed: Claimed, rows: Rows) -> None:
     """Its start cannot be committed, so its handler is not called."""
     rows.all(PAST)
     suspect = take(execution, "a")
@@ -284,7 +311,7 @@ def test_a_suspect_that_was_taken_over_is_not_run(execution: Execution, claimed:
 
 
 def test_a_run_that_was_taken_over_while_it_ran_does_not_count(
-    execution: Execution, claimed: Claimed, rows: Rows, caplog: pytest.LogCaptureFixture
+    execution: SingleRuns, claimed: Claimed, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The one who has the claim now settles; the log says what happened."""
     rows.all(PAST)
@@ -405,7 +432,33 @@ def a_replay(column: str, value: str, *, filter: str = "{}", total: int = 1) -> 
     )
 
 
+def a_worker(column: str, value: str) -> str:
+    """An INSERT of a worker with one column set."""
+    values = {"pid": "1", "seen_at": "now() + interval '1 h'", column: value}
+    return (
+        "INSERT INTO eventbus.worker (id, name, host, pool, concurrency, version, groups, pid, seen_at) "
+        f"VALUES (gen_random_uuid(), 'w', 'h', 'solo', 1, '0', '{{}}', {values['pid']}, {values['seen_at']})"
+    )
+
+
 ILLEGAL = [
+    (
+        "audit_filter_check",
+        "INSERT INTO eventbus.audit (who, action, filter, asked, changed, result) VALUES ('w', 'x', '[]', 0, 0, 'began')",
+    ),
+    (
+        "audit_counts_check",
+        "INSERT INTO eventbus.audit (who, action, filter, asked, changed, result) VALUES ('w', 'x', '{}', -1, 0, 'began')",
+    ),
+    (
+        "audit_ended_check",
+        "INSERT INTO eventbus.audit (who, action, filter, asked, changed, result) VALUES ('w', 'x', '{}', 0, 0, 'done')",
+    ),
+    (
+        "repair_counts_check",
+        "INSERT INTO eventbus.repair (group_name, wake_ups, hour, in_hour) VALUES ('a', 0, now(), 1)",
+    ),
+    ("delivery_pending_check", "UPDATE eventbus.delivery SET state = 'pending', claim = NULL, suspect = true"),
     (
         "publish_key_key_check",
         "INSERT INTO eventbus.publish_key (source, key, event_id, digest, created_at) "
@@ -416,6 +469,14 @@ ILLEGAL = [
         "INSERT INTO eventbus.publish_key (source, key, event_id, digest, created_at) "
         "VALUES ('x', 'k', gen_random_uuid(), 'short', now())",
     ),
+    ("worker_pid_check", a_worker("pid", "0")),
+    ("worker_seen_check", a_worker("seen_at", "now() - interval '1 h'")),
+    ("traffic_counts_check", "INSERT INTO eventbus.traffic VALUES (now(), 'a', '', -1, 0)"),
+    ("traffic_group_name_check", "INSERT INTO eventbus.traffic VALUES (now(), 'a', 'g', 1, 0)"),
+    ("traffic_total_counts_check", "INSERT INTO eventbus.traffic_total VALUES ('a', 'g', 0, -1)"),
+    ("traffic_total_group_name_check", "INSERT INTO eventbus.traffic_total VALUES ('a', '', 0, 1)"),
+    ("traffic_tally_consumed_check", "INSERT INTO eventbus.traffic_tally VALUES (1, now(), 'a', 'g', 0)"),
+    ("traffic_span_ended_check", "INSERT INTO eventbus.traffic_span VALUES (now(), now(), '{}')"),
     ("replay_state_check", a_replay("state", "'odd'")),
     ("replay_finished_check", a_replay("finished_at", "now()")),
     ("replay_runner_check", a_replay("runner", "1")),
@@ -437,6 +498,12 @@ ILLEGAL = [
     ("event_log_metadata_check", "UPDATE eventbus.event_log SET metadata = '{}'"),
     ("consumer_group_name_check", "INSERT INTO eventbus.consumer_group (name, queue) VALUES ('A', 'q')"),
     ("consumer_group_pkey", "INSERT INTO eventbus.consumer_group (name, queue) VALUES ('a', 'q')"),
+    ("event_schema_type_check", "UPDATE eventbus.event_schema SET type = ''"),
+    ("event_schema_version_check", "UPDATE eventbus.event_schema SET version = 0"),
+    ("event_schema_document_check", "UPDATE eventbus.event_schema SET json_schema = '[]'"),
+    ("event_schema_fingerprint_check", "UPDATE eventbus.event_schema SET wire_fingerprint = 'short'"),
+    ("event_schema_compatibility_check", "UPDATE eventbus.event_schema SET compatibility = 'SOME'"),
+    ("event_schema_accepted_check", "UPDATE eventbus.event_schema SET accepted = '{}'"),
     ("subscription_version_check", "UPDATE eventbus.subscription SET version = 0"),
     (
         "subscription_group_name_pattern_key",
@@ -461,10 +528,12 @@ ILLEGAL = [
 
 
 @pytest.fixture
-def one_of_each(execution: Execution, bus: EventBus, claimed: Claimed) -> None:
+def one_of_each(execution: SingleRuns, bus: EventBus, claimed: Claimed) -> None:
     """A row in each table: a running delivery of group ``a``, and a dead one of group ``b``."""
     held = take(execution, "b")
     settlement.settle_failed(execution.database, held, KeyError("sku"), policy=ONCE, worker="w")
+    bus.register_schema("order.shipped", 1, Schema)
+    bus.sync()
 
 
 @pytest.mark.parametrize(("constraint", "statement"), ILLEGAL)
@@ -489,7 +558,7 @@ def test_every_named_check_has_a_row_that_it_refuses(rows: Rows) -> None:
     assert {name for (name,) in named} <= {constraint for constraint, _ in ILLEGAL}
 
 
-def test_letters_of_one_delivery_keep_their_own_attempts(execution: Execution, bus: EventBus, rows: Rows) -> None:
+def test_letters_of_one_delivery_keep_their_own_attempts(execution: SingleRuns, bus: EventBus, rows: Rows) -> None:
     """A second life's letter shows the runs of that life only."""
     bus.publish("order.created", 1, source="orders")
     for _ in range(2):

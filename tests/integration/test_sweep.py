@@ -52,7 +52,7 @@ def test_a_dead_workers_claim_is_announced_when_its_lease_ends(
     execution = worker()
     subscribed.publish("order.created", 1, source="orders")
     for group in "ab":
-        execution.claim(group, None, task_id=None)
+        execution.take(group, None, task_id=None)
     running = subscribed.sweep()
 
     rows.all("UPDATE eventbus.delivery SET due_at = now() - interval '1 s' WHERE group_name = 'a'")
@@ -134,10 +134,10 @@ def test_what_was_published_while_a_pattern_was_replaced_goes_to_the_new_one(
         newer.sync(replace=True)
         session.commit()
     execution = worker(newer)
-    before = execution.claim("a", late.id, task_id=None)
+    before = execution.take("a", late.id, task_id=None)
 
     swept = newer.sweep()
-    claimed = execution.claim("a", late.id, task_id=None)
+    claimed = execution.take("a", late.id, task_id=None)
 
     assert before is None
     assert swept["a"] == 1
@@ -149,7 +149,7 @@ def test_what_an_old_worker_is_running_is_left_to_it(subscribed: EventBus, worke
     """Its claim stands until its lease ends."""
     execution = worker()
     event = subscribed.publish("order.created", 1, source="orders")
-    claimed = execution.claim("a", event.id, task_id=None)
+    claimed = execution.take("a", event.id, task_id=None)
     assert claimed is not None
     rows.all("UPDATE eventbus.subscription SET removed_at = now() WHERE group_name = 'a'")
 

@@ -136,7 +136,8 @@ def test_a_connection_that_the_server_closed_is_replaced(bus: EventBus, rows: Ro
     """The next publish after a restart of PostgreSQL is no casualty of it."""
     bus.publish("order.created", 1, source="orders")
     rows.all(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND datname = current_database()"
     )
 
     bus.publish("order.created", 2, source="orders")
@@ -147,8 +148,7 @@ def test_a_connection_that_the_server_closed_is_replaced(bus: EventBus, rows: Ro
 def test_a_connection_that_we_closed_is_replaced(bus: EventBus, rows: Rows) -> None:
     """Whoever closed it."""
     with bus.database.autocommit() as connection:
-        driver = connection.raw.connection.dbapi_connection
-    assert driver is not None
+        driver = connection._driver
     driver.close()
 
     bus.publish("order.created", 1, source="orders")

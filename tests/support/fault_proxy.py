@@ -1,10 +1,12 @@
-"""A TCP proxy before PostgreSQL that loses connections at a chosen moment of a chosen statement.
+"""A TCP proxy before PostgreSQL that notes the statements it passes on, and loses connections at a chosen moment of one.
 
 client ──▶ FaultProxy ──▶ server
              refuse        new connections are closed at once
              before        the statement never reaches the server
              unanswered    it does, and the client is cut off at once, while it runs
              answered      its answer (the COMMIT's, in autocommit) reaches the proxy and nobody else
+
+Executing a prepared statement counts as its text, too; preparing it, as its name alone.
 """
 
 import contextlib
@@ -35,6 +37,8 @@ class _Link:
     client: socket.socket
     server: socket.socket
     sent: bytearray = field(default_factory=bytearray)
+    #: Texts of prepared statements, by name.
+    prepared: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class FaultProxy:
@@ -57,6 +61,8 @@ class FaultProxy:
         self.refuses = False
         #: How many connections were lost on purpose.
         self.lost = 0
+        #: What was sent, each a round trip.
+        self.statements: list[str] = []
 
     @property
     def url(self) -> str:
@@ -100,7 +106,11 @@ class FaultProxy:
             if self.refuses:
                 client.close()
                 continue
-            server = socket.create_connection((self._parts.hostname, self._parts.port))
+            try:
+                server = socket.create_connection((self._parts.hostname, self._parts.port))
+            except OSError:
+                client.close()  # the server is away: so is what stands before it
+                continue
             threading.Thread(target=self._pass_on, args=(_Link(client, server),), daemon=True).start()
 
     def _pass_on(self, link: _Link) -> None:
@@ -143,10 +153,21 @@ class FaultProxy:
 
     def _due(self, link: _Link) -> Fault | None:
         """The fault of the statement that has just been read completely, if it has one."""
-        if not self._faults or link.sent[:1] != b"Q" or len(link.sent) < 5:
+        if link.sent[:1] != b"Q" or len(link.sent) < 5:
             return None
         [length] = struct.unpack("!I", link.sent[1:5])
-        if len(link.sent) < length + 1 or self._faults[0][1] not in link.sent:
+        if len(link.sent) < length + 1:
+            return None
+        statement = bytes(link.sent[5:length])
+        self.statements.append(statement.decode())
+        verb, _, rest = statement.partition(b" ")
+        name, _, text = rest.partition(b" ")
+        if verb == b"PREPARE":
+            link.prepared[name] = text
+        ran = {b"PREPARE": b"PREPARE " + name, b"EXECUTE": link.prepared.get(name, b"") + statement}.get(
+            verb, statement
+        )
+        if not self._faults or self._faults[0][1] not in ran:
             return None
         fault, _ = self._faults.pop(0)
         self.lost += 1

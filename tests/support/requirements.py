@@ -5,9 +5,11 @@
 
 import os
 import shutil
+import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,24 +17,42 @@ import pytest
 NOT_RUN = Path(__file__).resolve().parents[2] / "build" / "not-run.txt"
 
 
+#: What a Chromium is called on PATH.
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+
+
 def has_chromium() -> bool:
     """Whether a Chromium is on PATH."""
-    return any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return any(map(shutil.which, CHROMIUMS))
 
 
 def has_rabbitmq() -> bool:
-    """Whether a RabbitMQ is named, or can be started."""
-    return bool(os.environ.get("EVENTBUS_TEST_RABBITMQ_URL") or shutil.which("rabbitmq-server"))
+    """Whether a RabbitMQ is named, or runs here."""
+    with socket.socket() as client:
+        return "EVENTBUS_TEST_RABBITMQ_URL" in os.environ or client.connect_ex(("127.0.0.1", 5672)) == 0
+
+
+def has_faketime() -> bool:
+    """Whether a program can be given another clock."""
+    return shutil.which("faketime") is not None
+
+
+def has_pgbouncer() -> bool:
+    """Whether a PgBouncer can be started."""
+    return shutil.which("pgbouncer") is not None
 
 
 #: Marker → what is missing without it, and whether it is there.
 REQUIREMENTS: Mapping[str, tuple[str, Callable[[], bool]]] = {
     "chromium": ("Chromium", has_chromium),
+    "faketime": ("faketime", has_faketime),
+    "pgbouncer": ("PgBouncer", has_pgbouncer),
     "rabbitmq": ("RabbitMQ", has_rabbitmq),
     "root": ("root", lambda: os.geteuid() == 0),
 }
 
-missing_key = pytest.StashKey[Counter[str]]()
+#: The property of a skipped test's report that tells what was missing; reports come from all processes of a run.
+MISSING = "missing"
 
 
 def require(item: pytest.Item) -> None:
@@ -41,21 +61,25 @@ def require(item: pytest.Item) -> None:
         if item.get_closest_marker(marker) and not is_there():
             if os.environ.get("CI") == "true":
                 pytest.fail(f"needs {name}, which CI must have", pytrace=False)
-            item.config.stash.setdefault(missing_key, Counter())[name] += 1
-            pytest.skip(f"needs {name}")
+            skip(item, name)
 
 
-def closing_lines(config: pytest.Config) -> list[str]:
+def skip(item: pytest.Item, missing: str) -> NoReturn:
+    """Skip a test, in CI too, and let the closing lines say so."""
+    item.user_properties.append((MISSING, missing))
+    pytest.skip(f"needs {missing}")
+
+
+def closing_lines(skipped: Iterable[pytest.TestReport]) -> list[str]:
     """One line for each requirement that was missing."""
-    counted = config.stash.get(missing_key, Counter[str]())
+    counted = Counter(value for report in skipped for name, value in report.user_properties if name == MISSING)
     return [
         f"NOT RUN: {count} {'test needs' if count == 1 else 'tests need'} {name}" for name, count in counted.items()
     ]
 
 
-def write_closing_lines(config: pytest.Config) -> None:
+def write_closing_lines(lines: Sequence[str]) -> None:
     """Leave the closing lines for the Makefile, or no file if there are none."""
-    lines = closing_lines(config)
     NOT_RUN.unlink(missing_ok=True)
     if lines:
         NOT_RUN.parent.mkdir(exist_ok=True)

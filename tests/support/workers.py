@@ -92,13 +92,13 @@ class WorkerProcess:
         """All that the worker has printed."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def wait_for_log(self, text: str, *, timeout: float = 10.0) -> None:
-        """Return when *text* is in the log; fail at once if the worker ends before."""
+    def wait_for_log(self, text: str, *, timeout: float = 10.0, ended: bool = False) -> None:
+        """Return when *text* is in the log; fail at once if the worker ends before, unless its main process has *ended*."""
 
         def found() -> bool:
             if text in self.log:
                 return True
-            assert self.is_running, f"the worker ended ({self.exit_code}):\n{log_tail(self.log_path)}"
+            assert ended or self.is_running, f"the worker ended ({self.exit_code}):\n{log_tail(self.log_path)}"
             return False
 
         wait_until(found, timeout=timeout, message=lambda: f"{text!r} in the log:\n{log_tail(self.log_path)}")

@@ -25,13 +25,15 @@ EVENT = Event(
 SHORT = timedelta(seconds=0.05)
 
 
-def run(handler: Callable[..., Any], *, timeout: timedelta = timedelta(seconds=30), **options: Any) -> Any:
+def run(
+    handler: Callable[..., Any], *, timeout: timedelta = timedelta(seconds=30), event: Event = EVENT, **options: Any
+) -> Any:
     """What `handle` says of one run."""
     subscription = declare(
         "#", group="g", handler=handler, timeout=timeout, replay="run", retry=RetryPolicy(max_retries=3)
     )
     values = {"attempts": 0, "deaths": 0, "suspect": False, "replay_id": None, **options}
-    claimed = Claimed(event=EVENT, group="g", subscription_id=1, claim=1, **values)
+    claimed = Claimed(event=event, group="g", subscription_id=1, claim=1, **values)
     return handle(subscription, claimed, database=None, settle=None)  # type: ignore[arg-type]
 
 
@@ -80,8 +82,20 @@ async def plain(event: Event) -> None:
     done.append(current_run())
 
 
+def test_each_async_run_is_part_of_its_own_delivery() -> None:
+    """What an async handler publishes is caused by the event that it handles, not by the first one of its process."""
+    done.clear()
+
+    for attempts in range(3):
+        run(plain, attempts=attempts)
+
+    assert [item.delivery.attempt for item in done] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
-    "handler", [plain, functools.partial(plain), Asynchronous(), lambda event: plain(event)], ids=str
+    "handler",
+    [plain, functools.partial(plain), Asynchronous(), lambda event: plain(event)],
+    ids=["function", "partial", "object", "lambda"],
 )
 def test_async_handlers_are_awaited(handler: Callable[..., Any]) -> None:
     """Whatever hides the coroutine: a partial, an object, a plain function that returns it."""

@@ -6,8 +6,8 @@ from uuid import RFC_4122, UUID
 
 from hypothesis import given
 
+from eventbus.ids import draw_uuid
 from eventbus.lifecycle.publishing import digest_of
-from eventbus.storage.values import draw_uuid
 from eventbus.wire import encode
 from tests.support.json_values import json_values
 

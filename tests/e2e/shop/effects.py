@@ -68,4 +68,4 @@ def wait_for_gate(number: int) -> None:
 @cache
 def _engine(_pid: int) -> sqlalchemy.Engine:
     url = os.environ["EVENTBUS_DATABASE_URL"].replace("postgresql://", "postgresql+psycopg2://")
-    return sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    return sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)

@@ -1,5 +1,6 @@
 """Groups whose handlers fail as the event asks them to."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -89,9 +90,21 @@ def hang(event: Event, delivery: Delivery) -> None:
     threading.Event().wait()
 
 
-@bus.subscribe("death.asked", group="deadly", max_retries=0, backoff=timedelta(milliseconds=10))
+@bus.subscribe(
+    "death.asked", group="deadly", max_retries=0, backoff=timedelta(milliseconds=10), timeout=timedelta(seconds=1)
+)
 def die(event: Event, delivery: Delivery) -> None:
-    """Take the process along, if the event says so."""
-    note(event, delivery)
-    if event.data["deadly"]:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Take the process along, in the way that the event names."""
+    if event.data.get("way"):
+        note(event, delivery)
+    match event.data.get("way"):
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(7)
+        case "hang":
+            # Hears no alarm, and holds the interpreter's lock: none of Python's handlers of signals ever runs.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            ctypes.PyDLL(None).pause()

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ctypes
+import os
 from datetime import timedelta
 
 import sqlalchemy
@@ -9,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from eventbus import Delivery, Event
 from tests.e2e.shop.app import bus
-from tests.e2e.shop.effects import INSERT, note, row
+from tests.e2e.shop.effects import INSERT, note, row, wait_for_gate
 
 
 @bus.subscribe("async.asked", group="async", max_retries=0, timeout=timedelta(milliseconds=400))
@@ -40,6 +42,19 @@ def write_in_session(event: Event, delivery: Delivery, session: Session) -> None
         case "commit-and-go-on":
             with contextlib.suppress(Exception):
                 session.commit()
+
+
+@bus.subscribe("account.moved", group="accounts", max_retries=0)
+def move(event: Event, delivery: Delivery, session: Session) -> None:
+    """Leave an effect in the session, then wait for the gate that the event names; leave the worker's group before, if asked."""
+    if event.data.get("apart"):
+        os.setsid()
+        # Celery asks Linux to kill children together with their main process; on other systems they are left as orphans.
+        ctypes.CDLL(None).prctl(1, 0)
+    session.execute(INSERT, row(event, delivery))
+    note(event, delivery, step="started")
+    if "gate" in event.data:
+        wait_for_gate(event.data["gate"])
 
 
 @bus.subscribe("chain.started", group="chain")

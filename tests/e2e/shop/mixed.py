@@ -6,7 +6,7 @@ from celery import Celery
 from kombu import Queue
 
 from eventbus import Delivery, Event, EventBus
-from tests.e2e.shop.effects import note, note_ordinary
+from tests.e2e.shop.effects import note, note_ordinary, wait_for_gate
 
 _PREFIX = os.environ["EVENTBUS_PREFIX"]
 
@@ -17,6 +17,8 @@ app.conf.update(
     task_queues=[Queue(f"{_PREFIX}.default"), Queue(f"{_PREFIX}.reports")],
     task_routes={"mixed.report": {"queue": f"{_PREFIX}.reports"}},
     task_ignore_result=True,
+    # What a dead worker held is handed out again after a second, by the next one that starts.
+    broker_transport_options={"visibility_timeout": 1},
 )
 
 
@@ -30,6 +32,14 @@ def report(word: str) -> None:
 def plain(word: str) -> None:
     """A task in the default queue."""
     note_ordinary(word)
+
+
+@app.task(name="mixed.careful", acks_late=True)  # type: ignore[untyped-decorator]
+def careful(gate: int) -> None:
+    """A task that must not be lost: note the start, wait for the gate, note the end."""
+    note_ordinary("started")
+    wait_for_gate(gate)
+    note_ordinary("ended")
 
 
 bus = EventBus(app)

@@ -1,5 +1,7 @@
 """Groups that want the shop's orders, and a handler that takes as long as the test wants."""
 
+import os
+
 from eventbus import Delivery, Event
 from tests.e2e.shop.app import bus
 from tests.e2e.shop.effects import note, wait_for_gate
@@ -30,3 +32,13 @@ def deliver(event: Event, delivery: Delivery) -> None:
     if "gate" in event.data:
         wait_for_gate(event.data["gate"])
     note(event, delivery, step="ended")
+
+
+def take_back(event: Event, delivery: Delivery) -> None:
+    """Note the event."""
+    note(event, delivery, step="taken back")
+
+
+if os.environ.get("SHOP_DEPLOY") != "yesterday":
+    # Code that was deployed yesterday knows nothing of it.
+    bus.subscribe("parcel.returned", group="courier", handler=take_back)

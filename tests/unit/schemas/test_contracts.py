@@ -89,7 +89,14 @@ def test_a_downcaster_keeps_a_group_safe() -> None:
     upcasters.downcaster("order.created", 2, 1)(lambda data: data)
 
     assert effect(["total"], version=1, upcasters=upcasters)[0] is Effect.SAFE
-    assert effect(["total"], version=1)[0] is Effect.AFFECTS
+
+
+def test_a_group_whose_version_nothing_leads_to_breaks() -> None:
+    """Its deliveries would wait for code that does not exist."""
+    found, reason = effect(["orderId"], version=1)
+
+    assert found is Effect.BREAKS
+    assert "would be parked" in reason
 
 
 def test_those_that_break_come_first() -> None:

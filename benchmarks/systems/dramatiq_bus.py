@@ -1,0 +1,50 @@
+"""dramatiq on Redis: an insert, then an actor's message for each group's queue."""
+
+from collections.abc import Iterable
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from benchmarks.ledger import open_ledger
+from benchmarks.orders import GROUPS, Order
+from benchmarks.stage import current
+
+broker = RedisBroker(url=current().broker_url)
+dramatiq.set_broker(broker)
+_ledger = open_ledger()
+
+
+def handle(event: int, group: str, order: Order) -> None:
+    """Mark a delivery done."""
+    _ledger.handle(event, group, order)
+
+
+actors = {group: dramatiq.actor(handle, actor_name=f"handle_{group}", queue_name=group) for group in GROUPS}
+
+
+def prepare() -> None:
+    """Create the tables."""
+    _ledger.create()
+
+
+def publish(order: Order) -> None:
+    """Insert, then tell each group."""
+    _send(_ledger.record(order), order)
+
+
+def publish_many(orders: Iterable[Order]) -> None:
+    """Publish one after the other."""
+    for order in orders:
+        publish(order)
+
+
+def fill(orders: Iterable[Order]) -> None:
+    """Make a backlog, sooner: events are inserted at once, messages are the same."""
+    listed = list(orders)
+    for event, order in zip(_ledger.record_many(listed), listed, strict=True):
+        _send(event, order)
+
+
+def _send(event: int, order: Order) -> None:
+    for group in GROUPS:
+        actors[group].send(event, group, order)

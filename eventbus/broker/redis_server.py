@@ -1,0 +1,140 @@
+"""A Redis server, and the one scripted write that publishing makes to it.
+
+    messages, notices ─▶ EVALSHA ─┬─ done
+                                  ├─ the server was restarted: NOSCRIPT ─▶ EVAL
+                                  └─ it forbids scripts ─▶ pipelines, from then on
+
+Short time limits and no retries: the caller has better things to do than to wait.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha1
+from typing import Any, TypeVar, cast
+
+import redis
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
+
+from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, unreachable
+from eventbus.broker.redis_connections import Connections
+
+Answer = TypeVar("Answer")
+
+#: KEYS are queues. ARGV: the cap; for each queue the number of its messages, and these; then channels and texts in turn.
+PUSH = """
+local cap, at, pushed = tonumber(ARGV[1]), 2, {}
+for i = 1, #KEYS do
+  local given = tonumber(ARGV[at])
+  local room = math.max(0, math.min(given, cap - redis.call('LLEN', KEYS[i])))
+  for j = at + 1, at + room do redis.call('LPUSH', KEYS[i], ARGV[j]) end
+  pushed[i], at = room, at + 1 + given
+end
+while at < #ARGV do
+  redis.call('PUBLISH', ARGV[at], ARGV[at + 1])
+  at = at + 2
+end
+return pushed
+"""
+# Redis names a script so; nothing depends on its being hard to forge.
+_PUSH_SHA = sha1(PUSH.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisServer:
+    """A pool of connections to one server. Safe to share between threads, and to use after a fork."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=None
+        )
+        self._connections = Connections(self._client.connection_pool)
+        self._scripts_are_allowed = True
+
+    def push(self, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], *, cap: int) -> list[int]:
+        """LPUSH *messages* to their keys until each holds *cap*, and PUBLISH *notices*, in one round trip.
+
+        Returns:
+            How many were pushed to each key.
+
+        Raises:
+            BrokerUnreachable: Some or all were not.
+        """
+        if not messages and not notices:
+            return []
+        if self._scripts_are_allowed:
+            try:
+                return self.call(lambda _: _push_by_script(self._connections, messages, notices, cap))
+            except _ScriptsForbidden:
+                self._scripts_are_allowed = False
+        return self.call(lambda client: _push_by_pipeline(client, messages, notices, cap))
+
+    def call(self, action: Callable[[redis.Redis], Answer]) -> Answer:
+        """What *action* returns for the client.
+
+        Raises:
+            BrokerUnreachable: The server did not answer, or refused.
+        """
+        try:
+            return action(self._client)
+        except (redis.RedisError, OSError) as error:
+            raise unreachable(self._url, error) from error
+
+
+class RedisListeners:
+    """Listeners on a Redis that is not the broker."""
+
+    def __init__(self, url: str) -> None:
+        self._server = RedisServer(url)
+
+    def tell(self, notices: Sequence[Notice]) -> None:
+        """PUBLISH *notices*."""
+        self._server.push({}, notices, cap=0)
+
+    def ping(self) -> None:
+        """Ask for an answer."""
+        self._server.call(lambda client: client.ping())
+
+
+class _ScriptsForbidden(Exception):
+    """An access list, or a renamed command, keeps scripts away."""
+
+
+def _push_by_script(
+    connections: Connections, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
+) -> list[int]:
+    arguments: list[Any] = [len(messages), *messages, cap]
+    for texts in messages.values():
+        arguments += (len(texts), *texts)
+    for notice in notices:
+        arguments += (notice.channel, notice.text)
+    try:
+        try:
+            return cast("list[int]", connections.execute("EVALSHA", _PUSH_SHA, *arguments))
+        except NoScriptError:
+            return cast("list[int]", connections.execute("EVAL", PUSH, *arguments))
+    except NoPermissionError as error:
+        raise _ScriptsForbidden from error
+    except ResponseError as error:
+        if str(error).lower().startswith("unknown command"):
+            raise _ScriptsForbidden from error
+        raise
+
+
+def _push_by_pipeline(
+    client: redis.Redis, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
+) -> list[int]:
+    """The same in two round trips; of several writers at once, each may fill a queue up to the cap."""
+    with client.pipeline(transaction=False) as lengths:
+        for key in messages:
+            lengths.llen(key)
+        held = lengths.execute() if messages else []
+    pushed = []
+    with client.pipeline(transaction=False) as writes:
+        for (key, texts), length in zip(messages.items(), held, strict=True):
+            chosen = texts[: max(0, cap - length)]
+            pushed.append(len(chosen))
+            if chosen:
+                writes.lpush(key, *chosen)
+        for notice in notices:
+            writes.publish(notice.channel, notice.text)
+        writes.execute()
+    return pushed

@@ -1,0 +1,25 @@
+"""What operators changed, on the command line."""
+
+import json
+
+import click
+
+from eventbus.cli.lists import attribute, paged, print_page
+from eventbus.cli.tables import Column
+from eventbus.cli.target import plain_bus
+
+
+@click.command()
+@paged(cursor=click.INT)
+@click.pass_context
+def audit(ctx: click.Context, *, limit: int, cursor: int | None, as_json: bool) -> None:
+    """List what operators changed, newest first: who, what, which, how many they were told, how many it were.
+
+    A change whose result is 'began' is under way, or was cut short.
+    """
+    found = plain_bus(ctx).audit(cursor=cursor, limit=limit)
+    filter = attribute("filter") if as_json else Column("filter", lambda entry: json.dumps(dict(entry.filter)))
+    names = ("asked", "changed", "result", "began_at", "ended_at")
+    columns = [*map(attribute, ("id", "who", "action")), filter, *map(attribute, names)]
+    next = found[-1].id if len(found) == limit else None
+    print_page(found, columns, as_json=as_json, empty="nobody changed anything.", next=next)

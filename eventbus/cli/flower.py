@@ -1,0 +1,79 @@
+"""Starting Flower for the broker of a bus, and keeping it from strangers.
+
+Flower opens its pages to everyone on every interface unless it is told otherwise. Here it is reached from this machine only,
+or asks for a password.
+"""
+
+import ipaddress
+import sys
+from typing import Any, NoReturn
+
+import click
+from celery.signals import import_modules
+
+from eventbus.cli.app import BAD_INPUT
+from eventbus.cli.target import plain_bus
+
+_FLOWERS_COLUMNS = "name,uuid,state,received,runtime,worker"
+#: With the arguments, which name the event.
+_COLUMNS = "name,args,state,retries,received,runtime,worker,uuid"
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.argument("options", nargs=-1, metavar="[OPTION]...", type=click.UNPROCESSED)
+@click.pass_context
+def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
+    """Start Flower on http://127.0.0.1:5555, to watch workers and tasks; workers tell it of tasks with -E.
+
+    Options go to Flower as they are; so do FLOWER_* in the environment. Any other address than this machine's needs
+    --basic-auth or --auth. Flower shows /metrics and /healthcheck to everyone who reaches it.
+
+    \b
+    Examples:
+      eventbus flower
+      eventbus flower --port=5556 --basic-auth=me:secret --address=0.0.0.0
+    """
+    bus = plain_bus(ctx)
+    assert bus.settings.broker_url  # read, which tells the Celery app where its broker is
+    # Flower sends this signal when it has put its options together, and before it listens to anyone.
+    import_modules.connect(_protect_this_flower, weak=False)
+    bus.app.start(["flower", *options])
+
+
+def protect(options: Any) -> None:
+    """Let Flower, before it starts with *options*, be reached from this machine only, unless it asks for a password.
+
+    Raises:
+        SystemExit: It is to be reached from elsewhere, by anybody. No other exception would get through to Flower's user.
+    """
+    if options.tasks_columns == _FLOWERS_COLUMNS:
+        options.tasks_columns = _COLUMNS
+    if options.unix_socket:
+        return
+    options.address = options.address or "127.0.0.1"
+    credentials = [*options.basic_auth] if options.basic_auth else []
+    if any(not all(item.partition(":")[::2]) for item in credentials):
+        _refuse("--basic-auth (FLOWER_BASIC_AUTH) must be user:password.")
+    if not _is_local(options.address) and not credentials and not options.auth:
+        _refuse(
+            f"Flower on {options.address} would be open to everyone who reaches it: "
+            "give it --basic-auth=user:password (FLOWER_BASIC_AUTH), or leave --address out."
+        )
+
+
+def _protect_this_flower(**_: Any) -> None:
+    from flower.options import options  # noqa: PLC0415 - defines options of the whole process, which only Flower needs
+
+    protect(options)
+
+
+def _refuse(reason: str) -> NoReturn:
+    click.echo(f"eventbus: {reason}", err=True)
+    sys.exit(BAD_INPUT)
+
+
+def _is_local(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

@@ -1,0 +1,42 @@
+"""A relay without a worker, for groups whose workers are not always there."""
+
+import logging
+from datetime import timedelta
+
+import click
+
+from eventbus.cli.interrupting import interruptible
+from eventbus.cli.target import plain_bus
+from eventbus.worker.duties import Duty
+from eventbus.worker.log_format import FactsFormatter
+
+_PERIOD = timedelta(seconds=1)
+_SETTLED = timedelta(seconds=10)
+
+
+@click.command()
+@click.pass_context
+def relay(ctx: click.Context) -> None:
+    """Wake every group that has due deliveries and a short queue, every second, until Ctrl-C.
+
+    Each worker does so for the groups that it serves. This one serves none: it is for groups whose workers are started by the
+    messages in their queue, and are not there while it is empty. Any number may run.
+    """
+    bus = plain_bus(ctx)
+    handler = logging.StreamHandler()
+    handler.setFormatter(FactsFormatter(logging.Formatter("eventbus: %(message)s")))
+    logging.getLogger("eventbus").addHandler(handler)
+    # Asked here, so that a bus that cannot be used at all is an error rather than a warning.
+    bus.relay()
+    duties = (Duty("relay", bus.relay, period=_PERIOD), Duty("orphans", bus.settle_orphans, period=_SETTLED))
+    try:
+        with interruptible("ending ...") as stop:
+            for duty in duties:
+                duty.start()
+            click.echo("relaying; Ctrl-C ends it.", err=True)
+            while not stop.wait(1):
+                pass
+    finally:
+        for duty in duties:
+            duty.stop(timeout_seconds=5)
+        logging.getLogger("eventbus").removeHandler(handler)

@@ -1,0 +1,133 @@
+"""`eventbus schema check`: would what code declares break somebody? Asked offline, of the registry, or of all stored events."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from eventbus.cli.app import CANNOT_TELL, INTERRUPTED, NO
+from eventbus.cli.interrupting import interruptible
+from eventbus.cli.schema_files import load_snapshot
+from eventbus.cli.schema_history import history_as_json, history_as_text, show_history_progress
+from eventbus.cli.schema_reports import FORMATS
+from eventbus.cli.target import app_bus
+from eventbus.lifecycle.schema_checking import Status, check_declared
+from eventbus.lifecycle.schema_history import check_history
+from eventbus.lifecycle.schema_snapshots import take_snapshot
+from eventbus.schemas.acceptance import Acceptance
+from eventbus.schemas.findings import Rule
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def accepting(command: Command) -> Command:
+    """The options by which somebody answers for a kind of problem."""
+    options = (
+        click.option(
+            "--accept", multiple=True, metavar="RULE", help="Let problems of this rule pass; TYPE:RULE for one type."
+        ),
+        click.option("--until", metavar="DATE", help="The last day on which they pass, as 2026-12-31."),
+        click.option("--reason", help="Why; kept with what is registered."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def acceptances(accept: tuple[str, ...], until: str | None, reason: str | None) -> list[Acceptance]:
+    """What the options say.
+
+    Raises:
+        UsageError: They say too little, or name no rule or no day.
+    """
+    if not accept:
+        if until or reason:
+            raise click.UsageError("--until and --reason belong to --accept.")
+        return []
+    if not until or not (reason or "").strip():
+        raise click.UsageError("--accept needs --until DATE and --reason TEXT.")
+    try:
+        day = date.fromisoformat(until)
+    except ValueError:
+        raise click.UsageError(f"--until {until!r} is no day: write it as 2026-12-31.") from None
+    found = []
+    for text in accept:
+        type, _, rule = text.rpartition(":")
+        if rule not in list(Rule):
+            raise click.UsageError(f"{rule!r} is no rule: those that exist are {', '.join(Rule)}.")
+        found.append(Acceptance(rule=Rule(rule), until=day, reason=str(reason), type=type or None))
+    return found
+
+
+@click.command()
+@click.option(
+    "--snapshot",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="A file of 'schema snapshot' to check against, instead of the registry.",
+)
+@click.option("--history", is_flag=True, help="Try each type's newest version on all of its stored events.")
+@click.option("--type", "types", multiple=True, help="With --history: only this type; may be repeated.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to this file.")
+@accepting
+@click.pass_context
+def check(
+    ctx: click.Context,
+    *,
+    snapshot: Path | None,
+    history: bool,
+    types: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    accept: tuple[str, ...],
+    until: str | None,
+    reason: str | None,
+) -> None:
+    """Check the schemas that an app declares; nothing is changed.
+
+    Exits with 0 if they break nobody, with 1 if they do, with 3 if nobody can tell.
+
+    \b
+    Examples:
+      eventbus -A shop.app schema check --snapshot schemas.json --format github
+      eventbus -A shop.app schema check --accept required-missing --until 2026-12-31 --reason 'only our team reads it'
+      eventbus -A shop.app schema check --history --type order.created
+    """
+    answers = acceptances(accept, until, reason)
+    bus = app_bus(ctx, with_handlers=True)
+    if history:
+        if snapshot is not None or form not in ("text", "json"):
+            raise click.UsageError("--history reads the database, and reports as text or json.")
+        _check_history(bus, types, form=form, output=output)
+        return
+    base = load_snapshot(snapshot) if snapshot is not None else take_snapshot(bus.database)
+    found = check_declared(bus.schemas, base, acceptances=answers)
+    _say(FORMATS[form](found), output)
+    statuses = {each.status for each in found}
+    if statuses & {Status.BREAKING, Status.EDITED}:
+        raise click.exceptions.Exit(NO)
+    if Status.CANNOT_TELL in statuses:
+        raise click.exceptions.Exit(CANNOT_TELL)
+
+
+def _check_history(bus: Any, types: tuple[str, ...], *, form: str, output: Path | None) -> None:
+    chosen = list(types) or bus.schemas.types()
+    unknown = [type for type in chosen if type not in bus.schemas.types()]
+    if unknown:
+        raise click.UsageError(f"the app declares no schema of {', '.join(unknown)}.")
+    with interruptible("ending with this batch ...") as stop, show_history_progress() as watch:
+        found = [check_history(bus.database, bus.catalog, type, watch=watch, stop=stop) for type in chosen]
+    _say(history_as_json(found) if form == "json" else history_as_text(found), output)
+    if any(each.failed for each in found):
+        raise click.exceptions.Exit(NO)
+    if not all(each.is_complete for each in found):
+        raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _say(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, "utf-8")

@@ -1,0 +1,58 @@
+"""Watching events in real time from the command line."""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from eventbus.cli.tables import plain
+from eventbus.cli.target import plain_bus
+from eventbus.event import Event
+from eventbus.worker.log_format import FactsFormatter
+
+
+@click.command()
+@click.argument("pattern")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as in a pipe.")
+@click.pass_context
+def tail(ctx: click.Context, pattern: str, *, as_json: bool) -> None:
+    """Show the events of PATTERN as they are published, until Ctrl-C.
+
+    Only what happens from now on, and best effort: what is published while the connection is lost is not shown.
+
+    \b
+    Examples:
+      eventbus tail 'order.*'
+      eventbus tail '#' | jq .type
+    """
+    bus = plain_bus(ctx)
+    with _logging_to_stderr(), bus.listen(pattern) as listener:
+        click.echo(f"listening to {pattern}; Ctrl-C ends it.", err=True)
+        for heard in listener:
+            event = bus.shown(heard)
+            click.echo(json.dumps(event.as_json()) if as_json or not sys.stdout.isatty() else _line(event))
+
+
+def _line(event: Event) -> str:
+    """*event* for a person, cut where the terminal ends."""
+    data = json.dumps(event.data, ensure_ascii=False)
+    line = plain(f"{plain(event.created_at)}  {event.type}  {event.id}  {event.source}  {data}")
+    width = shutil.get_terminal_size().columns
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+@contextmanager
+def _logging_to_stderr() -> Iterator[None]:
+    """Show what the listener has to say, such as that its connection was lost."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(FactsFormatter(logging.Formatter("eventbus: %(message)s")))
+    log = logging.getLogger("eventbus")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

@@ -1,0 +1,195 @@
+"""Browsing: what an operator asks to see, checked and fixed before the log is read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from eventbus.delivery import State
+from eventbus.errors import InvalidInput, InvalidTime, UnknownEvent, UnknownGroup
+from eventbus.event import Event
+from eventbus.storage import audit, event_log, replay_selection, subscriptions, workers
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.overview import groups as group_views
+from eventbus.storage.overview.events import EventPage, Wanted, list_events
+from eventbus.storage.overview.groups import GroupState, Wish
+from eventbus.storage.overview.stories import Standing, Story, read_standings, read_story
+from eventbus.storage.workers import Seen
+from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.times import parse_moment
+
+LARGEST_PAGE = 1000
+#: A story is shown up to so many events.
+LONGEST_STORY = 1000
+_PATH_WORD = re.compile(r"[^.{}\x00]{1,200}")
+_MOST_FIELDS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """Which events are asked for, as given: all that is given must hold."""
+
+    pattern: str | None = None
+    since: object = None
+    until: object = None
+    correlation_id: str | None = None
+    #: A group that has a delivery of the event.
+    group: str | None = None
+    #: The state of such a delivery.
+    state: str | None = None
+    #: A part of such a delivery's last error.
+    error: str | None = None
+    #: Values of the data by their dotted path, as ``{"customer.id": "42"}``.
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventDetails:
+    """One event, and how each group stands with it."""
+
+    event: Event
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDetails:
+    """One group: what it wants, what it has to do, and who does it."""
+
+    group: GroupState
+    #: Living subscriptions.
+    wishes: tuple[Wish, ...]
+    #: Open deliveries by state.
+    open: Mapping[str, int]
+    workers: tuple[Seen, ...]
+
+
+def find_events(database: Database, sought: Sought, *, cursor: UUID | None, limit: int) -> EventPage:
+    """Up to *limit* (1 to 1000) events that are *sought*, newest first.
+
+    Raises:
+        InvalidInput: Something that was given cannot be used; a subclass says what.
+        UnknownGroup: The group never subscribed.
+    """
+    _check_limit(limit)
+    data = _checked(sought)
+    with database.autocommit() as connection:
+        return list_events(connection, _wanted(connection, sought, data), before=cursor, limit=limit)
+
+
+def show_event(database: Database, id: UUID) -> EventDetails:
+    """The event of that id, and its deliveries.
+
+    Raises:
+        UnknownEvent: There is none.
+    """
+    with database.autocommit() as connection:
+        event = event_log.find(connection, id)
+        if event is None:
+            raise UnknownEvent(id)
+        return EventDetails(event=event, standings=tuple(read_standings(connection, [id])))
+
+
+def show_group(database: Database, name: str) -> GroupDetails:
+    """The group of that name.
+
+    Raises:
+        UnknownGroup: It never subscribed.
+    """
+    check_group(name)
+    with database.autocommit() as connection:
+        found = group_views.read_groups(connection, name)
+        if not found:
+            raise UnknownGroup(name, subscriptions.list_groups(connection))
+        wishes = group_views.read_wishes(connection, name)
+        return GroupDetails(
+            group=found[0],
+            wishes=tuple(wish for wish in wishes if wish.removed_at is None),
+            open=group_views.count_open(connection, name),
+            workers=tuple(worker for worker in workers.list_live(connection) if name in worker.groups),
+        )
+
+
+def tell_story(database: Database, correlation_id: str) -> Story:
+    """The events of *correlation_id* and their deliveries; at most `LONGEST_STORY`.
+
+    Raises:
+        InvalidInput: It cannot be a correlation id.
+    """
+    _check_text("correlation_id", correlation_id)
+    with database.autocommit() as connection:
+        return read_story(connection, correlation_id, limit=LONGEST_STORY)
+
+
+def list_changes(database: Database, *, before: int | None, limit: int) -> list[audit.Entry]:
+    """Up to *limit* (1 to 1000) changes of operators with ids below *before*, newest first.
+
+    Raises:
+        InvalidInput: The limit cannot be used.
+    """
+    _check_limit(limit)
+    with database.autocommit() as connection:
+        return audit.list_newest(connection, before=before, limit=limit)
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {LARGEST_PAGE}.")
+
+
+def _checked(sought: Sought) -> dict[tuple[str, ...], str]:
+    """The fields of the data that are asked for, after making sure that all of *sought* can be used."""
+    if sought.pattern is not None:
+        check_pattern(sought.pattern)
+    if sought.group is not None:
+        check_group(sought.group)
+    if sought.state is not None and sought.state not in set(State):
+        raise InvalidInput(f"state={sought.state!r:.60} must be one of {', '.join(State)}.")
+    for name in ("correlation_id", "error"):
+        _check_text(name, getattr(sought, name))
+    is_type = sought.pattern is not None and not {"*", "#"} & set(sought.pattern)
+    if sought.data and not (is_type and sought.since is not None):
+        raise InvalidInput("no index knows the fields of events: to look for one, give a type and since.")
+    if len(sought.data) > _MOST_FIELDS:
+        raise InvalidInput(f"give at most {_MOST_FIELDS} fields of the data.")
+    return {_path(path): value for path, value in sought.data.items()}
+
+
+def _path(text: str) -> tuple[str, ...]:
+    words = text.split(".")
+    if not all(_PATH_WORD.fullmatch(word) for word in words):
+        raise InvalidInput(f"data.{text!s:.60} is no path: name fields as in data.customer.id=42.")
+    return tuple(words)
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or "\x00" in value):
+        raise InvalidInput(f"{name}={value!r:.60} is not a text that an event can have.")
+
+
+def _wanted(connection: Connection, sought: Sought, data: Mapping[tuple[str, ...], str]) -> Wanted:
+    if sought.group is not None and sought.group not in (known := subscriptions.list_groups(connection)):
+        raise UnknownGroup(sought.group, known)
+    since = None if sought.since is None else parse_moment("since", sought.since)
+    until = None if sought.until is None else parse_moment("until", sought.until)
+    bounds = replay_selection.resolve_bounds(connection, since=since, until=until)
+    if bounds.since is not None and bounds.until is not None and bounds.since >= bounds.until:
+        raise InvalidTime("since", sought.since, f"is not before until={sought.until!s:.40}")
+    return Wanted(
+        bounds=bounds,
+        types=_types(connection, sought.pattern),
+        correlation_id=sought.correlation_id,
+        group=sought.group,
+        state=sought.state,
+        error=sought.error,
+        data=data,
+    )
+
+
+def _types(connection: Connection, pattern: str | None) -> Sequence[str] | None:
+    """The types in the log that *pattern* means; None for all."""
+    if pattern in (None, "#"):
+        return None
+    assert pattern is not None
+    if not {"*", "#"} & set(pattern):
+        return [pattern]
+    return [type for type in replay_selection.list_types(connection) if matches(pattern, type)]

@@ -1,0 +1,78 @@
+"""Counting: the traffic of the bus is brought up to date, by one process at a time and in small transactions.
+
+    due? ─▶ lock ─▶ move tallies ─▶ count again what may have changed ─▶ count what is new ─▶ (commit) ─▶ due? …
+
+Whoever dies in between has changed nothing, and the next one goes on. What is not counted yet is read from the log by whoever
+asks for numbers: being late makes them dearer, never wrong.
+"""
+
+import time
+from contextlib import suppress
+from datetime import timedelta
+
+from eventbus.errors import NotPermitted
+from eventbus.lifecycle.auditing import audited
+from eventbus.storage import overview, traffic
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.overview import Stats, measures
+from eventbus.storage.overview.measures import Measures
+
+#: Events of one transaction, about; and spans that it counts again.
+_EVENTS, _SPANS = 100_000, 20
+
+
+def read_stats(database: Database) -> Stats:
+    """The bus in numbers, including all that has committed. Counts first what nobody has counted yet, for a moment at most."""
+    _catch_up(database)
+    with database.autocommit() as connection:
+        return overview.read_stats(connection)
+
+
+def read_measures(database: Database) -> Measures:
+    """What metrics tell; counts first, as `read_stats` does."""
+    _catch_up(database)
+    with database.autocommit() as connection:
+        return measures.read_measures(connection)
+
+
+def _catch_up(database: Database) -> None:
+    # Who may only look need not count: what is not counted is read.
+    with suppress(NotPermitted):
+        count_traffic(database)
+
+
+def count_traffic(database: Database, *, patience: timedelta = timedelta(seconds=1)) -> None:
+    """Count until nothing is due, somebody else is counting, or *patience* has run out."""
+    deadline = time.monotonic() + patience.total_seconds()
+    while _count_some(database) and time.monotonic() < deadline:
+        pass
+
+
+def recount(database: Database) -> None:
+    """Count everything anew from the log and the deliveries, which takes as long as reading them.
+
+    What was deleted from them is not counted any more.
+    """
+    with audited(database, "stats recount", {}), database.transaction() as connection:
+        traffic.recount(connection)
+
+
+def _count_some(database: Database) -> bool:
+    """Do a part of what is due; whether there was any that could be done."""
+    with database.autocommit() as connection:
+        if not traffic.is_due(connection):
+            return False
+    with database.transaction() as connection:
+        return traffic.try_lock(connection) and _count(connection)
+
+
+def _count(connection: Connection) -> bool:
+    moved = traffic.move_tallies(connection)
+    spans = traffic.list_stale(connection, limit=_SPANS)
+    fresh = traffic.next_span(connection, limit=_EVENTS)
+    if fresh is not None:
+        spans.append(fresh)
+    for span in spans:
+        traffic.count_span(connection, span)
+    traffic.forget_spans(connection, spans)
+    return moved > 0 or bool(spans)

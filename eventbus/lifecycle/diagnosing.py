@@ -1,0 +1,177 @@
+"""Diagnosing: a check-up of the whole bus; each finding one sentence, and what to do about it.
+
+servers ─▶ reachable, and with our tables? ─▶ groups · workers · types · the database itself
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from eventbus.broker import Broker
+from eventbus.lifecycle import health
+from eventbus.lifecycle.health import Verdict
+from eventbus.storage.database import Database
+from eventbus.storage.overview.condition import Condition, read_clock, read_condition
+from eventbus.subscription import matches
+
+#: A group whose oldest due delivery waits longer is late.
+LATE = timedelta(minutes=1)
+#: A transaction that is open longer keeps vacuum from its work.
+OLD_SNAPSHOT = timedelta(minutes=10)
+#: A host whose clock is further off shows times that mislead.
+SKEW = timedelta(seconds=2)
+#: More wake-ups in an hour say that messages are lost, or that workers are too few.
+MANY_REPAIRS = 1000
+
+
+class Level(StrEnum):
+    """What a finding means."""
+
+    OK = "ok"
+    NOTICE = "notice"  #: may be meant so
+    FAULT = "fault"  #: somebody must act
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of a check-up."""
+
+    check: str
+    level: Level
+    sentence: str
+    #: What to do; None if nothing.
+    advice: str | None = None
+
+
+def diagnose(
+    database: Database, broker: Broker, *, version: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> list[Finding]:
+    """All findings; only those about the servers if PostgreSQL cannot be asked.
+
+    Args:
+        version: Of this code.
+        clock: This host's.
+    """
+    servers = health.check(database, broker)
+    found = [
+        _answer("broker", servers.broker, "see that it runs; deliveries wait in PostgreSQL meanwhile."),
+        _answer("database", servers.database, "see that it runs, and that its tables are those of this code."),
+    ]
+    if servers.database.verdict is not Verdict.OK:
+        return found
+    with database.autocommit() as connection:
+        before = clock()
+        there = read_clock(connection)
+        after = clock()
+        condition = read_condition(connection)
+    found.append(_skew(before, there, after))
+    parts = (_database, _workers, _groups, _types, _repairs)
+    return [*found, *(finding for part in parts for finding in part(condition, version))]
+
+
+def _answer(name: str, answer: health.Answer, advice: str) -> Finding:
+    if answer.verdict is Verdict.OK:
+        return Finding(check=name, level=Level.OK, sentence=f"the {name} answers.")
+    return Finding(check=name, level=Level.FAULT, sentence=answer.reason or str(answer.verdict), advice=advice)
+
+
+def _skew(before: datetime, there: datetime, after: datetime) -> Finding:
+    """The database's clock must lie between both of ours, or nearly so."""
+    off = max(before - there, there - after, timedelta())
+    if off <= SKEW:
+        return Finding(check="clock", level=Level.OK, sentence="this host's clock agrees with the database's.")
+    sentence = f"this host's clock is {off.total_seconds():.0f} s off the database's."
+    return Finding(check="clock", level=Level.NOTICE, sentence=sentence, advice="let both hosts follow a time server.")
+
+
+def _database(condition: Condition, _version: str) -> Iterator[Finding]:
+    yield Finding(check="server", level=Level.OK, sentence=f"PostgreSQL {condition.server_version}.")
+    snapshot = condition.snapshot
+    if snapshot is not None and snapshot.age > OLD_SNAPSHOT:
+        sentence = f"{snapshot.holder} has been in a transaction for {_shown(snapshot.age)}; vacuum waits for it."
+        yield Finding(check="snapshot", level=Level.FAULT, sentence=sentence, advice="end it, or ask its owner to.")
+    else:
+        yield Finding(check="snapshot", level=Level.OK, sentence="no transaction has been open for long.")
+    ensure = "let a worker run whose role may create tables, or run SELECT eventbus.ensure_partitions()."
+    if not condition.has_next_partition:
+        sentence = "there is no partition for the next week."
+        yield Finding(check="partitions", level=Level.FAULT, sentence=sentence, advice=ensure)
+    elif condition.has_strays:
+        sentence = "some events lie in the default partition."
+        yield Finding(check="partitions", level=Level.NOTICE, sentence=sentence, advice=ensure)
+    else:
+        yield Finding(check="partitions", level=Level.OK, sentence="there is one for the next week.")
+
+
+def _workers(condition: Condition, version: str) -> Iterator[Finding]:
+    if not condition.workers:
+        sentence, advice = "no worker lives.", "start one: eventbus worker"
+        level = Level.FAULT if condition.groups else Level.NOTICE
+        yield Finding(check="workers", level=level, sentence=sentence, advice=advice)
+    for worker in condition.workers:
+        sentence = (
+            f"{worker.name} ({worker.pool} x {worker.concurrency}, version {worker.version}) serves "
+            + ", ".join(worker.groups)
+        )
+        differs = worker.version != version
+        yield Finding(
+            check="worker",
+            level=Level.NOTICE if differs else Level.OK,
+            sentence=f"{sentence}.",
+            advice=f"this command has version {version}: finish the deploy." if differs else None,
+        )
+
+
+def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
+    served = {name for worker in condition.workers for name in worker.groups}
+    wanting = {wish.group for wish in condition.wishes if wish.removed_at is None}
+    for group in condition.groups:
+        dead = sum(count for (_, name), count in condition.dead.items() if name == group.name)
+        if dead:
+            advice = f"eventbus dead list --group {group.name}"
+            yield Finding(
+                check="dead", level=Level.NOTICE, sentence=f"{group.name} has {dead:,} dead letters.", advice=advice
+            )
+        if group.paused:
+            advice = f"eventbus groups resume {group.name}"
+            yield Finding(check="group", level=Level.NOTICE, sentence=f"{group.name} is paused.", advice=advice)
+        elif group.name in wanting and group.name not in served:
+            sentence = f"{group.name} has no worker; its oldest due delivery waits since {_shown(group.lag)}."
+            advice = f"eventbus worker {group.name}, or: eventbus groups remove {group.name}"
+            yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice)
+        elif group.lag > LATE:
+            sentence = f"{group.name} is {_shown(group.lag)} late."
+            advice = "start more workers, or see what its handlers wait for; 'eventbus why' explains one delivery."
+            yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice)
+        else:
+            yield Finding(check="group", level=Level.OK, sentence=f"{group.name} keeps up.")
+
+
+def _types(condition: Condition, _version: str) -> Iterator[Finding]:
+    living = [wish for wish in condition.wishes if wish.removed_at is None]
+    for type in condition.types:
+        if not any(matches(wish.pattern, type) for wish in living):
+            yield Finding(
+                check="type",
+                level=Level.NOTICE,
+                sentence=f"nobody consumes {type}.",
+                advice="subscribe a group to it, or stop publishing it.",
+            )
+    for wish in living:
+        if not any(matches(wish.pattern, type) for type in condition.types):
+            sentence = f"{wish.group}'s subscription to {wish.pattern} never matched an event."
+            advice = "see whether it is misspelt."
+            yield Finding(check="subscription", level=Level.NOTICE, sentence=sentence, advice=advice)
+
+
+def _repairs(condition: Condition, _version: str) -> Iterator[Finding]:
+    for group, sent in condition.repairs.items():
+        if sent.in_hour > MANY_REPAIRS:
+            sentence = f"relays sent {sent.in_hour:,} wake-ups for {group} this hour."
+            advice = "messages are lost, or its workers are too few: see the broker's memory and eviction policy."
+            yield Finding(check="relay", level=Level.FAULT, sentence=sentence, advice=advice)
+
+
+def _shown(age: timedelta) -> str:
+    return str(timedelta(seconds=round(age.total_seconds())))

@@ -1,0 +1,75 @@
+"""Health: whether the servers of a bus can be used, and whether workers live; asked anew, and answered without raising."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from eventbus.broker import Broker
+from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseError, DatabaseUnreachable
+from eventbus.storage import workers
+from eventbus.storage.database import Database
+from eventbus.storage.workers import Seen
+
+
+class Verdict(StrEnum):
+    """What became of a question to a server."""
+
+    OK = "ok"
+    #: It answers, but not as it must: it lacks our tables, or has those of another revision.
+    UNFIT = "unfit"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """How a server is."""
+
+    verdict: Verdict
+    #: A sentence for whoever must act; None when all is well.
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """How the servers of a bus are."""
+
+    #: PostgreSQL, with our tables.
+    database: Answer
+    broker: Answer
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worse of both."""
+        verdicts = (self.database.verdict, self.broker.verdict)
+        return next((bad for bad in (Verdict.UNREACHABLE, Verdict.UNFIT) if bad in verdicts), Verdict.OK)
+
+
+def check(database: Database, broker: Broker) -> Health:
+    """Ask both servers."""
+    return Health(database=_ask(lambda: _find_workers(database)), broker=_ask(broker.ping))
+
+
+def find_workers(database: Database, *, groups: Sequence[str] = (), host: str | None = None) -> dict[str, list[Seen]]:
+    """The living workers that serve each of *groups*, or that serve any if none is named (under their own groups).
+
+    Args:
+        host: Only those that run there.
+    """
+    found = [worker for worker in _find_workers(database) if host in (None, worker.host)]
+    names = groups or sorted({group for worker in found for group in worker.groups})
+    return {name: [worker for worker in found if name in worker.groups] for name in names}
+
+
+def _find_workers(database: Database) -> list[Seen]:
+    with database.autocommit() as connection:
+        return workers.list_live(connection)
+
+
+def _ask(question: Callable[[], object]) -> Answer:
+    try:
+        question()
+    except (DatabaseUnreachable, DatabaseBusy, BrokerUnreachable) as error:
+        return Answer(verdict=Verdict.UNREACHABLE, reason=str(error))
+    except DatabaseError as error:
+        return Answer(verdict=Verdict.UNFIT, reason=str(error))
+    return Answer(verdict=Verdict.OK)

@@ -1,0 +1,52 @@
+"""Reading: an event as its handler asks for it, in the handler's version and with the handler's schema.
+
+    stored event ─▶ the subscription's version ─▶ Event with load()
+                     └─ no way leads there ─▶ UnreachableVersion: the delivery is parked
+
+The same on every path: live, retry, dead-letter retry, replay and backfill run a delivery, and each run reads its event here.
+"""
+
+from dataclasses import dataclass, replace
+
+from eventbus.event import Event
+from eventbus.lifecycle.catalog import Catalog
+from eventbus.schemas.reading import read
+from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
+from eventbus.subscription import Subscription
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Brings events into the form that a handler reads."""
+
+    catalog: Catalog
+
+    def event_for(self, event: Event, subscription: Subscription) -> Event | UnreachableVersion | InvalidUpcast:
+        """*event* in the version of *subscription*, able to load; as a value, why that cannot be.
+
+        Returns:
+            UnreachableVersion: No way leads there: the delivery is to be parked, uncharged.
+            InvalidUpcast: A step on the way failed: the run has, as if the handler had raised it.
+        """
+        version = subscription.version or event.version
+        if version == event.version:
+            return self.loadable(event, subscription)
+        try:
+            converted = self.catalog.convert(event.type, event.version, version, event.data)
+        except InvalidUpcast as error:
+            return error
+        if isinstance(converted, UnreachableVersion):
+            return converted
+        return self.loadable(replace(event, version=version, data=converted.data), subscription)
+
+    def loadable(self, event: Event, subscription: Subscription | None = None) -> Event:
+        """*event* with a `load` by the schema that the subscription reads, else by that of its own version."""
+        schema = subscription.reads_schema if subscription else None
+        if schema is not None:
+            return replace(event, loader=lambda each: read(schema, each.data))
+        return replace(event, loader=lambda each: self.catalog.load(each.type, each.version, each.data))
+
+    def can_read(self, type: str, version: int, subscription: Subscription) -> bool:
+        """Whether the handler of *subscription* can be given events of a stored version."""
+        wanted = subscription.version or version
+        return self.catalog.bridges.can_convert(type, version, wanted)

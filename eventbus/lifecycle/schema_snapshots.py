@@ -1,0 +1,125 @@
+"""Snapshots: the registry and what groups read, as a file that is committed beside the code and checked against offline."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eventbus.errors import InvalidInput
+from eventbus.lifecycle.schema_registration import as_stored, mode_of
+from eventbus.schemas.contracts import GroupContract
+from eventbus.schemas.fingerprints import text_fingerprint, wire_fingerprint
+from eventbus.schemas.registry import SchemaRegistry
+from eventbus.schemas.versions import Mode
+from eventbus.storage import schemas as stored_schemas
+from eventbus.storage.database import Database
+from eventbus.storage.schemas import PatternReader, StoredSchema
+from eventbus.subscription import matches
+
+#: Of the file's form.
+FORM = 1
+_WORDS = ("owner", "description", "deprecation", "changelog")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What a candidate is checked against."""
+
+    schemas: Sequence[StoredSchema] = ()
+    readers: Sequence[PatternReader] = ()
+
+    def of(self, type: str) -> list[StoredSchema]:
+        """The versions of a type, oldest first."""
+        return [each for each in self.schemas if each.type == type]
+
+    def types(self) -> list[str]:
+        """The types, sorted."""
+        return sorted({each.type for each in self.schemas})
+
+    def contracts(self, type: str) -> list[GroupContract]:
+        """What each group that gets events of *type* says of its reading, by group."""
+        found = [each for each in self.readers if matches(each.pattern, type)]
+        return [GroupContract(group=each.group, reads=each.reads, version=each.version) for each in found]
+
+    def with_schema(self, added: StoredSchema) -> "Snapshot":
+        """The same with one more version, or with another one in its place."""
+        key = added.type, added.version
+        kept = [each for each in self.schemas if (each.type, each.version) != key]
+        return replace(self, schemas=sorted([*kept, added], key=lambda each: (each.type, each.version)))
+
+
+def take_snapshot(database: Database) -> Snapshot:
+    """The registry as it is, and what every group reads."""
+    with database.autocommit() as connection:
+        schemas = stored_schemas.list_schemas(connection)
+        readers = stored_schemas.list_all_readers(connection)
+    return Snapshot(schemas=schemas, readers=readers)
+
+
+def with_declared(snapshot: Snapshot, declared: SchemaRegistry) -> Snapshot:
+    """*snapshot* with the versions that code declares and it lacks, as if they were registered."""
+    for type in declared.types():
+        for version in declared.versions(type):
+            schema = declared.get(type, version)
+            if all(each.version != version for each in snapshot.of(type)):
+                stored = as_stored(schema, mode_of(schema, snapshot.of(type)))
+                snapshot = snapshot.with_schema(stored)
+    return snapshot
+
+
+def write_snapshot(snapshot: Snapshot) -> str:
+    """The text of a snapshot's file: the same for the same registry."""
+    schemas = [_schema_as_json(each) for each in snapshot.schemas]
+    readers = [
+        {"group": each.group, "pattern": each.pattern, "reads": each.reads, "version": each.version}
+        for each in snapshot.readers
+    ]
+    document = {"eventbus": FORM, "schemas": schemas, "groups": readers}
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def read_snapshot(text: str, *, name: str) -> Snapshot:
+    """The snapshot in the *text* of the file *name*.
+
+    Raises:
+        InvalidInput: It holds none.
+    """
+    try:
+        document = json.loads(text)
+        schemas = [_schema_from_json(each) for each in document["schemas"]]
+        readers = [PatternReader(**each) for each in document["groups"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InvalidInput(f"{name} holds no snapshot of schemas: {error!r:.100}.") from error
+    if document.get("eventbus") != FORM:
+        raise InvalidInput(
+            f"{name} has the form {document.get('eventbus')!r}, not {FORM}: take it again with this version."
+        )
+    return Snapshot(schemas=sorted(schemas, key=lambda each: (each.type, each.version)), readers=readers)
+
+
+def _schema_as_json(each: StoredSchema) -> dict[str, Any]:
+    words = {name: getattr(each, name) for name in _WORDS if getattr(each, name) is not None}
+    return {
+        "type": each.type,
+        "version": each.version,
+        "compatibility": each.compatibility,
+        "retired": each.is_retired,
+        "json_schema": each.json_schema,
+        **words,
+    }
+
+
+def _schema_from_json(each: Mapping[str, Any]) -> StoredSchema:
+    return StoredSchema(
+        type=str(each["type"]),
+        version=int(each["version"]),
+        json_schema=dict(each["json_schema"]),
+        wire_fingerprint=wire_fingerprint(each["json_schema"]),
+        text_fingerprint=text_fingerprint(each["json_schema"]),
+        compatibility=str(Mode(each["compatibility"])),
+        is_retired=bool(each["retired"]),
+        owner=each.get("owner"),
+        description=each.get("description"),
+        deprecation=each.get("deprecation"),
+        changelog=each.get("changelog"),
+    )

@@ -1,0 +1,203 @@
+"""Slices: what one wake-up sets going, about half a second of a group's deliveries.
+
+    wake-up ─▶ alone: the delivery it names, then one that was tried before
+               └─ one failed: the slice ends, and its task with it
+            ─▶ batches of what was never tried, while time is left
+            ─▶ one more wake-up, if something was done and more is due
+
+A delivery that was tried may fail again, or kill its process again: it is never beside others. What never was tried comes in
+batches as large as fit into the time that is left, by the measured time of its handlers.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from eventbus.errors import DatabaseError
+from eventbus.failure import from_exception
+from eventbus.lifecycle.attending import Attendant
+from eventbus.lifecycle.execution import Execution
+from eventbus.lifecycle.holding import Holding
+from eventbus.lifecycle.pace import Pace
+from eventbus.lifecycle.parking import Parked
+from eventbus.lifecycle.settlement import Dead, Done, Outcome, Retrying
+from eventbus.lifecycle.slots import CAPACITY
+from eventbus.storage import deliveries
+from eventbus.storage.claiming import Claimant, Claimed
+
+SLICE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A delivery that ran alone and whose handler failed: to be settled by the task that ran it."""
+
+    claimed: Claimed
+    error: BaseException
+
+
+#: Told of each delivery that failed inside a batch, with what became of it.
+OnFailure = Callable[[Claimed, BaseException, Outcome], None]
+
+
+class Slice:
+    """One task's turn at the deliveries of its group."""
+
+    def __init__(
+        self, execution: Execution, group: str, *, task_id: str | None, attendant: Attendant, pace: Pace
+    ) -> None:
+        self._execution = execution
+        self._slots = execution.slots
+        self._group = group
+        self._task_id = task_id
+        self._attendant = attendant
+        self._pace = pace
+        self._slot = self._slots.take()
+        self._ends_seconds = time.monotonic() + SLICE_SECONDS
+        self._has_claimed = False
+        #: Whether more may be due, as far as the last claim of each kind has shown.
+        self._has_tried = self._has_fresh = True
+        self.done = self.retried = self.dead = 0
+        #: Deliveries that were replayed while they ran: their own wake-ups came too early.
+        self.again: list[Claimed] = []
+
+    def run_alone(self, hint: UUID | None) -> Failed | None:
+        """Run the delivery of the event *hint*, if it is due, then one that was tried before; the first that failed.
+
+        Raises:
+            DatabaseError: Nothing more was claimed.
+        """
+        failed = None if hint is None else self._run_one(hint)
+        if failed is None and self._has_tried and self._has_time():
+            failed = self._run_one(None)
+        return failed
+
+    def run_batches(self, on_failure: OnFailure) -> None:
+        """Run what was never tried, while time is left.
+
+        Raises:
+            DatabaseError: Nothing more was claimed.
+        """
+        while self._has_time():
+            left = self._ends_seconds - time.monotonic()
+            limit = self._pace.fitting(self._group, seconds=left, at_most=CAPACITY)
+            claimant = self._execution.claimant(task_id=self._task_id)
+            with self._claiming(claimant):
+                batch = self._execution.claim_batch(self._group, claimant, limit=limit)
+            if not batch:
+                self._has_fresh = False
+                return
+            self._has_claimed = True
+            self._run_batch(batch, on_failure)
+
+    def settle_failed(self, failed: Failed) -> Outcome:
+        """Settle the delivery that ended `run_alone`."""
+        outcome = self._execution.fail(failed.claimed, failed.error)
+        self._count(failed.claimed, outcome)
+        return outcome
+
+    def close(self) -> tuple[UUID, str] | None:
+        """End the slice, which holds nothing any more; an event that one more wake-up may name, if one is called for."""
+        self._slots.put_back(self._slot)
+        if not self._has_claimed or not (self._has_tried or self._has_fresh):
+            return None
+        with self._execution.database.autocommit() as connection:
+            return deliveries.find_due(
+                connection, group=self._group, subscriptions=self._execution.known.ids(self._group)
+            )
+
+    def _run_one(self, hint: UUID | None) -> Failed | None:
+        may_run_suspects = self._slots.begin_suspect()
+        try:
+            claimant = self._execution.claimant(task_id=self._task_id, suspects=may_run_suspects)
+            with self._claiming(claimant):
+                claimed = self._execution.claim(self._group, hint, claimant)
+            if claimed is None:
+                self._has_tried = False
+                return None
+            self._has_claimed = True
+            if may_run_suspects and not claimed.runs_alone:
+                self._slots.end_suspect()
+                may_run_suspects = False
+            return self._run_claimed(claimed)
+        finally:
+            if may_run_suspects:
+                self._slots.end_suspect()
+
+    @contextlib.contextmanager
+    def _claiming(self, claimant: Claimant) -> Iterator[None]:
+        """Note the fence before the claim; where its answer is lost, give back what it may have taken."""
+        self._slot.expect(self._group, claimant.claim)
+        try:
+            yield
+        except DatabaseError:
+            self._execution.insist(lambda: self._execution.give_back(self._group, claimant.claim))
+            raise
+
+    def _run_claimed(self, claimed: Claimed) -> Failed | None:
+        execution = self._execution
+        holding = Holding(execution.database, self._slot, [claimed])
+        outcome: Outcome | Parked | None = execution.begin(claimed)
+        if outcome is None and holding.start(0):
+            ended = execution.call(claimed)
+            if isinstance(ended, BaseException):
+                holding.failed(0, from_exception(ended).summary)
+                return Failed(claimed=claimed, error=ended)
+            if ended is None:
+                holding.returned(0)
+                ended = execution.done(claimed)
+            outcome = ended
+        holding.settled(0)
+        self._count(claimed, outcome)
+        return None
+
+    def _run_batch(self, batch: Sequence[Claimed], on_failure: OnFailure) -> None:
+        holding = Holding(self._execution.database, self._slot, batch)
+        began, ran = time.monotonic(), 0
+        with self._attendant.watching(holding):
+            for row, claimed in enumerate(batch):
+                if self._slots.is_stopping or time.monotonic() > self._ends_seconds + SLICE_SECONDS:
+                    self._execution.insist(holding.release)
+                if holding.start(row):
+                    self._run_row(holding, row, claimed, on_failure)
+                    ran += 1
+            seconds = time.monotonic() - began
+            self._execution.insist(holding.release)
+            self._execution.insist(holding.flush)
+        self.done += holding.done
+        self.again += holding.again
+        if ran:
+            self._pace.note(self._group, deliveries=ran, seconds=seconds)
+
+    def _run_row(self, holding: Holding, row: int, claimed: Claimed, on_failure: OnFailure) -> None:
+        ended = self._execution.call(claimed)
+        if ended is None:
+            holding.returned(row)
+            return
+        if isinstance(ended, BaseException):
+            holding.failed(row, from_exception(ended).summary)
+            outcome: Outcome = self._execution.fail(claimed, ended)
+            holding.settled(row)
+            self._count(claimed, outcome)
+            on_failure(claimed, ended, outcome)
+            return
+        holding.settled(row)
+        self._count(claimed, ended)
+
+    def _count(self, claimed: Claimed, outcome: Outcome | Parked | None) -> None:
+        match outcome:
+            case Done(again=again):
+                self.done += 1
+            case Retrying():
+                self.retried, again = self.retried + 1, False
+            case Dead(again=again):
+                self.dead += 1
+            case _:
+                again = False
+        if again:
+            self.again.append(claimed)
+
+    def _has_time(self) -> bool:
+        return time.monotonic() < self._ends_seconds and not self._slots.is_stopping

@@ -1,0 +1,99 @@
+"""Browsing: the methods of a bus that look at events, groups and stories. No view shows what EVENTBUS_REDACT names."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from eventbus.errors import InvalidInput
+from eventbus.event import Event
+from eventbus.lifecycle import browsing, explaining
+from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought
+from eventbus.lifecycle.explaining import Explanation
+from eventbus.operations.parts import Parts
+from eventbus.redaction import is_redacted, redact
+from eventbus.storage.audit import Entry
+from eventbus.storage.overview.events import EventPage
+from eventbus.storage.overview.stories import Story
+
+
+class BrowsingOperations(Parts):
+    """What an operator sees of the log and of those who read it."""
+
+    def events(
+        self,
+        pattern: str | None = None,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        correlation_id: str | None = None,
+        group: str | None = None,
+        state: str | None = None,
+        error: str | None = None,
+        data: Mapping[str, str] | None = None,
+        cursor: UUID | None = None,
+        limit: int = 100,
+    ) -> EventPage:
+        """Events of the log, newest first; all that is given must hold.
+
+        Args:
+            group: It has a delivery of the event; *state* and *error* (a part of its last error) are those of a delivery.
+            data: Values by dotted path, as ``{"customer.id": "42"}``; needs a type and *since*.
+            cursor: ``next`` of the page before. A page looks at no more than 10,000 events and says how far it came.
+
+        Raises:
+            InvalidInput: A subclass says what cannot be used.
+        """
+        for path in data or {}:
+            if is_redacted(["data", *path.split(".")], self.settings.redact):
+                raise InvalidInput(f"data.{path:.60} is redacted, so nobody may look for its value.")
+        sought = Sought(
+            pattern=pattern,
+            since=since,
+            until=until,
+            correlation_id=correlation_id,
+            group=group,
+            state=state,
+            error=error,
+            data=data or {},
+        )
+        page = browsing.find_events(self.database, sought, cursor=cursor, limit=limit)
+        return replace(page, items=tuple(map(self.shown, page.items)))
+
+    def event_details(self, id: UUID) -> EventDetails:
+        """The event of that id, and how each group stands with it.
+
+        Raises:
+            UnknownEvent: There is none.
+        """
+        details = browsing.show_event(self.database, id)
+        return replace(details, event=self.shown(details.event))
+
+    def group_details(self, group: str) -> GroupDetails:
+        """What *group* wants, what it has to do, and who does it.
+
+        Raises:
+            UnknownGroup: It never subscribed.
+        """
+        return browsing.show_group(self.database, group)
+
+    def story(self, correlation_id: str) -> Story:
+        """The events of *correlation_id*, oldest first, and how each group stands with each."""
+        story = browsing.tell_story(self.database, correlation_id)
+        return replace(story, events=tuple(map(self.shown, story.events)))
+
+    def explain(self, event_id: UUID, group: str) -> Explanation:
+        """Why *group* did or did not get the event.
+
+        Raises:
+            UnknownEvent, UnknownGroup: There is none.
+        """
+        return explaining.explain(self.database, event_id, group)
+
+    def audit(self, *, cursor: int | None = None, limit: int = 100) -> list[Entry]:
+        """What operators changed, newest first, with ids below *cursor*."""
+        return browsing.list_changes(self.database, before=cursor, limit=limit)
+
+    def shown(self, event: Event) -> Event:
+        """*event* without what EVENTBUS_REDACT names."""
+        return redact(event, self.settings.redact) if self.settings.redact else event

@@ -1,0 +1,79 @@
+"""Monitoring: the methods of a bus that say what it does and how it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from eventbus.errors import BrokerUnreachable
+from eventbus.lifecycle import counting, diagnosing, health
+from eventbus.lifecycle.diagnosing import Finding
+from eventbus.lifecycle.health import Health
+from eventbus.operations.parts import Parts
+from eventbus.storage.overview import Stats
+from eventbus.storage.workers import Seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The bus in numbers, as a monitoring system keeps them; by type, by (type, group), or by group."""
+
+    published: Mapping[str, int]
+    handled: Mapping[tuple[str, str], int]
+    #: Open dead letters.
+    dead: Mapping[tuple[str, str], int]
+    #: Deliveries that are not final.
+    open: Mapping[str, int]
+    lag_seconds: Mapping[str, float]
+    workers: Mapping[str, int]
+    paused: Mapping[str, int]
+    #: Wake-ups that relays had to send.
+    repairs: Mapping[str, int]
+    #: Messages in each group's queue; None while the broker cannot be asked.
+    broker_messages: Mapping[str, int] | None
+
+
+class MonitoringOperations(Parts):
+    """What a bus tells of itself."""
+
+    def stats(self) -> Stats:
+        """Published, consumed and dead in numbers, and the open deliveries of each group; from PostgreSQL alone."""
+        return counting.read_stats(self.database)
+
+    def recount(self) -> None:
+        """Count what `stats` says anew from the log and the deliveries, reading all of them."""
+        counting.recount(self.database)
+
+    def broker_depths(self, groups: Sequence[str]) -> dict[str, int] | None:
+        """How many messages wait in the queue of each group; None while the broker cannot be asked."""
+        try:
+            return {group: self.broker.depth(self.settings.queue(group)) for group in groups}
+        except BrokerUnreachable:
+            return None
+
+    def measure(self) -> Measured:
+        """All that metrics tell, as far as transactions have committed."""
+        reading = counting.read_measures(self.database)
+        groups = [group.name for group in reading.groups]
+        return Measured(
+            published=reading.published,
+            handled=reading.handled,
+            dead=reading.dead,
+            open=reading.open,
+            lag_seconds={group.name: group.lag.total_seconds() for group in reading.groups},
+            workers={name: sum(name in worker.groups for worker in reading.workers) for name in groups},
+            paused={group.name: int(group.paused) for group in reading.groups},
+            repairs={group: sent.wake_ups for group, sent in reading.repairs.items()},
+            broker_messages=self.broker_depths(groups),
+        )
+
+    def health(self) -> Health:
+        """Whether PostgreSQL has our tables and the broker takes messages, asked now."""
+        return health.check(self.database, self.broker)
+
+    def live_workers(self, *groups: str, host: str | None = None) -> dict[str, list[Seen]]:
+        """The workers that serve each of *groups*, or of all groups that have one; seen in the last 30 seconds."""
+        return health.find_workers(self.database, groups=groups, host=host)
+
+    def diagnose(self) -> list[Finding]:
+        """A check-up of the whole bus: what is well, what is odd and what is wrong, with what to do."""
+        return diagnosing.diagnose(self.database, self.broker, version=version("eventbus"))

@@ -1,0 +1,136 @@
+"""Connections: one way to run a statement, whatever lies below.
+
+    Connection  ─▶ SQLAlchemy, in the caller's transaction and with the caller's driver, or in one of ours
+    Direct      ─▶ psycopg2, on a connection that commits each statement by itself: a third of SQLAlchemy's time
+
+Statements name our tables as ``eventbus.<table>``, and parameters as ``:name``; the configured schema takes our schema's place.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg2
+import sqlalchemy
+from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class, whatever its name
+from psycopg2.extensions import cursor as DriverCursor  # noqa: N812
+from sqlalchemy import PoolProxiedConnection, Row, text
+from sqlalchemy.dialects.postgresql import psycopg2 as psycopg2_dialect
+from sqlalchemy.engine import result_tuple
+from sqlalchemy.exc import DBAPIError
+
+from eventbus.storage import preparing
+from eventbus.storage.preparing import Hot
+
+_OUR_TABLES = re.compile(r"\beventbus\.(?=[a-z_])")
+_DIALECT = psycopg2_dialect.dialect(dbapi=psycopg2)  # type: ignore[no-untyped-call]
+
+
+class Connection:
+    """A transaction in which our statements run."""
+
+    def __init__(self, raw: sqlalchemy.Connection, *, schema: str) -> None:
+        self.raw = raw
+        self.schema = schema
+        self._native = raw.dialect.driver == "psycopg2"
+
+    def rows(self, statement: str, **parameters: Any) -> Sequence[Row[Any]]:
+        """The rows that *statement* returns; ``:name`` marks a parameter."""
+        found: Sequence[Row[Any]] = self._execute(statement, parameters).fetchall()
+        return found
+
+    def row(self, statement: str, **parameters: Any) -> Row[Any] | None:
+        """The first row that *statement* returns, or None."""
+        found: Row[Any] | None = self._execute(statement, parameters).fetchone()
+        return found
+
+    def value(self, statement: str, **parameters: Any) -> Any:
+        """The only value of the only row that *statement* returns; None without a row."""
+        found = self.row(statement, **parameters)
+        return None if found is None else found[0]
+
+    def change(self, statement: str, **parameters: Any) -> int:
+        """Run *statement*; the number of rows that it changed."""
+        return int(self._execute(statement, parameters).rowcount)
+
+    def _execute(self, statement: str, parameters: dict[str, Any]) -> Any:
+        if self._native:
+            return self.raw.exec_driver_sql(compiled(statement, self.schema), parameters)
+        return self.raw.execute(text(_with_schema(statement, self.schema)), parameters)
+
+
+class Direct(Connection):
+    """A pooled connection in autocommit, used through its driver; hot statements are prepared on it."""
+
+    def __init__(self, pooled: PoolProxiedConnection, driver: DriverConnection, *, schema: str, prepares: bool) -> None:
+        self.schema = schema
+        self._pooled = pooled
+        self._driver = driver
+        self._prepares = prepares
+
+    @property
+    def backend_pid(self) -> int:
+        """The number of the server's process, as the client was told; a proxy tells numbers of its own."""
+        return self._driver.get_backend_pid()
+
+    def _execute(self, statement: str, parameters: dict[str, Any]) -> Any:
+        sql = compiled(statement, self.schema)
+        cursor = self._driver.cursor()
+        try:
+            if self._prepares and isinstance(statement, Hot):
+                preparing.execute(cursor, sql, parameters, known=self._pooled.info)
+            else:
+                cursor.execute(sql, parameters)
+        except psycopg2.Error as error:
+            lost = _DIALECT.is_disconnect(error, self._driver, None)  # type: ignore[no-untyped-call]
+            raise wrapped(error, statement=sql, was_lost=lost) from error
+        return _Answer(cursor)
+
+
+def wrapped(error: psycopg2.Error, *, statement: str | None = None, was_lost: bool = False) -> DBAPIError:
+    """*error* as SQLAlchemy would raise it.
+
+    Args:
+        was_lost: The connection cannot be used again.
+    """
+    found = DBAPIError.instance(
+        statement, None, error, psycopg2.Error, connection_invalidated=was_lost, dialect=_DIALECT, hide_parameters=True
+    )
+    assert isinstance(found, DBAPIError)
+    return found
+
+
+class _Answer:
+    """What a cursor found, in rows like SQLAlchemy's."""
+
+    def __init__(self, cursor: DriverCursor) -> None:
+        self._cursor = cursor
+        self.rowcount = cursor.rowcount
+
+    def fetchall(self) -> Sequence[Row[Any]]:
+        found = self._cursor.fetchall()
+        make = self._maker()
+        return [make(values) for values in found]
+
+    def fetchone(self) -> Row[Any] | None:
+        found = self._cursor.fetchone()
+        return None if found is None else self._maker()(found)
+
+    def _maker(self) -> Callable[[Sequence[Any]], Row[Any]]:
+        return _row_maker(tuple(column[0] for column in self._cursor.description or ()))
+
+
+@lru_cache(maxsize=256)
+def _row_maker(names: tuple[str, ...]) -> Callable[[Sequence[Any]], Row[Any]]:
+    return result_tuple(names)
+
+
+@lru_cache(maxsize=1024)
+def compiled(statement: str, schema: str) -> str:
+    """*statement* for psycopg2, with the configured *schema*."""
+    return str(text(_with_schema(statement, schema)).compile(dialect=_DIALECT))
+
+
+def _with_schema(statement: str, schema: str) -> str:
+    return _OUR_TABLES.sub(f"{schema}.", statement)

@@ -1,0 +1,90 @@
+"""Condition: what a check-up reads beside the numbers: who keeps vacuum from its work, where the partitions end, which clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from eventbus.storage import repairs, replay_selection, workers
+from eventbus.storage.database import Connection
+from eventbus.storage.overview import count_dead
+from eventbus.storage.overview.groups import GroupState, Wish, read_groups, read_wishes
+from eventbus.storage.repairs import Repairs
+from eventbus.storage.values import as_utc
+from eventbus.storage.workers import Seen
+
+# Who sees no other's queries may still see that they are there, and since when.
+SNAPSHOTS = """
+SELECT holder, age FROM (
+    SELECT 'backend ' || pid || ' of ' || COALESCE(NULLIF(application_name, ''), usename, 'unknown') || ' ('
+           || COALESCE(state, 'unknown') || ')' AS holder, clock_timestamp() - COALESCE(xact_start, backend_start) AS age
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
+    UNION ALL
+    SELECT 'prepared transaction ' || gid, clock_timestamp() - prepared FROM pg_prepared_xacts
+    WHERE database = current_database()
+) AS held ORDER BY age DESC LIMIT 1
+"""
+CLOCK = "SELECT clock_timestamp()"
+SERVER = "SHOW server_version"
+PARTITION = """
+SELECT to_regclass('eventbus.event_log_' || to_char((now() + interval '168 hours') AT TIME ZONE 'UTC', 'IYYY_IW')) IS NOT NULL
+"""
+STRAYS = """
+SELECT EXISTS (SELECT FROM eventbus.event_log_default) OR EXISTS (SELECT FROM eventbus.delivery_default)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The oldest transaction that keeps vacuum from removing dead rows."""
+
+    #: Who holds it.
+    holder: str
+    age: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What a check-up looks at."""
+
+    #: As PostgreSQL tells it.
+    server_version: str
+    #: When the database said so, by its own clock.
+    asked_at: datetime
+    groups: Sequence[GroupState]
+    wishes: Sequence[Wish]
+    workers: Sequence[Seen]
+    #: All types in the log.
+    types: Sequence[str]
+    #: Open dead letters by type and group.
+    dead: dict[tuple[str, str], int]
+    repairs: dict[str, Repairs]
+    #: None while nobody holds any.
+    snapshot: Snapshot | None
+    #: There is a partition for the week to come.
+    has_next_partition: bool
+    #: Events lie in the default partition.
+    has_strays: bool
+
+
+def read_clock(connection: Connection) -> datetime:
+    """The database's now."""
+    return as_utc(connection.value(CLOCK))
+
+
+def read_condition(connection: Connection) -> Condition:
+    """All of it; each part as of its own moment."""
+    snapshot = connection.row(SNAPSHOTS)
+    return Condition(
+        server_version=str(connection.value(SERVER)),
+        asked_at=read_clock(connection),
+        groups=read_groups(connection),
+        wishes=read_wishes(connection),
+        workers=workers.list_live(connection),
+        types=replay_selection.list_types(connection),
+        dead=count_dead(connection),
+        repairs=repairs.read(connection),
+        snapshot=None if snapshot is None else Snapshot(holder=snapshot.holder, age=snapshot.age),
+        has_next_partition=bool(connection.value(PARTITION)),
+        has_strays=bool(connection.value(STRAYS)),
+    )

@@ -1,0 +1,111 @@
+"""Groups as an operator sees them: what each has to do, since when, and who does it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from eventbus.storage.database import Connection
+from eventbus.storage.values import as_utc
+from eventbus.wire import decode
+
+# Each subscription's and state's oldest by its index, whatever the backlog. What waits for its time is not late.
+STATES = """
+SELECT g.name, g.queue, g.paused, g.owner, g.description, g.created_at, due.due_at,
+       GREATEST(clock_timestamp() - due.due_at, interval '0') AS lag
+FROM eventbus.consumer_group AS g
+LEFT JOIN (
+    SELECT s.group_name, min(oldest.due_at) AS due_at FROM eventbus.subscription AS s
+    CROSS JOIN (VALUES ('pending'), ('retrying'), ('running')) AS open (state)
+    CROSS JOIN LATERAL (
+        SELECT d.due_at FROM eventbus.delivery AS d
+        WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.state = open.state AND d.finished_at IS NULL
+        AND d.due_at <= statement_timestamp()
+        ORDER BY d.due_at LIMIT 1
+    ) AS oldest
+    GROUP BY s.group_name
+) AS due ON due.group_name = g.name
+WHERE CAST(:group AS text) IS NULL OR g.name = :group
+ORDER BY g.name
+"""
+OPEN = """
+SELECT state, count(*) AS deliveries FROM eventbus.delivery
+WHERE group_name = :group AND finished_at IS NULL GROUP BY state ORDER BY state
+"""
+WISHES = """
+SELECT id, group_name, pattern, handler, CAST(policy AS text) AS policy, created_at, last_seen_at, removed_at
+FROM eventbus.subscription WHERE CAST(:group AS text) IS NULL OR group_name = :group ORDER BY group_name, pattern
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupState:
+    """A consumer group, and how far behind it is."""
+
+    name: str
+    queue: str
+    paused: bool
+    owner: str | None
+    description: str | None
+    created_at: datetime
+    #: When its oldest delivery that could be taken now became due; None if nothing is due.
+    due_since: datetime | None
+    #: How long ago that was.
+    lag: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """A subscription, living or removed."""
+
+    id: int
+    group: str
+    pattern: str
+    handler: str
+    policy: Mapping[str, Any]
+    #: When it was declared, the last time after it was removed.
+    created_at: datetime
+    last_seen_at: datetime
+    removed_at: datetime | None
+
+
+def read_groups(connection: Connection, group: str | None = None) -> list[GroupState]:
+    """All groups that ever subscribed, or the one of that name; by name."""
+    return [_group(row) for row in connection.rows(STATES, group=group)]
+
+
+def count_open(connection: Connection, group: str) -> dict[str, int]:
+    """The open deliveries of *group* by state; costs as much as there are."""
+    return {row.state: row.deliveries for row in connection.rows(OPEN, group=group)}
+
+
+def read_wishes(connection: Connection, group: str | None = None) -> list[Wish]:
+    """All subscriptions that *group*, or anyone, has or ever had; by group and pattern."""
+    return [
+        Wish(
+            id=row.id,
+            group=row.group_name,
+            pattern=row.pattern,
+            handler=row.handler,
+            policy=decode(row.policy),
+            created_at=as_utc(row.created_at),
+            last_seen_at=as_utc(row.last_seen_at),
+            removed_at=None if row.removed_at is None else as_utc(row.removed_at),
+        )
+        for row in connection.rows(WISHES, group=group)
+    ]
+
+
+def _group(row: Row[Any]) -> GroupState:
+    return GroupState(
+        name=row.name,
+        queue=row.queue,
+        paused=row.paused,
+        owner=row.owner,
+        description=row.description,
+        created_at=as_utc(row.created_at),
+        due_since=None if row.due_at is None else as_utc(row.due_at),
+        lag=row.lag if row.due_at is not None else timedelta(),
+    )

@@ -1,0 +1,81 @@
+"""Prepared statements: hot ones are parsed and planned once for each connection.
+
+    PREPARE ─▶ EXECUTE ─┬─ done
+                        └─ forgotten (DISCARD ALL, a proxy's other backend), or its plan is outdated ─▶ run as it is, prepare anew
+
+Only in autocommit, where a statement that was refused has done nothing and may be repeated; in a transaction the refusal would end
+the transaction. What is prepared is noted beside the connection, and goes with it.
+"""
+
+import contextlib
+import re
+from collections.abc import MutableMapping
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import psycopg2
+from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
+from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
+
+_KEY = "eventbus_prepared"
+_PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
+
+
+class Hot(str):
+    """A statement that runs so often that preparing it pays.
+
+    A parameter whose type the statement's place for it does not tell stands in ``CAST(:name AS type)``.
+    """
+
+    __slots__ = ()
+
+
+def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known: MutableMapping[Any, Any]) -> None:
+    """Run *sql*, prepared.
+
+    Args:
+        cursor: On a connection in autocommit.
+        sql: A statement for psycopg2.
+        known: Lives and dies with the connection; what is prepared on it is noted here.
+    """
+    prepare, run, name = _commands(sql)
+    names = known.setdefault(_KEY, set())
+    if name not in names:
+        # Behind a proxy another client may have prepared it; it is the same, for its name is made from its text.
+        _ignoring(DuplicatePreparedStatement, cursor, prepare)
+        names.add(name)
+    try:
+        cursor.execute(run, parameters)
+    except InvalidSqlStatementName:
+        names.clear()
+        cursor.execute(sql, parameters)
+    except FeatureNotSupported:  # its tables were changed so that it would answer otherwise
+        names.discard(name)
+        _ignoring(InvalidSqlStatementName, cursor, f"DEALLOCATE {name}")
+        cursor.execute(sql, parameters)
+
+
+def _ignoring(error: type[psycopg2.Error], cursor: DriverCursor, command: str) -> None:
+    with contextlib.suppress(error):
+        cursor.execute(command)
+
+
+class _Numbered(dict[str, str]):
+    """``$1``, ``$2`` and so on for names, in the order in which they are asked for."""
+
+    def __missing__(self, name: str) -> str:
+        number = self[name] = f"${len(self) + 1}"
+        return number
+
+
+@lru_cache(maxsize=256)
+def _commands(sql: str) -> tuple[str, str, str]:
+    """How to prepare *sql*, how to run it then, and the name that it has."""
+    name = f"eventbus_{sha256(sql.encode()).hexdigest()[:16]}"
+    numbers = _Numbered()
+    body = sql % numbers
+    # A value has to have its parameter's type, which a text array, for one, does not find by itself.
+    types = dict(_PARAMETER.findall(sql))
+    values = [f"CAST(%({key})s AS {types[key]})" if key in types else f"%({key})s" for key in numbers]
+    return f"PREPARE {name} AS {body}", f"EXECUTE {name} ({', '.join(values)})", name

@@ -1,0 +1,52 @@
+"""Children: the processes of a worker's pool, as its main process knows them; above all how each of them ended."""
+
+import signal
+import threading
+from typing import Any
+
+
+class Children:
+    """Remembers the pool's processes beyond their end. Pools without processes have none."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._processes: dict[int, Any] = {}
+        self._limits: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def look(self) -> None:
+        """Get to know the processes that were started since; called often enough to see each of them alive."""
+        found = getattr(getattr(self._pool, "_pool", None), "_pool", None)
+        if isinstance(found, list):
+            with self._lock:
+                self._processes.update({process.pid: process for process in list(found)})
+
+    def note_limit(self, pid: int, seconds: float) -> None:
+        """Remember that a process is being ended because its task ran longer than *seconds*."""
+        with self._lock:
+            self._limits[pid] = seconds
+
+    def explain_end(self, pid: int) -> str | None:
+        """What ended a process, as half a sentence; None if its pool has not noticed yet."""
+        with self._lock:
+            process, limit = self._processes.get(pid), self._limits.get(pid)
+        if process is None:
+            return "its process died while the handler ran"
+        if limit is not None:
+            return f"its process was ended: the handler ran beyond its time limit, and did not listen ({limit:g} s)"
+        code = process.exitcode
+        if code is None:
+            return None
+        if code >= 0:
+            return f"its process exited with code {code} while the handler ran"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"its process was killed by {name} while the handler ran"
+
+    def forget(self, pid: int) -> None:
+        """Its accounts are settled."""
+        with self._lock:
+            self._processes.pop(pid, None)
+            self._limits.pop(pid, None)

@@ -1,0 +1,77 @@
+"""Tolerance: a message that makes no sense is dropped with a word in the log, where Celery would end the worker.
+
+    Redis list ─▶ item: JSON as kombu stores it? ─▶ body: [args, kwargs, embed]? ─▶ task
+                    └─ no: dropped                   └─ no: dropped
+
+Nothing is lost with it: a message is a wake-up, and the relay sends another one. Without this, one bad message would end every
+worker that takes it, one after the other.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import kombu.transport
+from celery.exceptions import InvalidTaskError
+from celery.worker.strategy import default
+from kombu.transport import redis
+from redis.exceptions import OutOfMemoryError
+
+log = logging.getLogger(__name__)
+
+_REDIS_SCHEMES = ("redis", "rediss")
+#: What reading and unpacking an item raises that is no JSON, or not of kombu's form.
+_MAKES_NO_SENSE = (ValueError, KeyError, TypeError, AttributeError)
+
+
+class Channel(redis.Channel):
+    """A channel that outlives items which kombu cannot unpack."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except _MAKES_NO_SENSE:
+            # The item has left its list, so it comes to nobody again.
+            log.exception("message_malformed", extra={"consequence": "dropped; what is due has another wake-up"})
+        except OutOfMemoryError:
+            # A full server gives a message and then refuses to keep the copy of it: Celery would stop consuming for good.
+            log.error("message_not_kept", extra={"reason": "Redis is full", "consequence": "dropped"})
+        return True
+
+
+class Transport(redis.Transport):
+    """kombu's Redis transport, with that channel."""
+
+    Channel = Channel
+
+
+def tolerate_malformed_items() -> None:
+    """Let this process read Redis through `Transport`; called before a worker opens its connection."""
+    for scheme in _REDIS_SCHEMES:
+        kombu.transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+        kombu.transport._transport_cache.pop(scheme, None)
+
+
+def drop_lost_messages(app: Any) -> None:
+    """Let a worker that serves groups alone keep no second copy of what it takes from Redis.
+
+    Celery restores from these copies what a worker that died had taken: for wake-ups that is the relay's business. Only for
+    workers without tasks of other kinds, which need the copies.
+    """
+    app.conf.broker_transport_options = {**(app.conf.broker_transport_options or {}), "ack_emulation": False}
+
+
+def check_body(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
+    """Celery's strategy for a task, with a look at the body before it is taken apart."""
+    handle: Callable[..., Any] = default(task, app, consumer, **options)
+
+    def check_then_handle(message: Any, body: Any, *rest: Any, **more: Any) -> Any:
+        match message.payload if body is None else body:
+            case [list(), dict(), dict() | None, *_]:
+                return handle(message, body, *rest, **more)
+            case {"args": list()}:  # a message of Celery's first protocol
+                return handle(message, body, *rest, **more)
+            case _:
+                raise InvalidTaskError("the message is not [args, kwargs, embed], as Celery sends them")
+
+    return check_then_handle

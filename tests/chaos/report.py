@@ -1,0 +1,117 @@
+"""The report: a line for each kind of fault, as text and as the page docs/why/chaos.md."""
+
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from tests.chaos.faults import ALL
+from tests.chaos.storm import Outcome
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "why" / "chaos.md"
+_HEADER = ("fault", "times", "events", "lost", "repeated runs", "repeated effects", "recovered in, median", "at most")
+_INTRODUCTION = """\
+# What a storm leaves behind
+
+Written by `make chaos SEEDS={count} SECONDS={seconds:g}` ({processors}, Python {python}; PostgreSQL and Valkey
+on the same machine).
+
+Two publishers publish in every way there is, plain, with keys, in bulk, in sessions that commit late or roll back; four workers
+of two processes each serve three groups with a lease of two seconds. Meanwhile faults strike, in an order that a seed decides,
+every third time two at once. Then SQL decides: every committed event is done or dead in every group that it was owed to, the
+effects of `session` handlers exist exactly with the `done` they belong to, money that was moved is neither made nor lost, no
+row is open, and queues are empty and stay empty. See [tests/chaos](../../tests/chaos).
+
+*Events* were published while such a fault struck, or until work went on as before. *Lost*: not done and not dead, or done without
+its effect. *Repeated runs* began again because a process or a connection died: at-least-once promises no less. *Repeated effects*
+of `session` handlers must not be.
+"""
+
+
+@dataclass
+class _Line:
+    times: int = 0
+    events: int = 0
+    lost: int = 0
+    repeated_runs: int = 0
+    repeated_effects: int = 0
+    recoveries: list[float] = field(default_factory=list)
+
+
+def cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """A line for each kind of fault, then one for all."""
+    lines: dict[str, _Line] = defaultdict(_Line)
+    for outcome in outcomes:
+        for strike, window in zip(outcome.strikes, outcome.verdict.windows, strict=True):
+            line = lines[strike.name]
+            line.times += 1
+            line.events += window.events
+            line.lost += window.lost
+            line.repeated_runs += window.repeated_runs
+            line.repeated_effects += window.repeated_effects
+            if strike.recovered_after is not None:
+                line.recoveries.append(strike.recovered_after)
+    return [_cells(fault.name, lines[fault.name]) for fault in ALL if fault.name in lines] + [_total(outcomes)]
+
+
+def text(outcomes: Sequence[Outcome]) -> str:
+    """For a terminal."""
+    rows = [_HEADER, *cells(outcomes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, "", *(_summary(outcome) for outcome in outcomes)])
+
+
+def write_page(outcomes: Sequence[Outcome]) -> None:
+    """Write docs/why/chaos.md."""
+    introduction = _INTRODUCTION.format(
+        count=len(outcomes),
+        seconds=outcomes[0].seconds,
+        processors=f"{platform.machine()}, {_processors()} processors",
+        python=platform.python_version(),
+    )
+    rows = [_HEADER, ("---",) * len(_HEADER), *cells(outcomes)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    events = sum(outcome.verdict.events for outcome in outcomes)
+    failed = [outcome.seed for outcome in outcomes if outcome.problems]
+    closing = f"{len(outcomes)} seeds, {events:,} events; seeds that failed: {', '.join(map(str, failed)) or 'none'}."
+    seeds = ", ".join(str(outcome.seed) for outcome in outcomes)
+    PAGE.write_text(f"{introduction}\n{table}\n\n{closing}\n\nSeeds: {seeds}.\n")
+
+
+def _cells(name: str, line: _Line) -> tuple[str, ...]:
+    seconds = (
+        [f"{value:.1f} s" for value in (median(line.recoveries), max(line.recoveries))]
+        if line.recoveries
+        else ["?", "?"]
+    )
+    counts = (line.times, line.events, line.lost, line.repeated_runs, line.repeated_effects)
+    return (name, *(f"{count:,}" for count in counts), *seconds)
+
+
+def _total(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    verdicts = [outcome.verdict for outcome in outcomes]
+    lost = sum(len(v.findings[kind]) for v in verdicts for kind in ("lost", "owed to the guest", "done without effect"))
+    effects = sum(len(v.findings[kind]) for v in verdicts for kind in ("effect repeated", "effect without done"))
+    times = sum(len(outcome.strikes) for outcome in outcomes)
+    events = sum(verdict.events for verdict in verdicts)
+    return ("all storms", f"{times:,}", f"{events:,}", f"{lost:,}", "", f"{effects:,}", "", "")
+
+
+def _summary(outcome: Outcome) -> str:
+    verdict = outcome.verdict
+    states = ", ".join(f"{count} {state}" for state, count in sorted(verdict.deliveries.items()))
+    lines = [
+        f"seed {outcome.seed}: {verdict.events} events; deliveries: {states}; calm after {outcome.calm_seconds:.1f} s;"
+        f" innocent and dead: {verdict.innocent_dead}",
+        *(f"  PROBLEM {problem}" for problem in outcome.problems),
+        *(f"  {text}" for text in outcome.ended),
+    ]
+    return "\n".join(lines)
+
+
+def _processors() -> int:
+    return os.cpu_count() or 1

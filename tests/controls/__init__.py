@@ -1,0 +1,1 @@
+"""Negative controls: with its mechanism switched off, each test reports the loss that it is there to report."""

@@ -1,0 +1,70 @@
+"""Celery apps that share a bus, and a worker that serves queues of the bus beside ordinary ones."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from eventbus.embedded import EmbeddedValkey, Servers
+from tests.e2e.conftest import make_stage
+from tests.e2e.stage import TIMEOUT, Stage
+from tests.support import wait_until
+
+MIXED = "tests.e2e.shop.mixed"
+
+
+@pytest.fixture
+def stage_alone(
+    servers: Servers, template_database: str, tmp_path_factory: pytest.TempPathFactory, valkey: EmbeddedValkey
+) -> Iterator[Stage]:
+    """A stage with a broker of its own: what is handed out again after a second there is nobody else's."""
+    yield from make_stage(servers, template_database, tmp_path_factory, EVENTBUS_BROKER_URL=valkey.url)
+
+
+def words(stage: Stage) -> list[str]:
+    """What ordinary tasks have noted, in order."""
+    return [
+        row.word
+        for row in stage.rows("SELECT facts ->> 'word' AS word FROM effect WHERE group_name = 'ordinary' ORDER BY id")
+    ]
+
+
+def test_two_apps_with_groups_of_their_own_share_one_bus(empty_stage: Stage) -> None:
+    """Each group handles an event once, in a worker of the app that declares it; ordinary tasks stay in their queues."""
+    shop = empty_stage.start(environment={"SHOP": "orders"})
+    mixed = empty_stage.start(module=MIXED)
+
+    empty_stage.app.send_task("mixed.report", ("routed",), queue=f"{empty_stage.prefix}.reports")
+    event = empty_stage.publish("order.created", {"number": 1})
+
+    for group, worker in {"inventory": shop, "analytics": shop, "ledger": shop, "mixed": mixed}.items():
+        row = empty_stage.wait_for_state(event, group, "done")
+        assert row.worker.startswith(f"{worker.folder.name}@")
+        assert len(empty_stage.effects(event, group)) == 1
+    wait_until(
+        lambda: set(words(empty_stage)) == {"routed", f"from {event.id}"}, timeout=TIMEOUT, message=empty_stage.logs
+    )
+
+
+def test_ordinary_tasks_of_a_killed_mixed_worker_are_handed_out_again(stage_alone: Stage) -> None:
+    """The one that ran, for it acknowledges late, and the one that waited: the bus took no guarantee of Celery's away."""
+    worker = stage_alone.start(module=MIXED, concurrency=1)
+    with stage_alone.closed_gate(1):
+        stage_alone.app.send_task("mixed.careful", (1,), queue=f"{stage_alone.prefix}.default")
+        wait_until(lambda: words(stage_alone) == ["started"], timeout=TIMEOUT, message=stage_alone.logs)
+        stage_alone.app.send_task("mixed.plain", ("waited",), queue=f"{stage_alone.prefix}.default")
+        event = stage_alone.publish("order.created", {})
+        wait_until(lambda: stage_alone.broker.zcard("unacked_index") == 3, timeout=TIMEOUT, message=stage_alone.logs)
+        worker.kill()
+    wait_until(lambda: stage_alone.broker.zcount("unacked_index", 0, time.time() - 1) == 3)
+
+    stage_alone.start(module=MIXED, concurrency=1)
+
+    expected = ["ended", f"from {event.id}", "started", "started", "waited"]
+    wait_until(
+        lambda: sorted(words(stage_alone)) == expected,
+        timeout=TIMEOUT,
+        message=lambda: f"{words(stage_alone)}\n{stage_alone.logs()}",
+    )
+    stage_alone.wait_for_state(event, "mixed", "done")
+    assert len(stage_alone.effects(event, "mixed")) == 1

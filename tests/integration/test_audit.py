@@ -1,0 +1,182 @@
+"""The audit: every change that an operator makes is kept, with who, what, which, how many, and how it ended."""
+
+import json
+from typing import Any
+
+import pytest
+
+from eventbus import Event, EventBus
+from eventbus.errors import InvalidInput, UnknownDeadLetter
+from eventbus.lifecycle import dead_lettering
+from eventbus.lifecycle.auditing import acting_as, audited, whoami
+from tests.integration.conftest import MakeWorker, Run
+from tests.support.rows import Rows
+from tests.support.single_runs import SingleRuns
+
+
+def refuse(event: Event) -> None:
+    raise ValueError(event.type)
+
+
+@pytest.fixture
+def here(bus: EventBus, worker: MakeWorker, environment: object) -> SingleRuns:
+    """A worker of a group whose handler fails."""
+    bus.subscribe("order.*", group="stock", handler=refuse, max_retries=0)
+    return worker()
+
+
+def give_up(bus: EventBus, here: SingleRuns) -> None:
+    """One more dead letter."""
+    bus.publish("order.created", {}, source="tests")
+    claimed = here.take("stock")
+    assert claimed is not None
+    here.fail(claimed, ValueError("no"))
+
+
+def entries(run_here: Run) -> list[dict[str, Any]]:
+    """The audit, oldest first."""
+    return [json.loads(line) for line in run_here("audit", "--json").stdout.splitlines()][::-1]
+
+
+def test_every_change_of_the_command_line_is_kept(bus: EventBus, here: SingleRuns, run_here: Run, rows: Rows) -> None:
+    """What only looks is not."""
+    give_up(bus, here)
+    letter = str(rows.value("SELECT id FROM eventbus.dead_letter"))
+    before = rows.count("audit")
+    for look in (
+        ["dead", "list"],
+        ["groups", "list"],
+        ["stats"],
+        ["replay", "plan", "#", "--group", "stock"],
+        ["audit"],
+    ):
+        assert run_here(*look).returncode == 0
+    looked = rows.count("audit")
+    changes = [
+        (["groups", "pause", "stock"], None, 1),
+        (["groups", "pause", "stock"], None, 0),
+        (["groups", "resume", "stock"], None, 1),
+        (["dead", "note", letter, "mine"], None, 1),
+        (["dead", "discard", "--group", "stock", "--reason", "x", "--yes"], 1, 1),
+        (["dead", "restore", letter], 1, 1),
+        (["dead", "retry", "--group", "stock", "--type", "order.created", "--yes"], 1, 1),
+        (["replay", "run", "order.*", "--group", "stock", "--yes"], 1, 1),
+        (["stats", "--recount"], None, None),
+        (["groups", "remove", "stock", "--yes"], 1, 1),
+    ]
+    for words, _, _ in changes:
+        assert run_here(*words).returncode == 0, words
+    found = entries(run_here)
+
+    assert (before, looked) == (0, 0)
+    names = [" ".join(words[:2]).replace("--", "") for words, _, _ in changes]
+    assert [(item["action"], item["asked"], item["changed"]) for item in found] == [
+        (name, asked, changed) for name, (_, asked, changed) in zip(names, changes, strict=True)
+    ]
+    assert {item["result"] for item in found} == {"done"}
+    assert {item["who"] for item in found} == {whoami()}
+    assert found[6]["filter"] == {"type": "order.created", "group": "stock"}
+    assert found[4]["filter"]["reason"] == "x"
+    assert found[7]["filter"]["pattern"] == "order.*"
+
+
+def test_pages_of_the_audit_follow_each_other(bus: EventBus, here: SingleRuns, run_here: Run) -> None:
+    """For people, with what each was about."""
+    for _ in range(3):
+        bus.pause_group("stock")
+    first = run_here("audit", "--limit", "2")
+    cursor = first.stderr.split("--cursor ")[1].strip()
+    second = run_here("audit", "--limit", "2", "--cursor", cursor)
+
+    assert [len(page.stdout.splitlines()) for page in (first, second)] == [2, 1]
+    assert '{"group": "stock"}' in second.stdout
+    with pytest.raises(InvalidInput):
+        bus.audit(limit=0)
+
+
+def test_a_change_that_fails_says_so(bus: EventBus, here: SingleRuns, run_here: Run) -> None:
+    """With what ended it; one that was cut short stays as it began."""
+    with pytest.raises(UnknownDeadLetter):
+        bus.note_dead_letter(99, "x")
+    with pytest.raises(RuntimeError), audited(bus.database, "test", {"a": None}):
+        # As if the database were away when the end is to be written.
+        bus.database.dispose()
+        raise RuntimeError
+    with audited(bus.database, "test", {}):
+        during = entries(run_here)[-1]
+
+    assert [item["result"] for item in entries(run_here)] == [
+        "failed: UnknownDeadLetter",
+        "failed: RuntimeError",
+        "done",
+    ]
+    assert (during["result"], during["ended_at"]) == ("began", None)
+
+
+def test_the_error_of_a_change_is_not_lost(bus: EventBus, here: SingleRuns, rows: Rows) -> None:
+    """Not even if the audit itself cannot be written any more."""
+    rows.all("ALTER TABLE eventbus.audit RENAME TO audit_gone")
+    try:
+        with pytest.raises(RuntimeError):
+            rows.all("ALTER TABLE eventbus.audit_gone RENAME TO audit")
+            with audited(bus.database, "test", {}):
+                rows.all("ALTER TABLE eventbus.audit RENAME TO audit_gone")
+                raise RuntimeError
+    finally:
+        rows.all("ALTER TABLE eventbus.audit_gone RENAME TO audit")
+
+    assert rows.value("SELECT result FROM eventbus.audit") == "began"
+
+
+def test_a_program_says_for_whom_it_acts(bus: EventBus, here: SingleRuns, run_here: Run) -> None:
+    """As a web page knows who uses it."""
+    with acting_as("ann@example.org"):
+        bus.pause_group("stock")
+    bus.resume_group("stock")
+    bus.sync(replace=True)
+
+    assert [(item["who"], item["action"]) for item in entries(run_here)] == [
+        ("ann@example.org", "groups pause"),
+        (whoami(), "groups resume"),
+        (whoami(), "sync replace"),
+    ]
+
+
+@pytest.mark.parametrize("action", ["retry", "discard"])
+def test_what_was_asked_for_is_frozen(bus: EventBus, here: SingleRuns, rows: Rows, action: str) -> None:
+    """A dead letter that comes while the operator thinks is not touched."""
+    give_up(bus, here)
+    frozen = bus.freeze_dead_letters(group="stock")
+    give_up(bus, here)
+
+    if action == "retry":
+        count = bus.retry_dead_letters(group="stock", frozen=frozen)
+    else:
+        count = bus.discard_dead_letters(group="stock", reason="x", frozen=frozen)
+
+    assert (frozen.count, count) == (1, 1)
+    assert rows.all("SELECT status = 'open' FROM eventbus.dead_letter ORDER BY id") == [(False,), (True,)]
+    assert dead_lettering.freeze(bus.database, dead_lettering.Filter(group="stock")).count == 1
+
+
+def test_what_was_cut_short_says_how_far_it_came(
+    bus: EventBus, here: SingleRuns, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches that committed are counted; the others are left, and can be retried."""
+    for _ in range(3):
+        give_up(bus, here)
+    monkeypatch.setattr(dead_lettering, "_BATCH", 1)
+    sent: list[object] = []
+
+    def interrupt(wake_ups: object) -> None:
+        sent.append(wake_ups)
+        if len(sent) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bus.waking, "send", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bus.retry_dead_letters(group="stock")
+    [entry] = entries(run_here)
+
+    assert (entry["changed"], entry["result"]) == (2, "failed: KeyboardInterrupt")
+    assert bus.retry_dead_letters(group="stock") == 1

@@ -1,0 +1,184 @@
+"""Writes to a broker: one scripted round trip, no more messages than anybody needs, and what is done where scripts are refused."""
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from celery import Celery
+
+from eventbus.broker import QUEUE_CAP, KombuBroker, Notice, RedisBroker, WakeUp
+from eventbus.embedded import EmbeddedValkey
+from eventbus.embedded.binaries import find_valkey
+from eventbus.errors import BrokerUnreachable
+from tests.support import wait_until
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    """An app of Celery alone, with a broker in memory."""
+    with Celery("test", broker="memory://", set_as_current=False) as app:
+        yield app
+
+
+@pytest.fixture
+def broker(app: Celery, broker_url: str) -> RedisBroker:
+    """The shared broker."""
+    return RedisBroker(app, broker_url, keyprefix="", realtime_url=None)
+
+
+def wake_ups(queue: str, count: int) -> list[WakeUp]:
+    """That many for one queue."""
+    return [WakeUp(queue=queue, event_id=uuid4(), type="order.created") for _ in range(count)]
+
+
+@contextmanager
+def commands(client: "redis.Redis[bytes]") -> Iterator[list[str]]:
+    """What is sent to the server, by name, while the block runs, without what scripts call and what connecting takes."""
+    seen: list[str] = []
+    marker = uuid4().hex
+    with client.monitor() as monitor:
+        yield seen
+        client.echo(marker)
+        for command in monitor.listen():
+            if marker in command["command"]:
+                return
+            name = command["command"].split()[0]
+            if command["client_type"] != "lua" and name not in ("HELLO", "CLIENT"):
+                seen.append(name)
+
+
+def test_a_write_is_one_command(broker: RedisBroker, prefix: str, redis_client: "redis.Redis[bytes]") -> None:
+    """Messages for several queues and a notice travel together, however many there are."""
+    broker.send(wake_ups(f"{prefix}.a", 1), [])
+    items = [item for group in "abc" for item in wake_ups(f"{prefix}.{group}", 3)]
+
+    with commands(redis_client) as seen:
+        broker.send(items, [Notice(channel=prefix, text=b"x")] * 3)
+
+    assert seen == ["EVALSHA"]
+    assert [broker.depth(f"{prefix}.{group}") for group in "abc"] == [4, 3, 3]
+
+
+def test_a_queue_that_is_long_gets_no_more(broker: RedisBroker, prefix: str) -> None:
+    """Whoever takes one of its messages finds all that is due; other queues get theirs."""
+    long, short = f"{prefix}.long", f"{prefix}.short"
+    broker.send(wake_ups(long, QUEUE_CAP - 1), [])
+
+    broker.send([*wake_ups(long, 3), *wake_ups(short, 3)], [])
+    broker.send(wake_ups(long, 1), [])
+
+    assert (broker.depth(long), broker.depth(short)) == (QUEUE_CAP, 3)
+
+
+def test_topping_up_fills_a_queue_to_the_cap_and_tells_how_many(broker: RedisBroker, prefix: str) -> None:
+    """In the order that is given."""
+    queue = f"{prefix}.a"
+    broker.send(wake_ups(queue, 2), [])
+
+    counts = [broker.top_up(queue, wake_ups(queue, count), cap=5) for count in (1, 4, 4, 0)]
+
+    assert counts == [1, 2, 0, 0]
+    assert broker.depth(queue) == 5
+
+
+def test_several_who_top_up_at_once_do_not_exceed_the_cap(broker: RedisBroker, prefix: str) -> None:
+    """Looking and pushing is one step."""
+    queue = f"{prefix}.a"
+    start = threading.Barrier(4)
+    counts: list[int] = []
+
+    def fill() -> None:
+        start.wait()
+        counts.extend(broker.top_up(queue, wake_ups(queue, 3), cap=20) for _ in range(10))
+
+    threads = [threading.Thread(target=fill) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (sum(counts), broker.depth(queue)) == (20, 20)
+
+
+def test_a_broker_behind_kombu_is_topped_up_too(app: Celery, prefix: str) -> None:
+    """By its depth."""
+    broker = KombuBroker(app, "memory://", listeners=None)
+    queue = f"{prefix}.a"
+
+    counts = [broker.top_up(queue, wake_ups(queue, 3), cap=5) for _ in range(3)]
+
+    assert counts == [3, 2, 0]
+    assert broker.depth(queue) == 5
+
+
+def test_a_server_that_has_forgotten_the_script_is_told_it_again(
+    broker: RedisBroker, prefix: str, redis_client: "redis.Redis[bytes]"
+) -> None:
+    """After a restart, or SCRIPT FLUSH."""
+    queue = f"{prefix}.a"
+    broker.send(wake_ups(queue, 1), [])
+    redis_client.script_flush()
+
+    with commands(redis_client) as seen:
+        for _ in range(2):
+            broker.send(wake_ups(queue, 1), [])
+
+    assert seen == ["EVALSHA", "EVAL", "EVALSHA"]
+    assert broker.depth(queue) == 3
+
+
+@contextmanager
+def without_evalsha(folder: Path) -> Iterator[str]:
+    """A server that knows no EVALSHA: its URL."""
+    path = folder / "valkey.sock"
+    options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--rename-command", "EVALSHA", ""]
+    with subprocess.Popen([str(find_valkey().path), *options], stdout=subprocess.DEVNULL, cwd=folder) as process:
+        try:
+            wait_until(path.exists)
+            yield f"unix://{path}"
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def with_access_list(folder: Path) -> Iterator[str]:
+    """A server on which nobody may run scripts: its URL."""
+    with EmbeddedValkey() as server, redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "default", "+@all", "-@scripting")
+        yield server.url
+
+
+@pytest.mark.parametrize("forbidding", [without_evalsha, with_access_list])
+def test_a_server_that_forbids_scripts_gets_pipelines(
+    app: Celery, prefix: str, tmp_path: Path, forbidding: Callable[[Path], AbstractContextManager[str]]
+) -> None:
+    """As hosted ones may; the cap holds all the same, and the script is not tried again."""
+    with forbidding(tmp_path) as url, redis.Redis.from_url(url) as client, client.pubsub() as subscriber:
+        broker = RedisBroker(app, url, keyprefix="", realtime_url=None)
+        subscriber.subscribe("channel")
+        notice = Notice(channel="channel", text=b"x")
+
+        broker.send([*wake_ups("a", QUEUE_CAP - 1), *wake_ups("b", 1)], [notice])
+        with commands(client) as seen:
+            broker.send(wake_ups("a", 3), [])
+            broker.send([], [notice])
+
+        assert seen == ["LLEN", "LPUSH", "PUBLISH"]
+        assert (broker.depth("a"), broker.depth("b")) == (QUEUE_CAP, 1)
+        assert [subscriber.get_message(timeout=5)["type"] for _ in range(3)] == ["subscribe", "message", "message"]
+
+
+def test_an_error_of_the_script_is_an_error_of_the_broker(broker: RedisBroker, prefix: str, redis_client: Any) -> None:
+    """It is not taken for a server that forbids scripts."""
+    redis_client.set(f"{prefix}.a", "not a list")
+
+    with pytest.raises(BrokerUnreachable, match="WRONGTYPE"):
+        broker.send(wake_ups(f"{prefix}.a", 1), [])
+
+    assert broker._redis._scripts_are_allowed

@@ -1,0 +1,316 @@
+"""Looking for events, groups and stories: what is asked for is found, page by page, and what is redacted is not shown."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pexpect
+import pytest
+
+from eventbus import Event, EventBus
+from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
+from eventbus.storage.overview import events as event_views
+from tests.integration.conftest import MakeBus, MakeWorker, Run
+from tests.support.rows import Rows
+from tests.support.workers import ROOT
+
+
+@pytest.fixture
+def shop(bus: EventBus) -> EventBus:
+    """Two groups: stock for orders, search for everything."""
+    bus.subscribe("order.*", group="stock", handler=lambda event: None)
+    bus.subscribe("#", group="search", handler=lambda event: None)
+    bus.sync()
+    return bus
+
+
+@pytest.fixture
+def published(shop: EventBus) -> list[Event]:
+    """Six events, oldest first."""
+    types = ("order.created", "order.paid", "user.seen", "order.created", "order.shipped", "order.created")
+    return [
+        shop.publish(
+            type, {"number": number, "customer": {"id": number % 2}}, source="tests", correlation_id=f"c{number % 3}"
+        )
+        for number, type in enumerate(types)
+    ]
+
+
+def numbers(items: tuple[Event, ...]) -> list[int]:
+    """Which of the published events these are."""
+    return [event.data["number"] for event in items]
+
+
+@pytest.mark.parametrize(
+    ("sought", "expected"),
+    [
+        ({}, [5, 4, 3, 2, 1, 0]),
+        ({"pattern": "#"}, [5, 4, 3, 2, 1, 0]),
+        ({"pattern": "order.created"}, [5, 3, 0]),
+        ({"pattern": "order.*"}, [5, 4, 3, 1, 0]),
+        ({"pattern": "nothing.*"}, []),
+        ({"correlation_id": "c1"}, [4, 1]),
+        ({"correlation_id": "c0", "pattern": "order.*"}, [3, 0]),
+        ({"group": "stock"}, [5, 4, 3, 1, 0]),
+        ({"group": "stock", "state": "dead"}, [3]),
+        ({"state": "dead"}, [3]),
+        ({"error": "refused"}, [3]),
+        ({"error": "accepted"}, []),
+        ({"pattern": "order.*", "state": "dead"}, [3]),
+        ({"pattern": "order.created", "since": "1h", "data": {"customer.id": "1"}}, [5, 3]),
+        ({"pattern": "order.created", "since": "1h", "data": {"customer.id": "1", "number": "3"}}, [3]),
+        ({"until": "1h"}, []),
+    ],
+)
+def test_all_that_is_given_must_hold(
+    shop: EventBus, published: list[Event], rows: Rows, sought: dict[str, Any], expected: list[int]
+) -> None:
+    """By whichever index the events are found."""
+    rows.all(
+        "UPDATE eventbus.delivery SET state = 'dead', finished_at = now(), last_error = 'Oops: refused' "
+        "WHERE group_name = 'stock' AND event_id = %s",
+        str(published[3].id),
+    )
+
+    assert numbers(shop.events(**sought).items) == expected
+
+
+@pytest.mark.parametrize("sought", [{}, {"pattern": "order.#"}, {"group": "search", "pattern": "order.*"}])
+def test_pages_follow_each_other(shop: EventBus, published: list[Event], sought: dict[str, Any]) -> None:
+    """Each event is on one of them, and the last says so."""
+    whole = numbers(shop.events(**sought).items)
+    found: list[int] = []
+    cursor: UUID | None = None
+    while True:
+        page = shop.events(**sought, cursor=cursor, limit=2)
+        found += numbers(page.items)
+        assert page.looked_at is None
+        if page.next is None:
+            break
+        cursor = page.next
+
+    assert found == whole
+
+
+def test_a_page_says_how_far_it_looked(
+    shop: EventBus, published: list[Event], monkeypatch: pytest.MonkeyPatch, run_here: Run, environment: object
+) -> None:
+    """Events that are not wanted are looked at up to a limit; the next page goes on there."""
+    monkeypatch.setattr(event_views, "MOST_READ", 2)
+    wanted = ("events", "list", "order.created", "--since", "1h", "--where", "data.number=0")
+
+    first = run_here(*wanted)
+    cursor = first.stderr.split("--cursor ")[1].strip()
+    second = run_here(*wanted, "--cursor", cursor, "--json")
+
+    assert first.stdout == ""
+    assert "looked at 2 events, back to 20" in first.stderr
+    assert [json.loads(line)["data"]["number"] for line in second.stdout.splitlines()] == [0]
+
+
+@pytest.mark.parametrize(
+    ("sought", "says"),
+    [
+        ({"data": {"a": "1"}}, "give a type and since"),
+        ({"data": {"a": "1"}, "pattern": "order.*", "since": "1h"}, "give a type and since"),
+        ({"data": {"": "1"}, "pattern": "order.paid", "since": "1h"}, "is no path"),
+        ({"data": {str(n): "1" for n in range(9)}, "pattern": "order.paid", "since": "1h"}, "at most 8 fields"),
+        ({"state": "sad"}, "must be one of pending"),
+        ({"limit": 0}, "between 1 and 1000"),
+        ({"correlation_id": "a\x00"}, "is not a text"),
+        ({"since": "1h", "until": "2h"}, "is not before until"),
+        ({"pattern": "a..b"}, "is not a pattern"),
+        ({"group": "nobody"}, "does not exist"),
+    ],
+)
+def test_what_cannot_be_found_is_refused(shop: EventBus, sought: dict[str, Any], says: str) -> None:
+    """In a sentence."""
+    with pytest.raises(InvalidInput, match=says):
+        shop.events(**sought)
+
+
+def test_an_event_is_shown_with_its_deliveries(
+    run_here: Run, environment: object, published: list[Event], rows: Rows
+) -> None:
+    """For people and for programs; a parked one is due at no time."""
+    event = published[0]
+    rows.all("UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity' WHERE group_name = 'stock'")
+
+    plain = run_here("events", "show", str(event.id))
+    found = json.loads(run_here("events", "show", str(event.id), "--json").stdout)
+
+    assert "correlation id c0" in plain.stdout
+    assert 'data           {"number": 0' in plain.stdout
+    assert found["id"] == str(event.id)
+    assert [(item["group"], item["state"], item["due_at"] is None) for item in found["deliveries"]] == [
+        ("search", "pending", False),
+        ("stock", "parked", True),
+    ]
+    assert run_here("events", "show", str(uuid4())).returncode == 2
+
+
+def test_events_are_listed_for_pipes_and_programs(run_here: Run, environment: object, published: list[Event]) -> None:
+    """One a line."""
+    lines = run_here("events", "list", "--limit", "2")
+    objects = run_here("events", "list", "order.paid", "--json").stdout.splitlines()
+
+    assert [line.split("\t")[1] for line in lines.stdout.splitlines()] == ["order.created", "order.shipped"]
+    assert lines.stderr == f"more with --cursor {published[4].id}\n"
+    assert [json.loads(line)["id"] for line in objects] == [str(published[1].id)]
+    assert run_here("events", "list", "--where", "number=1").returncode == 2
+
+
+def test_redacted_fields_are_shown_nowhere(
+    make_bus: MakeBus, run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch, worker: MakeWorker
+) -> None:
+    """Not in lists, not in details, not in stories, and nobody may look for their values."""
+    monkeypatch.setenv("EVENTBUS_REDACT", "data.customer.email,data.items.*.note,metadata.headers.token")
+    bus = make_bus(redact="data.customer.email")
+    data = {"customer": {"email": "secret@x"}, "items": [{"note": "secret"}, {"note": "secret", "n": 1}, 3]}
+    event = bus.publish("order.paid", data, source="tests", correlation_id="c", headers={"token": "secret", "a": "b"})
+    listed = run_here("events", "list", "--json").stdout
+    shown = [run_here(*words).stdout for words in (("events", "show", str(event.id)), ("trace", "c", "--json"))]
+
+    assert "secret" not in "".join([listed, *shown])
+    assert json.loads(listed)["data"]["items"][1:] == [{"note": "[redacted]", "n": 1}, 3]
+    with pytest.raises(InvalidInput, match="is redacted"):
+        bus.events("order.paid", since="1h", data={"customer.email": "secret@x"})
+    with pytest.raises(InvalidInput, match="is redacted"):
+        bus.events("order.paid", since="1h", data={"customer": "x"})
+
+
+def test_a_dead_letter_hides_what_is_redacted(
+    bus: EventBus, run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch, rows: Rows
+) -> None:
+    """The event in it is a view like any other."""
+    bus.subscribe("order.paid", group="stock", handler=lambda event: None)
+    bus.sync()
+    event = bus.publish("order.paid", {"card": "secret"}, source="tests")
+    rows.all("UPDATE eventbus.delivery SET state = 'dead', finished_at = now()")
+    rows.all(LETTER, str(event.id))
+    monkeypatch.setenv("EVENTBUS_REDACT", "data.card")
+
+    [letter] = rows.one("SELECT id FROM eventbus.dead_letter")
+
+    assert (
+        "secret"
+        not in run_here("dead", "show", str(letter)).stdout + run_here("dead", "show", str(letter), "--json").stdout
+    )
+
+
+LETTER = """
+INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint)
+VALUES (%s, 'stock', 'order.paid', 1, 0, 'E', 'm', 't', 'f')
+"""
+
+
+def test_a_group_is_paused_and_goes_on(
+    shop: EventBus, published: list[Event], run_here: Run, environment: object, worker: MakeWorker
+) -> None:
+    """While it is paused, nothing of it is taken; doing it twice says so."""
+    stock = worker()
+    said = [run_here("groups", "pause", "stock").stdout for _ in range(2)]
+    while_paused = stock.take("stock")
+    shown = json.loads(run_here("groups", "show", "stock", "--json").stdout)
+    said += [run_here("groups", "resume", "stock").stdout for _ in range(2)]
+
+    assert said == ["stock is paused.\n", "stock was paused before.\n", "stock goes on.\n", "stock was not paused.\n"]
+    assert while_paused is None
+    assert (shown["paused"], shown["open"], shown["workers"]) == (True, {"pending": 5}, [])
+    assert [item["pattern"] for item in shown["subscriptions"]] == ["order.*"]
+    assert shown["lag_seconds"] > 0
+    assert stock.take("stock") is not None
+
+
+def test_a_group_is_shown_to_a_person(
+    shop: EventBus, published: list[Event], run_here: Run, environment: object
+) -> None:
+    """With what it has to do; one that does not exist is bad input."""
+    output = run_here("groups", "show", "stock").stdout
+
+    assert "open         5 pending\n" in output
+    assert "workers      none\n" in output
+    for words in (("groups", "show", "x"), ("groups", "pause", "x")):
+        assert run_here(*words).returncode == 2
+
+
+def test_a_story_is_a_tree(bus: EventBus, worker: MakeWorker, run_here: Run, environment: object) -> None:
+    """What a handler publishes stands below its event, with what each group made of it and when."""
+
+    def reserve(event: Event) -> None:
+        bus.publish("stock.reserved", {}, source="stock")
+
+    def fail(event: Event) -> None:
+        raise ValueError("no address")
+
+    bus.subscribe("order.created", group="stock", handler=reserve)
+    bus.subscribe("stock.reserved", group="mail", handler=fail)
+    here = worker(bus)
+    order = bus.publish("order.created", {}, source="shop", correlation_id="o-1")
+    for group in ("stock", "mail"):
+        claimed = here.take(group)
+        assert claimed is not None
+        ended = here.run(claimed)
+        if isinstance(ended, BaseException):
+            here.fail(claimed, ended)
+
+    lines = run_here("trace", "o-1").stdout.splitlines()
+    objects = [json.loads(line) for line in run_here("trace", "o-1", "--json").stdout.splitlines()]
+
+    assert [line.split("  +")[0] for line in lines] == [
+        "order.created",
+        "  · stock  done",
+        "  stock.reserved",
+        "    · mail  retrying  by worker-1  after 1 failed run  ValueError: no address",
+    ]
+    assert [(item["type"], item["depth"]) for item in objects] == [("order.created", 0), ("stock.reserved", 1)]
+    assert objects[1]["metadata"]["causation_id"] == str(order.id)
+    assert run_here("trace", "nothing").returncode == 1
+
+
+def test_a_long_story_says_that_it_is_cut(
+    bus: EventBus, run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first events are shown."""
+    monkeypatch.setattr("eventbus.lifecycle.browsing.LONGEST_STORY", 2)
+    for _ in range(3):
+        bus.publish("order.created", {}, source="shop", correlation_id="o-1")
+
+    done = run_here("trace", "o-1")
+
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == "there are more events than these 2.\n"
+
+
+def test_what_does_not_exist_is_said(bus: EventBus) -> None:
+    """By its own error."""
+    with pytest.raises(UnknownEvent):
+        bus.event_details(uuid4())
+    with pytest.raises(UnknownGroup):
+        bus.group_details("nobody")
+
+
+@pytest.fixture
+def narrow(environment: dict[str, str]) -> Callable[..., str]:
+    """A function that runs a command on a terminal of 50 columns."""
+
+    def call(*arguments: str) -> str:
+        variables = {**os.environ, **environment, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+        variables.pop("COLUMNS", None)
+        words = ["-c", "from eventbus.cli import main; main()", *arguments]
+        child = pexpect.spawn(sys.executable, words, env=variables, encoding="utf-8", timeout=30, dimensions=(40, 50))  # type: ignore[arg-type]
+        child.expect(pexpect.EOF)
+        child.close()
+        return str(child.before)
+
+    return call
+
+
+def test_a_narrow_terminal_gets_one_value_a_line(published: list[Event], narrow: Callable[..., str]) -> None:
+    """A table would be shredded; names are bold."""
+    output = narrow("events", "list", "--limit", "1")
+
+    assert f"\x1b[1mid            \x1b[0m  {published[5].id}\r\n" in output

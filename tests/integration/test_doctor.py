@@ -1,0 +1,234 @@
+"""`doctor`: each fault that it names is caused, and found; a bus without a fault has none."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from eventbus import EventBus
+from eventbus.embedded.server import free_port
+from eventbus.lifecycle import diagnosing
+from eventbus.lifecycle.diagnosing import Level
+from eventbus.storage import repairs, workers
+from eventbus.storage.database import Database
+from eventbus.storage.workers import Worker
+from tests.integration.conftest import Run
+from tests.support.rows import Rows
+
+Sick = Callable[[EventBus, Rows], None]
+
+
+def beat(bus: EventBus, *groups: str, version: str = "0.1.0") -> None:
+    """Let a worker of *groups* say that it lives."""
+    worker = Worker(
+        id=uuid4(), name="w1@host", host="host", pid=1, pool="prefork", concurrency=2, version=version, groups=groups
+    )
+    with bus.database.autocommit() as connection:
+        workers.beat(connection, worker)
+
+
+@pytest.fixture
+def well(bus: EventBus, environment: object) -> EventBus:
+    """A bus with one group, a worker of it, and an event that was handled."""
+    bus.subscribe("order.*", group="stock", handler=lambda event: None)
+    bus.sync()
+    beat(bus, "stock")
+    bus.publish("order.created", {}, source="tests")
+    return bus
+
+
+def found(run_here: Run) -> list[tuple[str, str]]:
+    """The checks that are not ok, with their levels."""
+    lines = run_here("doctor", "--quiet", "--json").stdout.splitlines()
+    assert all(json.loads(line)["advice"] for line in lines)
+    return [(json.loads(line)["check"], json.loads(line)["level"]) for line in lines]
+
+
+def test_a_bus_that_is_well_has_no_fault(well: EventBus, run_here: Run) -> None:
+    """Each line says what was looked at."""
+    done = run_here("doctor")
+
+    assert done.returncode == 0, done.stdout
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
+    checks = [line.split()[1] for line in done.stdout.splitlines()]
+    assert checks == ["broker", "database", "clock", "server", "snapshot", "partitions", "worker", "group"]
+    assert "w1@host (prefork x 2, version 0.1.0) serves stock." in done.stdout
+    assert run_here("doctor", "--quiet").stdout == ""
+
+
+def no_worker(bus: EventBus, rows: Rows) -> None:
+    rows.all("DELETE FROM eventbus.worker")
+
+
+def group_without_worker(bus: EventBus, rows: Rows) -> None:
+    bus.subscribe("order.created", group="mail", handler=lambda event: None)
+    bus.sync()
+
+
+def late(bus: EventBus, rows: Rows) -> None:
+    rows.all("UPDATE eventbus.delivery SET due_at = now() - interval '61 s'")
+
+
+def paused(bus: EventBus, rows: Rows) -> None:
+    late(bus, rows)
+    bus.pause_group("stock")
+
+
+def dead_letters(bus: EventBus, rows: Rows) -> None:
+    rows.all(
+        "INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, "
+        "fingerprint) SELECT event_id, group_name, 'order.created', 1, 0, 'E', 'm', 't', 'f' FROM eventbus.delivery"
+    )
+
+
+def other_version(bus: EventBus, rows: Rows) -> None:
+    rows.all("UPDATE eventbus.worker SET version = '0.0.9'")
+
+
+def unconsumed_type(bus: EventBus, rows: Rows) -> None:
+    bus.publish("user.seen", {}, source="tests")
+
+
+def never_matched(bus: EventBus, rows: Rows) -> None:
+    bus.subscribe("oder.created", group="stock", handler=lambda event: None)
+    bus.sync()
+
+
+def no_partition(bus: EventBus, rows: Rows) -> None:
+    for table in ("event_log", "delivery"):
+        rows.all(
+            f"DO $$ BEGIN EXECUTE 'ALTER TABLE eventbus.{table}_' || to_char((now() + interval '168 hours') AT TIME ZONE 'UTC', "
+            f"'IYYY_IW') || ' RENAME TO {table}_gone'; END $$"
+        )
+
+
+def strays(bus: EventBus, rows: Rows) -> None:
+    rows.all(
+        "INSERT INTO eventbus.event_log (id, type, version, source, data, metadata, created_at) VALUES "
+        "(eventbus.uuid_v7('2001-01-01Z', gen_random_uuid()), 'order.created', 1, 's', '{}', '{\"correlation_id\": \"c\"}', now())"
+    )
+
+
+def many_repairs(bus: EventBus, rows: Rows) -> None:
+    with bus.database.autocommit() as connection:
+        repairs.note(connection, {"mail": 3, "stock": 1})
+        repairs.note(connection, {"stock": 1000})
+
+
+FAULTS: list[tuple[Sick, list[tuple[str, str]]]] = [
+    (no_worker, [("workers", "fault"), ("group", "fault")]),
+    (group_without_worker, [("group", "fault")]),
+    (late, [("group", "fault")]),
+    (paused, [("group", "notice")]),
+    (dead_letters, [("dead", "notice")]),
+    (other_version, [("worker", "notice")]),
+    (unconsumed_type, [("type", "notice")]),
+    (never_matched, [("subscription", "notice")]),
+    (no_partition, [("partitions", "fault")]),
+    (strays, [("partitions", "notice")]),
+    (many_repairs, [("relay", "fault")]),
+]
+
+
+@pytest.mark.parametrize(("sick", "findings"), FAULTS, ids=[item[0].__name__ for item in FAULTS])
+def test_each_fault_is_caused_and_found(
+    well: EventBus, rows: Rows, run_here: Run, sick: Sick, findings: list[tuple[str, str]]
+) -> None:
+    """It, and nothing else; with what to do. A fault is an exit code, a notice is none."""
+    sick(well, rows)
+
+    try:
+        assert found(run_here) == findings
+        assert run_here("doctor").returncode == int("fault" in dict(findings).values())
+    finally:
+        if sick is no_partition:
+            undo_partition(rows)
+
+
+def undo_partition(rows: Rows) -> None:
+    for table in ("event_log", "delivery"):
+        rows.all(
+            f"DO $$ BEGIN EXECUTE 'ALTER TABLE eventbus.{table}_gone RENAME TO {table}_' || "
+            "to_char((now() + interval '168 hours') AT TIME ZONE 'UTC', 'IYYY_IW'); END $$"
+        )
+
+
+def test_repairs_of_another_hour_are_none_of_this(well: EventBus, rows: Rows) -> None:
+    """They stay in the total."""
+    many_repairs(well, rows)
+    rows.all("UPDATE eventbus.repair SET hour = hour - interval '1 h'")
+    with well.database.autocommit() as connection:
+        before = repairs.read(connection)["stock"]
+        repairs.note(connection, {"stock": 5})
+        after = repairs.read(connection)["stock"]
+
+    assert (before.wake_ups, before.in_hour) == (1001, 0)
+    assert (after.wake_ups, after.in_hour) == (1006, 5)
+
+
+def test_an_old_transaction_is_named(
+    well: EventBus, rows: Rows, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With who holds it."""
+    monkeypatch.setattr(diagnosing, "OLD_SNAPSHOT", timedelta())
+    with rows.transaction() as cursor:
+        cursor.execute("SET application_name = 'report'")
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT 1")
+
+        done = run_here("doctor")
+
+    assert done.returncode == 1
+    assert "of report (idle in transaction) has been in a transaction for 0:00:0" in done.stdout
+
+
+@pytest.mark.parametrize("off", [timedelta(seconds=9), timedelta(seconds=-9)])
+def test_a_clock_that_is_off_is_noticed(well: EventBus, off: timedelta) -> None:
+    """In either direction."""
+    findings = diagnosing.diagnose(well.database, well.broker, version="0.1.0", clock=lambda: datetime.now(UTC) + off)
+
+    [clock] = [item for item in findings if item.check == "clock"]
+    assert (clock.level, "9 s off" in clock.sentence) == (Level.NOTICE, True)
+
+
+def test_a_bus_without_groups_needs_no_worker(bus: EventBus, environment: object, run_here: Run) -> None:
+    """It is new."""
+    assert found(run_here) == [("workers", "notice")]
+
+
+def test_without_a_database_only_the_servers_are_told_of(
+    run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an exit code of its own."""
+    monkeypatch.setenv("EVENTBUS_DATABASE_URL", f"postgresql://me:secret@127.0.0.1:{free_port()}/x")
+
+    done = run_here("doctor")
+
+    assert done.returncode == 4
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["ok", "broker"], ["fault", "database"]]
+    assert "secret" not in done.stdout
+
+
+def test_a_broker_that_is_away_is_a_fault_beside_the_rest(
+    well: EventBus, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is looked at all the same."""
+    monkeypatch.setenv("EVENTBUS_BROKER_URL", f"redis://127.0.0.1:{free_port()}/0")
+
+    done = run_here("doctor")
+
+    assert done.returncode == 4
+    assert len(done.stdout.splitlines()) == 8
+
+
+def test_tables_of_another_revision_are_a_fault(run_here: Run, bus: EventBus, environment: object, rows: Rows) -> None:
+    """The sentence says how to mend it."""
+    database: Database = bus.database
+    rows.all("UPDATE eventbus.alembic_version SET version_num = '0000'")
+
+    done = run_here("doctor", "--quiet")
+
+    assert database is not None
+    assert "eventbus migrate" in done.stdout

@@ -1,0 +1,155 @@
+"""Messages: what is pushed is what Celery and kombu would push, whether it was made by them or filled into a template."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import redis
+from celery import Celery
+from kombu import Connection
+
+from eventbus.broker import RedisBroker, WakeUp
+from eventbus.broker.envelopes import Envelopes
+
+Celerys = Callable[[Celery, WakeUp], None]
+
+
+@pytest.fixture
+def app(broker_url: str) -> Iterator[Celery]:
+    """An app of Celery alone."""
+    with Celery("test", broker=broker_url, set_as_current=False) as app:
+        yield app
+
+
+def wake_up(queue: str) -> WakeUp:
+    """Of an event."""
+    return WakeUp(queue=queue, event_id=uuid4(), type="order.created")
+
+
+def send_by_celery(app: Celery, item: WakeUp) -> None:
+    """What Celery's public way would send."""
+    repr = f"{item.type} {item.event_id}"
+    options: dict[str, Any] = {"queue": item.queue, "ignore_result": True, "argsrepr": repr, "kwargsrepr": "{}"}
+    app.send_task(item.queue, (str(item.event_id),), **options)
+
+
+def masked(message: dict[str, Any]) -> str:
+    """A message without what differs between any two: its own ids, and where answers that nobody awaits would go.
+
+    send_task repeats argsrepr and kwargsrepr, which are headers, among the properties, where nobody reads them.
+    """
+    headers = {**message["headers"], "id": 0}
+    if headers.get("root_id") == message["headers"].get("id"):
+        headers["root_id"] = 0
+    properties = {**message["properties"], "correlation_id": 0, "delivery_tag": 0, "reply_to": 0}
+    for repeated in ("argsrepr", "kwargsrepr"):
+        properties.pop(repeated, None)
+    return json.dumps({**message, "headers": headers, "properties": properties})
+
+
+def pushed(client: "redis.Redis[bytes]", queue: str) -> list[dict[str, Any]]:
+    """What waits in *queue*, oldest first."""
+    return [json.loads(text) for text in reversed(client.lrange(queue, 0, -1))]
+
+
+def assert_alike(app: Celery, broker_url: str, client: "redis.Redis[bytes]", queue: str) -> list[dict[str, Any]]:
+    """Send the same by Celery and by ourselves, thrice; what was pushed, ours and Celery's in turn."""
+    broker = RedisBroker(app, broker_url, keyprefix="", realtime_url=None)
+    for item in [wake_up(queue) for _ in range(3)]:
+        broker.send([item], [])
+        send_by_celery(app, item)
+
+    found = pushed(client, queue)
+    assert [masked(message) for message in found[::2]] == [masked(message) for message in found[1::2]]
+    return found
+
+
+def test_a_wake_up_is_celerys_own_message(
+    app: Celery, broker_url: str, prefix: str, redis_client: "redis.Redis[bytes]"
+) -> None:
+    """Same keys in the same order, same values, same bytes but for the ids: the first, which Celery made, and those after it."""
+    found = assert_alike(app, broker_url, redis_client, f"{prefix}.a")
+
+    ours = found[::2]
+    assert [str(UUID(item["headers"]["id"])) for item in ours] == [
+        item["properties"]["correlation_id"] for item in ours
+    ]
+    assert len({item["headers"]["id"] for item in ours} | {item["properties"]["delivery_tag"] for item in ours}) == 6
+
+
+def test_a_wake_up_that_is_sent_within_a_task_names_it(
+    app: Celery, broker_url: str, prefix: str, redis_client: "redis.Redis[bytes]"
+) -> None:
+    """As each task that a task sends: Flower shows what led to what."""
+    found: list[dict[str, Any]] = []
+
+    def run() -> None:
+        found.extend(assert_alike(app, broker_url, redis_client, f"{prefix}.a"))
+
+    app.task(run, name="outer").apply(task_id="outer-id", throw=True)
+
+    assert {(item["headers"]["root_id"], item["headers"]["parent_id"]) for item in found} == {("outer-id", "outer-id")}
+
+
+def test_the_apps_configuration_shapes_its_messages(
+    app: Celery, broker_url: str, prefix: str, redis_client: "redis.Redis[bytes]"
+) -> None:
+    """Such as Celery's older protocol, though a template was made before."""
+    queue = f"{prefix}.a"
+    envelopes = Envelopes(app)
+    first = json.loads(envelopes.stored([wake_up(queue)])[0])
+
+    app.amqp.__dict__["create_task_message"] = app.amqp.task_protocols[1]
+    item = wake_up(queue)
+    second = json.loads(envelopes.stored([item])[0])
+    redis_client.lpush(queue, *envelopes.stored([item]))
+    with Connection(broker_url) as connection, connection.SimpleQueue(queue) as waiting:
+        message = waiting.get(timeout=5)
+        message.ack()
+
+    assert first["headers"]["task"] == queue
+    assert "task" not in second["headers"]
+    assert message.decode()["task"] == queue
+    assert message.decode()["args"] == [str(item.event_id)]
+
+
+def test_a_forked_child_names_itself(app: Celery) -> None:
+    """A template holds the sender's process id."""
+    envelopes = Envelopes(app)
+    item = wake_up("q")
+    envelopes.stored([item])
+    reader, writer = os.pipe()
+
+    if (child := os.fork()) == 0:
+        origin = json.loads(envelopes.stored([item])[0])["headers"]["origin"]
+        os.write(writer, origin.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    origin = os.read(reader, 1000).decode()
+
+    assert origin.partition("@")[0] == f"gen{child}"
+
+
+def test_a_message_that_fits_no_template_is_made_each_time(app: Celery) -> None:
+    """Whatever an app makes of its messages: it is never guessed."""
+    make = app.amqp.create_task_message
+    count = 0
+
+    def numbered(*args: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        message = make(*args, **options)
+        message.headers["number"] = count
+        return message
+
+    app.amqp.__dict__["create_task_message"] = numbered
+    envelopes = Envelopes(app)
+
+    texts = [json.loads(text) for text in envelopes.stored([wake_up("q:body%s") for _ in range(3)])]
+
+    numbers = [text["headers"]["number"] for text in texts]
+    assert numbers == sorted(set(numbers))
+    assert {text["headers"]["task"] for text in texts} == {"q:body%s"}

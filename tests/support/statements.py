@@ -1,0 +1,51 @@
+"""What is sent to PostgreSQL, by SQLAlchemy or past it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+import sqlalchemy
+
+#: Told of each statement and its parameters, before it is sent.
+Note = Callable[[str, Any], None]
+
+
+@contextmanager
+def noted(engine: sqlalchemy.Engine, note: Note) -> Iterator[None]:
+    """Let *note* hear of every statement that is sent on connections of *engine* while the block runs."""
+
+    class Noting(psycopg2.extensions.cursor):
+        """A cursor that says what it was told."""
+
+        def execute(self, query: Any, vars: Any = None) -> None:
+            note(str(query), vars)
+            super().execute(query, vars)
+
+    def watch(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+        dbapi_connection.cursor_factory = Noting
+
+    def leave(dbapi_connection: Any, _record: Any) -> None:
+        dbapi_connection.cursor_factory = None
+
+    sqlalchemy.event.listen(engine, "checkout", watch)
+    sqlalchemy.event.listen(engine, "checkin", leave)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(engine, "checkout", watch)
+        sqlalchemy.event.remove(engine, "checkin", leave)
+
+
+@contextmanager
+def statements(engine: sqlalchemy.Engine) -> Iterator[list[str]]:
+    """Every statement that is sent, but for the look at the registry of schemas, once in 5 s, whatever is published."""
+    sent: list[str] = []
+
+    def note(statement: str, _parameters: Any) -> None:
+        if "eventbus.event_schema" not in statement:
+            sent.append(statement)
+
+    with noted(engine, note):
+        yield sent

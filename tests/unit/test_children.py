@@ -1,0 +1,123 @@
+"""Children: how a process of the pool ended is known when its account is settled."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import billiard
+import pytest
+
+from eventbus.worker.children import Children
+
+#: A real-time signal, of which only the first and the last have names.
+NAMELESS = signal.SIGRTMIN + 1
+StartProcess = Callable[[Callable[[], None]], Any]
+
+
+@pytest.fixture
+def processes() -> list[Any]:
+    """Those of a pool."""
+    return []
+
+
+@pytest.fixture
+def start(processes: list[Any]) -> Iterator[StartProcess]:
+    """A function that starts one, as Celery's pool does."""
+    started: list[Any] = []
+
+    def begin(action: Callable[[], None]) -> Any:
+        process = billiard.get_context("fork").Process(target=action)
+        process.start()
+        started.append(process)
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.join()
+
+
+@pytest.fixture
+def children(processes: list[Any]) -> Children:
+    """The children of a worker's pool."""
+    return Children(SimpleNamespace(_pool=SimpleNamespace(_pool=processes)))
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "its process was killed by SIGKILL while the handler ran"),
+        (lambda: os.kill(os.getpid(), NAMELESS), "its process was killed by signal 35 while the handler ran"),
+        (lambda: os._exit(3), "its process exited with code 3 while the handler ran"),
+    ],
+    ids=["killed", "killed by a nameless signal", "exited"],
+)
+def test_how_a_process_ended_is_said(
+    action: Callable[[], None], reason: str, children: Children, start: StartProcess, processes: list[Any]
+) -> None:
+    """Also when the pool has already put another in its place."""
+    process = start(action)
+    children.look()
+    processes.clear()
+    children.look()
+
+    process.join()
+
+    assert children.explain_end(process.pid) == reason
+
+
+def test_an_end_that_the_pool_has_not_noticed_is_not_guessed_at(children: Children, start: StartProcess) -> None:
+    """Whoever asks waits a moment, for the better reason."""
+    told, tell = os.pipe()
+    process = start(lambda: os.read(told, 1) and None)
+    children.look()
+
+    before = children.explain_end(process.pid)
+    os.write(tell, b"!")
+    process.join()
+    os.close(told)
+    os.close(tell)
+
+    assert before is None
+    assert children.explain_end(process.pid) is not None
+
+
+def test_a_time_limit_that_ran_out_is_the_reason(children: Children, start: StartProcess) -> None:
+    """The signal that ended the process was only the means."""
+    process = start(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    children.look()
+    children.note_limit(process.pid, 1.5)
+    process.join()
+
+    reason = children.explain_end(process.pid)
+
+    assert reason == "its process was ended: the handler ran beyond its time limit, and did not listen (1.5 s)"
+
+
+def test_what_is_settled_is_forgotten(children: Children, start: StartProcess) -> None:
+    """The next process of that number has an end of its own."""
+    process = start(lambda: os._exit(3))
+    children.look()
+    children.note_limit(process.pid, 1.5)
+    process.join()
+
+    children.forget(process.pid)
+    children.forget(process.pid)
+    forgotten = children.explain_end(process.pid)
+    children.look()
+    known_anew = children.explain_end(process.pid)
+
+    assert forgotten == "its process died while the handler ran"
+    assert known_anew == "its process exited with code 3 while the handler ran"
+
+
+@pytest.mark.parametrize("pool", [None, SimpleNamespace(), SimpleNamespace(_pool=SimpleNamespace(_pool=object()))])
+def test_a_pool_without_processes_has_none_to_look_at(pool: Any) -> None:
+    """Threads, and the solo pool."""
+    children = Children(pool)
+
+    children.look()
+
+    assert children.explain_end(1) == "its process died while the handler ran"

@@ -1,0 +1,120 @@
+"""Duties: threads that do one thing over and over, whatever goes wrong."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from eventbus.errors import BrokerUnreachable, DatabaseUnreachable
+from eventbus.worker.duties import Duty
+from tests.support.waiting import wait_until
+
+SOON = timedelta(milliseconds=1)
+StartDuty = Callable[[Callable[[], None]], Duty]
+
+
+@pytest.fixture
+def start() -> Iterator[StartDuty]:
+    """A function that starts a duty; it ends with the test."""
+    started: list[Duty] = []
+
+    def begin(action: Callable[[], None]) -> Duty:
+        duty = Duty("tests", action, period=SOON)
+        started.append(duty)
+        duty.start()
+        return duty
+
+    yield begin
+    for duty in started:
+        duty.stop(timeout_seconds=10)
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged."""
+    return [record.message for record in caplog.records]
+
+
+def test_a_duty_is_done_over_and_over_until_it_is_stopped(start: StartDuty) -> None:
+    """And what is being done then is done to its end."""
+    done: list[int] = []
+    duty = start(lambda: done.append(1))
+    wait_until(lambda: len(done) >= 3)
+
+    duty.stop(timeout_seconds=10)
+
+    assert not duty._thread.is_alive()
+
+
+def test_stopping_waits_for_what_is_being_done_but_not_for_ever(start: StartDuty) -> None:
+    """A server that hangs must not keep a worker from its end."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        entered.set()
+        go_on.wait(30)
+
+    duty = start(hang)
+    entered.wait(10)
+
+    duty.stop(timeout_seconds=0.01)
+    hung = duty._thread.is_alive()
+    go_on.set()
+    duty.stop(timeout_seconds=10)
+
+    assert hung
+    assert not duty._thread.is_alive()
+
+
+def test_a_duty_that_never_began_can_be_stopped() -> None:
+    """A worker may end before its pool runs."""
+    Duty("tests", lambda: None, period=SOON).stop(timeout_seconds=10)
+
+
+@pytest.mark.parametrize("error", [DatabaseUnreachable("away"), BrokerUnreachable("away")])
+def test_a_server_that_is_away_is_said_once_each_time_it_goes(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not four times a second."""
+    outcomes: Iterator[Exception | None] = iter([error, error, None, error])
+
+    def act() -> None:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+
+    duty = Duty("tests", act, period=SOON)
+    said = []
+    for _ in range(4):
+        duty.do()
+        said.append(len(caplog.records))
+
+    assert said == [1, 1, 1, 2]
+    assert messages(caplog) == ["duty_waits"] * 2
+
+
+def test_a_duty_goes_on_after_any_fault(start: StartDuty, caplog: pytest.LogCaptureFixture) -> None:
+    """If its thread ended, nobody would miss it until it is needed."""
+    faults = [ZeroDivisionError(), DatabaseUnreachable("away")]
+    done = threading.Event()
+
+    def act() -> None:
+        if faults:
+            raise faults.pop(0)
+        done.set()
+
+    start(act)
+
+    assert done.wait(10)
+    assert messages(caplog) == ["duty_failed", "duty_waits"]
+
+
+def test_one_duty_does_not_wait_for_another(start: StartDuty) -> None:
+    """Leases are renewed while the relay hangs at its broker."""
+    go_on, done = threading.Event(), threading.Event()
+    start(lambda: go_on.wait(30) and None)
+
+    start(done.set)
+
+    assert done.wait(10)
+    go_on.set()
