@@ -37,5 +37,4 @@ def doctor(ctx: click.Context, *, quiet: bool, as_json: bool) -> None:
             advice = f" {item.advice}" if item.advice else ""
             click.echo(f"{level}  {item.check:12}  {plain(item.sentence)}{plain(advice)}")
     if any(item.level is Level.FAULT for item in found):
-        servers = [item for item in found if item.check in ("database", "broker") and item.level is Level.FAULT]
-        raise click.exceptions.Exit(UNREACHABLE if servers else NO)
+        raise click.exceptions.Exit(UNREACHABLE if any(item.is_away for item in found) else NO)

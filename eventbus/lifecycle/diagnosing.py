@@ -42,6 +42,8 @@ class Finding:
     sentence: str
     #: What to do; None if nothing.
     advice: str | None = None
+    #: It is about a server that cannot be reached.
+    is_away: bool = False
 
 
 def diagnose(
@@ -56,7 +58,7 @@ def diagnose(
     servers = health.check(database, broker)
     found = [
         _answer("broker", servers.broker, "see that it runs; deliveries wait in PostgreSQL meanwhile."),
-        _answer("database", servers.database, "see that it runs, and that its tables are those of this code."),
+        _answer("database", servers.database, "see that it runs."),
     ]
     if servers.database.verdict is not Verdict.OK:
         return found
@@ -73,7 +75,12 @@ def diagnose(
 def _answer(name: str, answer: health.Answer, advice: str) -> Finding:
     if answer.verdict is Verdict.OK:
         return Finding(check=name, level=Level.OK, sentence=f"the {name} answers.")
-    return Finding(check=name, level=Level.FAULT, sentence=answer.reason or str(answer.verdict), advice=advice)
+    is_away = answer.verdict is Verdict.UNREACHABLE
+    sentence = answer.reason or str(answer.verdict)
+    # What is reached and unfit says itself what it lacks.
+    return Finding(
+        check=name, level=Level.FAULT, sentence=sentence, advice=advice if is_away else None, is_away=is_away
+    )
 
 
 def _skew(before: datetime, there: datetime, after: datetime) -> Finding:

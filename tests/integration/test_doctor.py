@@ -224,11 +224,12 @@ def test_a_broker_that_is_away_is_a_fault_beside_the_rest(
 
 
 def test_tables_of_another_revision_are_a_fault(run_here: Run, bus: EventBus, environment: object, rows: Rows) -> None:
-    """The sentence says how to mend it."""
+    """The sentence says how to mend it; the server itself is well."""
     database: Database = bus.database
     rows.all("UPDATE eventbus.alembic_version SET version_num = '0000'")
 
     done = run_here("doctor", "--quiet")
 
     assert database is not None
+    assert done.returncode == 1
     assert "eventbus migrate" in done.stdout
