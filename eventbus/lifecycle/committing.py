@@ -66,7 +66,7 @@ def _after_commit(session: Session) -> None:
     for dispatch, recorded in by_dispatch.items():
         try:
             dispatch(recorded)
-        except Exception:  # the caller's commit stands, whatever happens to its messages; a sweep finds the deliveries
+        except Exception:  # the caller's commit stands, whatever happens to its messages; a relay finds the deliveries
             log.exception("dispatch_failed", extra={"events": len(recorded)})
 
 

@@ -4,7 +4,7 @@
     publish_many: the same, a batch at a time
 
 Both are written in one statement of one transaction, so the event exists exactly when the change it describes exists. The
-wake-up follows the commit and may fail: a sweep finds deliveries that no worker has heard of.
+wake-up follows the commit and may fail: a relay finds deliveries that no worker has heard of.
 """
 
 import logging

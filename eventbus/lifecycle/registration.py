@@ -79,7 +79,7 @@ def open_deliveries(database: Database, group: str, pattern: str | None = None) 
 def remove(database: Database, group: str, pattern: str | None = None) -> int:
     """Unsubscribe *group*, from *pattern* or from all, and cancel its open deliveries; how many were cancelled.
 
-    An event that is being published at this moment may still be owed; a sweep cancels it.
+    An event that is being published at this moment may still be owed; a worker's relay cancels it.
 
     Raises:
         UnknownGroup: The group, or the pattern in it, is not subscribed. Nothing was changed.

@@ -3,7 +3,7 @@
     record ─▶ (commit) ─▶ wake up ─▶ broker
                              └─ broker down: its circuit opens, and publishers go on at once
 
-Nothing here may fail a publish: the event is committed, and a sweep finds what no worker was told.
+Nothing here may fail a publish: the event is committed, and a relay finds what no worker was told.
 """
 
 from collections.abc import Sequence
