@@ -115,7 +115,7 @@ class Publisher:
     def _record(self, entries: list[Entry], session: Any, *, after: datetime | None = None) -> list[Recorded]:
         dispatch = self.dispatch if len(entries) == 1 else self.dispatch_batch
         if session is None:
-            recorded = certainty.record(self.database, entries, after=after)
+            recorded = certainty.record(self.database, entries, within=self.settings.publish_limit, after=after)
             dispatch(recorded)
         else:
             with self.database.join(synchronous(session)) as connection:

@@ -10,6 +10,7 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
 import psycopg2
@@ -23,6 +24,7 @@ from eventbus.errors import DatabaseUnreachable
 from eventbus.settings import without_password
 from eventbus.storage.connection import Connection as Connection
 from eventbus.storage.connection import Direct, wrapped
+from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.failures import translate
 from eventbus.storage.revision import require_current_revision
 
@@ -60,6 +62,7 @@ class Database:
         self._prepares = prepare
         self._checked = False
         self._lost_at = 0.0
+        self._deadlines = Deadlines()
         given = make_url(url).query
         defaults = {**_CONNECTING, "application_name": application}
         self._engine = sqlalchemy.create_engine(
@@ -80,8 +83,8 @@ class Database:
         return self._engine
 
     @contextmanager
-    def autocommit(self) -> Iterator[Direct]:
-        """A connection on which each statement commits by itself."""
+    def autocommit(self, *, within: timedelta | None = None) -> Iterator[Direct]:
+        """A connection on which each statement commits by itself; it is lost if the block takes longer than *within*."""
         with self._translated():
             if not self._checked:
                 with self._engine.connect() as raw:
@@ -91,7 +94,8 @@ class Database:
             # Asks nothing of the server, unlike SQLAlchemy's isolation level, which costs a round trip.
             driver.autocommit = True
             try:
-                yield Direct(pooled, driver, schema=self.schema, prepares=self._prepares)
+                with self._deadlines.limit(driver, within):
+                    yield Direct(pooled, driver, schema=self.schema, prepares=self._prepares)
             finally:
                 try:
                     driver.autocommit = False
@@ -100,10 +104,16 @@ class Database:
                 pooled.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A connection whose transaction commits when the block ends, and rolls back when it raises."""
-        with self._translated(), self._engine.begin() as raw:
-            yield self._ready(raw)
+    def transaction(self, *, within: timedelta | None = None) -> Iterator[Connection]:
+        """A connection whose transaction commits when the block ends, and rolls back when it raises.
+
+        Args:
+            within: It is lost if block and commit take longer.
+        """
+        with self._translated(), self._engine.connect() as raw:
+            driver: Any = raw.connection.dbapi_connection
+            with self._deadlines.limit(driver, within), raw.begin():
+                yield self._ready(raw)
 
     @contextmanager
     def join(self, session: Session) -> Iterator[Connection]:

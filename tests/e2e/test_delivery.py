@@ -5,9 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
 
+from eventbus.broker import WakeUp
+from eventbus.broker.envelopes import Envelopes
 from tests.e2e.stage import SHOP, TIMEOUT, Stage
 from tests.support import wait_until
 from tests.support.workers import ROOT, WorkerProcess
@@ -78,6 +81,49 @@ def test_a_repeated_message_is_handled_once(stage: Stage, worker: WorkerProcess)
 
     wait_until(lambda: stage.broker.llen(stage.queue("inventory")) == 0, timeout=TIMEOUT)
     assert len(stage.effects(event, "inventory")) == 1
+
+
+def strange_messages(stage: Stage) -> dict[str, bytes]:
+    """What can lie in a queue without being a wake-up, by what the worker's log says of it."""
+    queue = stage.queue("inventory")
+    [text] = Envelopes(stage.app).stored([WakeUp(queue=queue, event_id=uuid4(), type="order.created")])
+    sound = json.loads(text)
+
+    def changed(**parts: object) -> bytes:
+        return json.dumps({**sound, **parts}).encode()
+
+    def with_body(body: object) -> bytes:
+        return changed(body=base64.b64encode(json.dumps(body).encode()).decode())
+
+    stranger = {**sound["headers"], "task": "eventbus.nobody", "id": str(uuid4())}
+    return {
+        "no json": b"\xff{",
+        "no object": b"[]",
+        "no properties": b'{"body": "", "headers": {}}',
+        "no list": with_body(7),
+        "arguments that are no list": with_body([7, {}, {}]),
+        "an unknown task, as of a subscription that has gone": changed(headers=stranger),
+        "no event": with_body([["no uuid"], {}, {}]),
+        "no argument": with_body([[], {}, {}]),
+        "an event that nobody published": text.encode(),
+    }
+
+
+def test_messages_that_make_no_sense_end_no_worker(stage: Stage, worker: WorkerProcess) -> None:
+    """Each is dropped with a word in the log; those that are wake-ups all the same find nothing, and cause no other."""
+    queue = stage.queue("inventory")
+    stage.broker.lpush(queue, *strange_messages(stage).values())
+
+    event = stage.publish("order.created", {"number": 4})
+    stage.wait_for_state(event, "inventory", "done")
+    wait_until(lambda: stage.broker.llen(queue) == 0, timeout=TIMEOUT)
+
+    log = worker.log
+    assert log.count("message_malformed") == 3
+    assert log.count("Received invalid task message") == 2
+    assert log.count("Received unregistered task of type 'eventbus.nobody'") == 1
+    assert worker.is_running
+    assert stage.broker.llen(queue) == 0
 
 
 def test_a_message_for_an_event_that_runs_finds_nothing(stage: Stage, worker: WorkerProcess) -> None:
