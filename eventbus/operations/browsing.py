@@ -6,18 +6,17 @@ from datetime import datetime
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
-from eventbus.event import Event
 from eventbus.lifecycle import browsing, explaining
-from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought
+from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought, SoughtChanges
 from eventbus.lifecycle.explaining import Explanation
-from eventbus.operations.parts import Parts
-from eventbus.redaction import is_redacted, redact
+from eventbus.operations.showing import Showing
+from eventbus.redaction import is_redacted
 from eventbus.storage.audit import Entry
 from eventbus.storage.overview.events import EventPage
 from eventbus.storage.overview.stories import Story
 
 
-class BrowsingOperations(Parts):
+class BrowsingOperations(Showing):
     """What an operator sees of the log and of those who read it."""
 
     def events(
@@ -66,8 +65,7 @@ class BrowsingOperations(Parts):
         Raises:
             UnknownEvent: There is none.
         """
-        details = browsing.show_event(self.database, id)
-        return replace(details, event=self.shown(details.event))
+        return self._shown_details(browsing.show_event(self.database, id))
 
     def group_details(self, group: str) -> GroupDetails:
         """What *group* wants, what it has to do, and who does it.
@@ -79,8 +77,7 @@ class BrowsingOperations(Parts):
 
     def story(self, correlation_id: str) -> Story:
         """The events of *correlation_id*, oldest first, and how each group stands with each."""
-        story = browsing.tell_story(self.database, correlation_id)
-        return replace(story, events=tuple(map(self.shown, story.events)))
+        return self._shown_story(browsing.tell_story(self.database, correlation_id))
 
     def explain(self, event_id: UUID, group: str) -> Explanation:
         """Why *group* did or did not get the event.
@@ -88,12 +85,25 @@ class BrowsingOperations(Parts):
         Raises:
             UnknownEvent, UnknownGroup: There is none.
         """
-        return explaining.explain(self.database, event_id, group)
+        return self._shown_explanation(explaining.explain(self.database, event_id, group))
 
-    def audit(self, *, cursor: int | None = None, limit: int = 100) -> list[Entry]:
-        """What operators changed, newest first, with ids below *cursor*."""
-        return browsing.list_changes(self.database, before=cursor, limit=limit)
+    def audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        group: str | None = None,
+        result: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        cursor: int | None = None,
+        limit: int = 100,
+    ) -> list[Entry]:
+        """What operators changed, newest first, with ids below *cursor*; all that is given must hold.
 
-    def shown(self, event: Event) -> Event:
-        """*event* without what EVENTBUS_REDACT names."""
-        return redact(event, self.settings.redact) if self.settings.redact else event
+        Args:
+            action: As ``dead retry``; ``dead`` means every action on dead letters.
+            result: ``done``, ``began``, ``interrupted``, ``cancelled`` or ``failed``.
+        """
+        sought = SoughtChanges(who=who, action=action, group=group, result=result, since=since, until=until)
+        return browsing.list_changes(self.database, sought, before=cursor, limit=limit)
