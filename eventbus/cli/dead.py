@@ -8,20 +8,25 @@ import click
 from eventbus.cli.app import NO
 from eventbus.cli.asking import confirm
 from eventbus.cli.lists import attribute, paged, print_page
-from eventbus.cli.tables import plain
+from eventbus.cli.tables import Column, plain
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.dead_lettering import STATUSES
+from eventbus.lifecycle.fingerprinting import STATES
+
+_fingerprint = click.option("--fingerprint", help="Only of this cause, as 'eventbus dead fingerprints' lists them.")
+_note = click.option("--note", help="Kept with it in the place of the one before.")
 
 
 @click.group()
 def dead() -> None:
-    """List, show, retry, discard and restore dead letters."""
+    """List, show, retry, discard and restore dead letters, and what they have in common: their fingerprints."""
 
 
 @dead.command("list")
 @click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
 @click.option("--group", help="Only of this group.")
 @click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused.")
+@_fingerprint
 @click.option("--status", type=click.Choice([*STATUSES, "all"]), default="open", show_default=True)
 @paged(cursor=click.INT)
 @click.pass_context
@@ -31,6 +36,7 @@ def list_letters(
     type_: str | None,
     group: str | None,
     error_type: str | None,
+    fingerprint: str | None,
     status: str,
     limit: int,
     cursor: int | None,
@@ -41,6 +47,7 @@ def list_letters(
         type_,
         group=group,
         error_type=error_type,
+        fingerprint=fingerprint,
         status=None if status == "all" else status,
         cursor=cursor,
         limit=limit,
@@ -54,6 +61,7 @@ def list_letters(
         "deaths",
         "error_type",
         "error_message",
+        "fingerprint",
         "failed_at",
         "status",
     )
@@ -73,7 +81,19 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
         attempts = [vars(attempt) for attempt in details.attempts]
         click.echo(json.dumps({**letter, "event": event.as_json(), "attempts_made": attempts}, default=plain))
         return
-    for name in ("id", "status", "group", "type", "event_id", "attempts", "deaths", "failed_at", "resolved_at", "note"):
+    facts = (
+        "id",
+        "status",
+        "group",
+        "type",
+        "event_id",
+        "attempts",
+        "deaths",
+        "fingerprint",
+        "failed_at",
+        "resolved_at",
+    )
+    for name in (*facts, "note"):
         click.echo(f"{name.replace('_', ' '):12} {plain(letter[name])}")
     click.echo(f"{'correlation':12} {event.correlation_id}")
     for attempt in details.attempts:
@@ -88,14 +108,22 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
 @click.option("--group", required=True)
 @click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
 @click.option("--error-type", help="Only with this exception.")
+@_fingerprint
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def retry(
-    ctx: click.Context, ids: tuple[int, ...], *, group: str, type_: str | None, error_type: str | None, yes: bool
+    ctx: click.Context,
+    ids: tuple[int, ...],
+    *,
+    group: str,
+    type_: str | None,
+    error_type: str | None,
+    fingerprint: str | None,
+    yes: bool,
 ) -> None:
     """Run the deliveries of a group's open dead letters again, as if new: those of the IDs, or all that match."""
     bus = plain_bus(ctx)
-    meant: dict[str, Any] = {"type": type_, "group": group, "ids": ids or None, "error_type": error_type}
+    meant = _meant(ids, type=type_, group=group, error_type=error_type, fingerprint=fingerprint)
     frozen = bus.freeze_dead_letters(**meant)
     confirm(f"Retry {frozen.count:,} dead letters of {group}?", yes=yes)
     count = bus.retry_dead_letters(**meant, frozen=frozen)
@@ -108,6 +136,7 @@ def retry(
 @click.option("--reason", required=True, help="Kept with the dead letters.")
 @click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
 @click.option("--error-type", help="Only with this exception.")
+@_fingerprint
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def discard(
@@ -118,11 +147,12 @@ def discard(
     reason: str,
     type_: str | None,
     error_type: str | None,
+    fingerprint: str | None,
     yes: bool,
 ) -> None:
     """Give up a group's open dead letters for good: those of the IDs, or all that match."""
     bus = plain_bus(ctx)
-    meant: dict[str, Any] = {"type": type_, "group": group, "ids": ids or None, "error_type": error_type}
+    meant = _meant(ids, type=type_, group=group, error_type=error_type, fingerprint=fingerprint)
     frozen = bus.freeze_dead_letters(**meant)
     confirm(f"Discard {frozen.count:,} dead letters of {group}?", yes=yes)
     count = bus.discard_dead_letters(**meant, reason=reason, frozen=frozen)
@@ -150,3 +180,50 @@ def restore(ctx: click.Context, ids: tuple[int, ...]) -> None:
 def note(ctx: click.Context, id: int, text: str) -> None:
     """Keep TEXT with dead letter ID, such as who looks after it."""
     plain_bus(ctx).note_dead_letter(id, text)
+
+
+@dead.command()
+@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
+@click.option("--group", help="Only of this group.")
+@paged()
+@click.pass_context
+def fingerprints(
+    ctx: click.Context, *, state: str | None, group: str | None, limit: int, cursor: str | None, as_json: bool
+) -> None:
+    """List what dead letters have in common, the last seen first: a line for each cause, however many letters it has.
+
+    \b
+    Examples:
+      eventbus dead fingerprints --state new
+      eventbus dead list --status all --fingerprint 3f2a9c0d1b7e4856
+    """
+    page = plain_bus(ctx).fingerprints(state=state, group=group, cursor=cursor, limit=limit)
+    groups = attribute("groups") if as_json else Column("groups", lambda item: ", ".join(item.groups))
+    columns = [
+        *map(attribute, ("fingerprint", "state", "open", "occurrences", "error_type", "gist", "place")),
+        groups,
+        *map(attribute, ("first_seen_at", "last_seen_at", "state_since", "newest_id", "note")),
+    ]
+    print_page(page.items, columns, as_json=as_json, empty="no fingerprints.", next=page.next)
+
+
+@dead.command()
+@click.argument("fingerprint")
+@_note
+@click.pass_context
+def acknowledge(ctx: click.Context, fingerprint: str, *, note: str | None) -> None:
+    """State that somebody looks after FINGERPRINT."""
+    plain_bus(ctx).acknowledge_fingerprint(fingerprint, note=note)
+
+
+@dead.command()
+@click.argument("fingerprint")
+@_note
+@click.pass_context
+def resolve(ctx: click.Context, fingerprint: str, *, note: str | None) -> None:
+    """State that the cause of FINGERPRINT is mended: the next dead letter of it means that it has returned."""
+    plain_bus(ctx).resolve_fingerprint(fingerprint, note=note)
+
+
+def _meant(ids: tuple[int, ...], **filters: str | None) -> dict[str, Any]:
+    return {**filters, "ids": ids or None}

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from eventbus.broker import WakeUp
 from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
+from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import Change, audited
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
-from eventbus.storage import dead_letters, event_log, subscriptions
+from eventbus.storage import dead_letters, event_log, fingerprints, subscriptions
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.dead_letters import Attempt, DeadLetter, Filter, Resolved
 from eventbus.subscription import check_group
@@ -144,9 +145,11 @@ def discard(database: Database, wanted: Filter, *, reason: str, frozen: Frozen |
 
     given = {**wanted.parameters(), "reason": reason}
     with audited(database, "dead discard", given, asked=frozen.count if frozen else None) as change:
-        return _in_batches(
+        count = _in_batches(
             database, wanted, resolve, lambda _: None, "dead_letter_discarded", frozen=frozen, change=change
         )
+    fingerprinting.settle(database)
+    return count
 
 
 def restore(database: Database, ids: Sequence[int]) -> int:
@@ -160,6 +163,7 @@ def restore(database: Database, ids: Sequence[int]) -> int:
     with audited(database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
         with database.transaction() as connection:
             restored = dead_letters.restore(connection, ids)
+            fingerprints.reopen(connection, [item.id for item in restored])
         change.changed = len(restored)
     for item in restored:
         log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})
@@ -214,6 +218,8 @@ def _check(connection: Connection, wanted: Filter) -> None:
         raise InvalidInput(
             f"error_type={wanted.error_type!r:.60} is not the name of an exception, such as 'ValueError'."
         )
+    if wanted.fingerprint is not None:
+        fingerprinting.check(wanted.fingerprint)
     if wanted.ids is not None and not all(map(_is_id, wanted.ids)):
         raise InvalidInput(f"ids={wanted.ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
     if wanted.group is not None and check_group(wanted.group) not in (known := subscriptions.list_groups(connection)):

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from eventbus.failure import Failure
+from eventbus.storage import fingerprints
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc, as_uuid
@@ -20,13 +21,15 @@ ADD_ATTEMPT = """
 INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, worker)
 VALUES (CAST(:event_id AS uuid), :group, :kind, :number, :error_type, :message, :worker)
 """
-OPEN = """
-WITH letter AS (
+# The fingerprint's row is locked before the letter gets its id: so letters of one cause commit in the order of their ids.
+OPEN = f"""
+WITH {fingerprints.COUNT_OCCURRENCE}, letter AS (
     INSERT INTO eventbus.dead_letter
         (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint)
-    VALUES (CAST(:event_id AS uuid), :group, :type, :attempts, :deaths, :error_type, :message, :traceback, :fingerprint)
+    SELECT CAST(:event_id AS uuid), :group, :type, :attempts, :deaths, :error_type, :message, :traceback, occurred.fingerprint
+    FROM occurred
     RETURNING id
-), tried AS (
+), {fingerprints.WRITE_ALERT}, tried AS (
     UPDATE eventbus.attempt SET dead_letter_id = (SELECT id FROM letter)
     WHERE id IN (SELECT id FROM eventbus.attempt WHERE event_id = CAST(:event_id AS uuid) AND group_name = :group
                  ORDER BY id DESC LIMIT :runs)
@@ -40,6 +43,7 @@ l.failed_at, l.status, l.resolved_at, l.note
 _FILTER = """
 (CAST(:type AS text) IS NULL OR l.type = :type) AND (CAST(:group AS text) IS NULL OR l.group_name = :group)
 AND (CAST(:error_type AS text) IS NULL OR l.error_type = :error_type)
+AND (CAST(:fingerprint AS text) IS NULL OR l.fingerprint = :fingerprint)
 AND (CAST(:ids AS bigint[]) IS NULL OR l.id = ANY (CAST(:ids AS bigint[])))
 """
 LIST = f"""
@@ -155,12 +159,12 @@ class Filter:
     type: str | None = None
     group: str | None = None
     error_type: str | None = None
+    fingerprint: str | None = None
     ids: tuple[int, ...] | None = None
 
     def parameters(self) -> dict[str, Any]:
         """For the statements above."""
-        ids = None if self.ids is None else list(self.ids)
-        return {"type": self.type, "group": self.group, "error_type": self.error_type, "ids": ids}
+        return {**vars(self), "ids": None if self.ids is None else list(self.ids)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +207,8 @@ def open_letter(connection: Connection, claimed: Claimed, failure: Failure) -> i
         message=failure.message,
         traceback=failure.traceback,
         fingerprint=failure.fingerprint,
+        gist=failure.cause.gist,
+        place=failure.cause.place,
     )
     return int(letter)
 
