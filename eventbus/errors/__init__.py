@@ -26,6 +26,7 @@
     │   ├── UnknownGroup
     │   ├── UnknownEvent
     │   ├── UnknownDeadLetter
+    │   ├── UnknownFingerprint
     │   ├── UnknownReplay
     │   └── IdempotencyConflict        a key was used before, with other data
     ├── DatabaseError                  PostgreSQL answered, but not as it should
@@ -94,6 +95,7 @@ from eventbus.errors.unknown import (
     UnknownEvent,
     UnknownEventType,
     UnknownEventVersion,
+    UnknownFingerprint,
     UnknownGroup,
     UnknownReplay,
 )
@@ -137,6 +139,7 @@ __all__ = [
     "UnknownEvent",
     "UnknownEventType",
     "UnknownEventVersion",
+    "UnknownFingerprint",
     "UnknownGroup",
     "UnknownReplay",
     "UnreachableVersion",

@@ -6,6 +6,7 @@ from typing import Any
 
 from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
+from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import audited
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import dead_letters, event_log, replay_selection, resolving, subscriptions
@@ -32,6 +33,8 @@ class Sought:
     since: object = None
     until: object = None
     correlation_id: str | None = None
+    #: As `fingerprinting` lists them.
+    fingerprint: str | None = None
     ids: Sequence[int] | None = None
 
     def as_json(self) -> Mapping[str, Any]:
@@ -120,6 +123,8 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         UnknownGroup: The group never subscribed.
     """
     _check_texts(sought)
+    if sought.fingerprint is not None:
+        fingerprinting.check(sought.fingerprint)
     if sought.ids is not None and not all(map(_is_id, sought.ids)):
         raise InvalidInput(f"ids={sought.ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
     if sought.group is not None and check_group(sought.group) not in (known := subscriptions.list_groups(connection)):
@@ -133,6 +138,7 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         since=bounds.since,
         until=bounds.until,
         correlation_id=sought.correlation_id,
+        fingerprint=sought.fingerprint,
         ids=None if sought.ids is None else tuple(sought.ids),
     )
 

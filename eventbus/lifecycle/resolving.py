@@ -16,11 +16,12 @@ from typing import Any
 
 from eventbus.broker import WakeUp
 from eventbus.errors import InvalidInput
+from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import Change, audited
 from eventbus.lifecycle.dead_lettering import Sought, filter_of
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
-from eventbus.storage import dead_letters, resolving
+from eventbus.storage import dead_letters, fingerprints, resolving
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.resolving import Resolved
 from eventbus.subscription import check_group
@@ -119,7 +120,9 @@ class Resolving:
 
         given = {**frozen.sought.as_json(), "reason": reason}
         with audited(self.database, "dead discard", given, asked=frozen.count) as change:
-            return self._in_batches(frozen, resolve, _Watching(change, "dead_letter_discarded", watch), stop)
+            progress = self._in_batches(frozen, resolve, _Watching(change, "dead_letter_discarded", watch), stop)
+        fingerprinting.settle(self.database)
+        return progress
 
     def restore(self, ids: Sequence[int]) -> int:
         """Open discarded dead letters again, as if they had not been discarded; how many there were.
@@ -132,6 +135,7 @@ class Resolving:
         with audited(self.database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
             with self.database.transaction() as connection:
                 restored = resolving.restore(connection, ids)
+                fingerprints.reopen(connection, [item.id for item in restored])
             change.changed = len(restored)
         for item in restored:
             log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})

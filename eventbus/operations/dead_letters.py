@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 
-from eventbus.lifecycle import dead_lettering
+from eventbus.lifecycle import dead_lettering, fingerprinting
 from eventbus.lifecycle.dead_lettering import Details, Page, Sought
+from eventbus.lifecycle.fingerprinting import FingerprintPage
 from eventbus.lifecycle.resolving import Frozen, Resolving, check_reason
 from eventbus.operations.showing import Showing
+from eventbus.storage.fingerprints import KnownFingerprint
 
 
 class DeadLetterOperations(Showing):
@@ -28,6 +30,7 @@ class DeadLetterOperations(Showing):
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         correlation_id: str | None = None,
+        fingerprint: str | None = None,
         status: str | None = "open",
         cursor: int | None = None,
         limit: int = 100,
@@ -52,6 +55,7 @@ class DeadLetterOperations(Showing):
             since=since,
             until=until,
             correlation_id=correlation_id,
+            fingerprint=fingerprint,
         )
         page = dead_lettering.list_page(self.database, sought, status=status, cursor=cursor, limit=limit)
         return self._shown_letters(page)
@@ -75,6 +79,7 @@ class DeadLetterOperations(Showing):
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         correlation_id: str | None = None,
+        fingerprint: str | None = None,
     ) -> Frozen:
         """The open dead letters that are meant now, counted: pass it on, so that exactly these are retried or discarded.
 
@@ -93,6 +98,7 @@ class DeadLetterOperations(Showing):
             since=since,
             until=until,
             correlation_id=correlation_id,
+            fingerprint=fingerprint,
             ids=None if ids is None else tuple(ids),
         )
         return self.resolving.freeze(sought)
@@ -104,6 +110,7 @@ class DeadLetterOperations(Showing):
         group: str,
         ids: Sequence[int] | None = None,
         error_type: str | None = None,
+        fingerprint: str | None = None,
         frozen: Frozen | None = None,
     ) -> int:
         """Run the deliveries of open dead letters again, as if new; how many.
@@ -114,7 +121,9 @@ class DeadLetterOperations(Showing):
         Raises:
             UnknownGroup: It never subscribed. Nothing was changed.
         """
-        meant = frozen or self.freeze_dead_letters(type, group=group, ids=ids, error_type=error_type)
+        meant = frozen or self.freeze_dead_letters(
+            type, group=group, ids=ids, error_type=error_type, fingerprint=fingerprint
+        )
         return self.resolving.retry(meant).changed
 
     def discard_dead_letters(
@@ -125,6 +134,7 @@ class DeadLetterOperations(Showing):
         reason: str,
         ids: Sequence[int] | None = None,
         error_type: str | None = None,
+        fingerprint: str | None = None,
         frozen: Frozen | None = None,
     ) -> int:
         """Give up open dead letters for good, keeping *reason* with them; how many.
@@ -137,7 +147,9 @@ class DeadLetterOperations(Showing):
             UnknownGroup: The group never subscribed. Nothing was changed.
         """
         check_reason(reason)
-        meant = frozen or self.freeze_dead_letters(type, group=group, ids=ids, error_type=error_type)
+        meant = frozen or self.freeze_dead_letters(
+            type, group=group, ids=ids, error_type=error_type, fingerprint=fingerprint
+        )
         return self.resolving.discard(meant, reason=reason).changed
 
     def restore_dead_letters(self, ids: Sequence[int]) -> int:
@@ -154,3 +166,42 @@ class DeadLetterOperations(Showing):
             UnknownDeadLetter: There is none of that id.
         """
         dead_lettering.write_note(self.database, id, note)
+
+    def fingerprints(
+        self, *, state: str | None = None, group: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> FingerprintPage:
+        """What dead letters have in common: one item for each cause, those seen last first.
+
+        A fingerprint stands for an exception type, a message without its particulars, and the handler's own innermost frames.
+
+        Args:
+            state: ``new``, ``acknowledged``, ``resolved`` or ``returned``; None for all. One is resolved when all of its letters
+                were discarded, or retried and ended, and has returned with the next.
+            group: Has, or had, dead letters of it.
+        """
+        return fingerprinting.list_page(self.database, state=state, group=group, cursor=cursor, limit=limit)
+
+    def fingerprint(self, fingerprint: str) -> KnownFingerprint:
+        """One of them; `dead_letters` with ``fingerprint=`` lists its letters.
+
+        Raises:
+            UnknownFingerprint: No dead letter ever had it.
+        """
+        return fingerprinting.show(self.database, fingerprint)
+
+    def acknowledge_fingerprint(self, fingerprint: str, *, note: str | None = None) -> None:
+        """State that somebody looks after it; *note* takes the place of the one before.
+
+        Raises:
+            InvalidInput: It is resolved. Nothing was changed.
+            UnknownFingerprint: No dead letter ever had it.
+        """
+        fingerprinting.acknowledge(self.database, fingerprint, note=note)
+
+    def resolve_fingerprint(self, fingerprint: str, *, note: str | None = None) -> None:
+        """State that its cause is mended, also while letters are open: the next one means that it has returned.
+
+        Raises:
+            UnknownFingerprint: No dead letter ever had it.
+        """
+        fingerprinting.resolve(self.database, fingerprint, note=note)

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from eventbus.failure import Failure
+from eventbus.storage import fingerprints
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc, as_uuid
@@ -16,13 +17,15 @@ ADD_ATTEMPT = """
 INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, worker)
 VALUES (CAST(:event_id AS uuid), :group, :kind, :number, :error_type, :message, :worker)
 """
-OPEN = """
-WITH letter AS (
+# The fingerprint's row is locked before the letter gets its id: so letters of one cause commit in the order of their ids.
+OPEN = f"""
+WITH {fingerprints.COUNT_OCCURRENCE}, letter AS (
     INSERT INTO eventbus.dead_letter
         (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint)
-    VALUES (CAST(:event_id AS uuid), :group, :type, :attempts, :deaths, :error_type, :message, :traceback, :fingerprint)
+    SELECT CAST(:event_id AS uuid), :group, :type, :attempts, :deaths, :error_type, :message, :traceback, occurred.fingerprint
+    FROM occurred
     RETURNING id
-), tried AS (
+), {fingerprints.WRITE_ALERT}, tried AS (
     UPDATE eventbus.attempt SET dead_letter_id = (SELECT id FROM letter)
     WHERE id IN (SELECT id FROM eventbus.attempt WHERE event_id = CAST(:event_id AS uuid) AND group_name = :group
                  ORDER BY id DESC LIMIT :runs)
@@ -43,6 +46,7 @@ AND (CAST(:since AS timestamptz) IS NULL OR l.failed_at >= CAST(:since AS timest
 AND (CAST(:until AS timestamptz) IS NULL OR l.failed_at < CAST(:until AS timestamptz))
 AND (CAST(:correlation AS text) IS NULL OR l.event_id IN (
     SELECT e.id FROM eventbus.event_log AS e WHERE e.metadata ->> 'correlation_id' = :correlation))
+AND (CAST(:fingerprint AS text) IS NULL OR l.fingerprint = :fingerprint)
 AND (CAST(:ids AS bigint[]) IS NULL OR l.id = ANY (CAST(:ids AS bigint[])))
 """
 LIST = f"""
@@ -108,6 +112,7 @@ class Filter:
     until: datetime | None = None
     #: Of its event.
     correlation_id: str | None = None
+    fingerprint: str | None = None
     ids: tuple[int, ...] | None = None
 
     def parameters(self) -> dict[str, Any]:
@@ -120,6 +125,7 @@ class Filter:
             "since": self.since,
             "until": self.until,
             "correlation": self.correlation_id,
+            "fingerprint": self.fingerprint,
             "ids": None if self.ids is None else list(self.ids),
         }
 
@@ -154,6 +160,8 @@ def open_letter(connection: Connection, claimed: Claimed, failure: Failure) -> i
         message=failure.message,
         traceback=failure.traceback,
         fingerprint=failure.fingerprint,
+        gist=failure.cause.gist,
+        place=failure.cause.place,
     )
     return int(letter)
 

@@ -90,10 +90,10 @@ class Serving:
         name = self._settings().queue(group)
         if name in self._app.tasks:
             return
-        task_class = type(
-            "GroupTask", (DeliveryTask,), {"name": name, "group": group, "runtime": self._runtime, "queue": name}
-        )
-        self._app.register_task(task_class())
+        task_class = type("GroupTask", (DeliveryTask,), {"name": name, "group": group, "runtime": self._runtime})
+        task: Any = self._app.register_task(task_class())
+        # Celery warns of a queue that a task's class names. This one is for whoever sends the task without the bus.
+        task.queue = name
         self._app.amqp.queues.add(Queue(name, routing_key=name))
 
     def _on_worker_init(self, sender: Any, **_: Any) -> None:
