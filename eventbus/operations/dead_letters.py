@@ -1,6 +1,7 @@
 """Dead letters: the methods of a bus that look at them, retry them and give them up. No view shows what EVENTBUS_REDACT names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
@@ -179,7 +180,8 @@ class DeadLetterOperations(Showing):
                 were discarded, or retried and ended, and has returned with the next.
             group: Has, or had, dead letters of it.
         """
-        return fingerprinting.list_page(self.database, state=state, group=group, cursor=cursor, limit=limit)
+        page = fingerprinting.list_page(self.database, state=state, group=group, cursor=cursor, limit=limit)
+        return replace(page, items=self._shown_fingerprints(page.items))
 
     def fingerprint(self, fingerprint: str) -> KnownFingerprint:
         """One of them; `dead_letters` with ``fingerprint=`` lists its letters.
@@ -187,7 +189,8 @@ class DeadLetterOperations(Showing):
         Raises:
             UnknownFingerprint: No dead letter ever had it.
         """
-        return fingerprinting.show(self.database, fingerprint)
+        [shown] = self._shown_fingerprints([fingerprinting.show(self.database, fingerprint)])
+        return shown
 
     def acknowledge_fingerprint(self, fingerprint: str, *, note: str | None = None) -> None:
         """State that somebody looks after it; *note* takes the place of the one before.
