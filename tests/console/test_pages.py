@@ -1,23 +1,17 @@
 """Every page: it is shown, within its budget of statements, and behaves in a browser whoever looks at it and how."""
 
-import re
-
 import pytest
 
 from eventbus.console.page import Live, Shown
 from eventbus.console.pages import PAGES
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
+from tests.console.routes import path_of
 from tests.console.seed import Seed
 from tests.support.statements import statements
 
 SHOWN = [route for page in PAGES for route in page.routes if isinstance(route, Shown)]
 LIVE = [route for page in PAGES for route in page.routes if isinstance(route, Live)]
-
-
-def path_of(path: str, seed: Seed) -> str:
-    """The path of a route, with examples in the place of its parts."""
-    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: str(seed.examples[found[1]]), path)
 
 
 @pytest.mark.parametrize("route", SHOWN, ids=lambda route: route.path)
