@@ -1,0 +1,45 @@
+"""The site: what all requests to one console share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jinja2 import Environment
+
+from eventbus.bus import EventBus
+from eventbus.console.readings import Reading
+from eventbus.console.sessions import Cookies, Sessions
+from eventbus.console.settings import ConsoleSettings
+from eventbus.console.throttling import Throttle
+from eventbus.lifecycle.diagnosing import Finding
+from eventbus.storage.overview.pulse import Pulse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A line of the navigation."""
+
+    title: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One console."""
+
+    bus: EventBus
+    settings: ConsoleSettings
+    templates: Environment
+    navigation: Sequence[Entry]
+    cookies: Cookies
+    sessions: Sessions = field(default_factory=Sessions)
+    throttle: Throttle = field(default_factory=Throttle)
+    #: What pages show of the whole bus.
+    pulse: Reading[Pulse]
+    findings: Reading[list[Finding]]
+    #: Messages in the queue of each group; None while the broker cannot be asked.
+    broker_depths: Reading[Mapping[str, int] | None]
+
+    def has_changed(self) -> None:
+        """Whoever looks next sees what is new."""
+        for reading in (self.pulse, self.findings, self.broker_depths):
+            reading.forget()
