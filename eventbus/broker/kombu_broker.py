@@ -37,6 +37,10 @@ class KombuBroker:
         if self.listeners:
             self.listeners.tell(notices)
 
+    def post(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
+        """The same: a broker in general offers nothing shorter."""
+        self.send(wake_ups, notices)
+
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Publish the first of *wake_ups* until *queue* holds *cap*; somebody else may add to it meanwhile."""
         chosen = wake_ups[: max(0, cap - self.depth(queue))]

@@ -6,26 +6,23 @@ Database ──autocommit()──▶ Connection   a single statement, one round 
 """
 
 import os
-import select
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
-import psycopg2
 import sqlalchemy
-from sqlalchemy import PoolProxiedConnection, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventbus.errors import DatabaseUnreachable
 from eventbus.settings import without_password
 from eventbus.storage.connection import Connection as Connection
-from eventbus.storage.connection import Direct, wrapped
+from eventbus.storage.connection import Direct
 from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.failures import translate
+from eventbus.storage.keeping import Keeping
 from eventbus.storage.revision import require_current_revision
 
 _POOL_SECONDS = 10
@@ -59,22 +56,21 @@ class Database:
     ) -> None:
         self.schema = schema
         self.shown_url = without_password(url)
-        self._prepares = prepare
         self._checked = False
-        self._lost_at = 0.0
         self._deadlines = Deadlines()
         given = make_url(url).query
+        kept = pool_size // 2
         defaults = {**_CONNECTING, "application_name": application}
         self._engine = sqlalchemy.create_engine(
             url,
             pool_size=pool_size,
-            max_overflow=pool_size,
+            # What is kept outside of the pool is not there for sessions.
+            max_overflow=pool_size + kept,
             pool_timeout=_POOL_SECONDS,
             pool_use_lifo=True,
             connect_args={name: value for name, value in defaults.items() if name not in given},
         )
-        event.listen(self._engine, "connect", _note_time)
-        event.listen(self._engine, "checkout", self._refuse_stale)
+        self._keeping = Keeping(self._engine, schema=schema, prepares=prepare, at_most=kept)
         os.register_at_fork(after_in_child=self._after_fork)
 
     @property
@@ -89,19 +85,12 @@ class Database:
             if not self._checked:
                 with self._engine.connect() as raw:
                     self._check(raw)
-            pooled = self._checkout()
-            driver: Any = pooled.dbapi_connection
-            # Asks nothing of the server, unlike SQLAlchemy's isolation level, which costs a round trip.
-            driver.autocommit = True
+            direct = self._keeping.take()
             try:
-                with self._deadlines.limit(driver, within):
-                    yield Direct(pooled, driver, schema=self.schema, prepares=self._prepares)
+                with self._deadlines.limit(direct.driver, within):
+                    yield direct
             finally:
-                try:
-                    driver.autocommit = False
-                except psycopg2.Error:  # it is closed, or was interrupted in mid-statement
-                    pooled.invalidate()
-                pooled.close()
+                self._keeping.give_back(direct)
 
     @contextmanager
     def transaction(self, *, within: timedelta | None = None) -> Iterator[Connection]:
@@ -123,6 +112,7 @@ class Database:
 
     def dispose(self) -> None:
         """Close all idle connections."""
+        self._keeping.release()
         self._engine.dispose()
 
     @contextmanager
@@ -132,19 +122,13 @@ class Database:
             yield
         except DBAPIError as error:
             if error.connection_invalidated:
-                self._lost_at = time.monotonic()
+                self._keeping.distrust()
             raise translate(error, where=self.shown_url) from error
         except PoolTimeout as error:
             message = (
                 f"all connections to {self.shown_url} have been in use for {_POOL_SECONDS} s: raise the pool size."
             )
             raise DatabaseUnreachable(message) from error
-
-    def _checkout(self) -> PoolProxiedConnection:
-        try:
-            return self._engine.raw_connection()
-        except psycopg2.Error as error:
-            raise wrapped(error) from error
 
     def _ready(self, raw: sqlalchemy.Connection) -> Connection:
         if not self._checked:
@@ -155,24 +139,5 @@ class Database:
         require_current_revision(raw, schema=self.schema, where=self.shown_url)
         self._checked = True
 
-    def _refuse_stale(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
-        """Drop a pooled connection that the server has closed: its idle socket is readable. Costs no round trip.
-
-        Also one that is older than the last loss: where a network has gone silent, each would cost its whole time limit.
-        """
-        if dbapi_connection.closed or record.info[_MADE_AT] < self._lost_at:
-            raise DisconnectionError
-        poller = select.poll()
-        poller.register(dbapi_connection.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
-        if poller.poll(0):
-            raise DisconnectionError
-
     def _after_fork(self) -> None:
         self._engine.dispose(close=False)
-
-
-_MADE_AT = "eventbus_made_at"
-
-
-def _note_time(_dbapi_connection: Any, record: Any) -> None:
-    record.info[_MADE_AT] = time.monotonic()

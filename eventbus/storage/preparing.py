@@ -80,7 +80,7 @@ def _commands(sql: str) -> tuple[str, str, str]:
     name = f"eventbus_{sha256(sql.encode()).hexdigest()[:16]}"
     numbers = _Numbered()
     body = sql % numbers
-    # A value has to have its parameter's type, which a text array, for one, does not find by itself.
-    types = dict(_PARAMETER.findall(sql))
+    # A value has to have its parameter's type. A text finds that by itself, in a tenth of the time; an array of texts does not.
+    types = {key: type for key, type in _PARAMETER.findall(sql) if type.endswith("[]")}
     values = [f"CAST(%({key})s AS {types[key]})" if key in types else f"%({key})s" for key in numbers]
     return f"PREPARE {name} AS {body}", f"EXECUTE {name} ({', '.join(values)})", name
