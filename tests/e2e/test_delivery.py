@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -84,28 +85,28 @@ def test_a_repeated_message_is_handled_once(stage: Stage, worker: WorkerProcess)
 
 
 def strange_messages(stage: Stage) -> dict[str, bytes]:
-    """What can lie in a queue without being a wake-up, by what the worker's log says of it."""
+    """What can lie in a queue without being a wake-up."""
     queue = stage.queue("inventory")
-    [text] = Envelopes(stage.app).stored([WakeUp(queue=queue, event_id=uuid4(), type="order.created")])
-    sound = json.loads(text)
 
-    def changed(**parts: object) -> bytes:
-        return json.dumps({**sound, **parts}).encode()
+    def sound() -> dict[str, Any]:
+        [text] = Envelopes(stage.app).stored([WakeUp(queue=queue, event_id=uuid4(), type="order.created")])
+        return dict(json.loads(text))
 
     def with_body(body: object) -> bytes:
-        return changed(body=base64.b64encode(json.dumps(body).encode()).decode())
+        return json.dumps({**sound(), "body": base64.b64encode(json.dumps(body).encode()).decode()}).encode()
 
-    stranger = {**sound["headers"], "task": "eventbus.nobody", "id": str(uuid4())}
+    stranger = sound()
+    stranger["headers"]["task"] = "eventbus.nobody"
     return {
         "no json": b"\xff{",
         "no object": b"[]",
         "no properties": b'{"body": "", "headers": {}}',
         "no list": with_body(7),
         "arguments that are no list": with_body([7, {}, {}]),
-        "an unknown task, as of a subscription that has gone": changed(headers=stranger),
+        "an unknown task, as of a subscription that has gone": json.dumps(stranger).encode(),
         "no event": with_body([["no uuid"], {}, {}]),
         "no argument": with_body([[], {}, {}]),
-        "an event that nobody published": text.encode(),
+        "an event that nobody published": json.dumps(sound()).encode(),
     }
 
 
