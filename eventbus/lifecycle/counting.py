@@ -10,15 +10,18 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
-from eventbus.errors import NotPermitted
+from eventbus.durations import Durations, summarize
+from eventbus.errors import InvalidInput, NotPermitted
 from eventbus.lifecycle.auditing import audited
-from eventbus.storage import overview, traffic
+from eventbus.storage import overview, runs, traffic
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.overview import Stats, measures
 from eventbus.storage.overview.measures import Measures
 
 #: Events of one transaction, about; and spans that it counts again.
 _EVENTS, _SPANS = 100_000, 20
+#: How long the minutes of handlers' durations are kept.
+KEPT = timedelta(days=7)
 
 
 def read_stats(database: Database) -> Stats:
@@ -33,6 +36,19 @@ def read_measures(database: Database) -> Measures:
     _catch_up(database)
     with database.autocommit() as connection:
         return measures.read_measures(connection)
+
+
+def read_durations(database: Database, *, since: timedelta) -> dict[str, Durations]:
+    """How long the runs of each group took since so long ago, by group; one without runs is left out.
+
+    Raises:
+        InvalidInput: *since* is not a time between a minute and what is kept.
+    """
+    if not isinstance(since, timedelta) or not timedelta(minutes=1) <= since <= KEPT:
+        raise InvalidInput(f"since={since!r:.60} must be a timedelta between a minute and {KEPT.days} days.")
+    with database.autocommit() as connection:
+        found = runs.read_recent(connection, since=since)
+    return {group: summarize(histogram) for group, histogram in found.items()}
 
 
 def _catch_up(database: Database) -> None:
