@@ -42,11 +42,17 @@ def has_pgbouncer() -> bool:
     return shutil.which("pgbouncer") is not None
 
 
+def has_promtool() -> bool:
+    """Whether rules of Prometheus can be tried."""
+    return shutil.which("promtool") is not None
+
+
 #: Marker → what is missing without it, and whether it is there.
 REQUIREMENTS: Mapping[str, tuple[str, Callable[[], bool]]] = {
     "chromium": ("Chromium", has_chromium),
     "faketime": ("faketime", has_faketime),
     "pgbouncer": ("PgBouncer", has_pgbouncer),
+    "promtool": ("promtool", has_promtool),
     "rabbitmq": ("RabbitMQ", has_rabbitmq),
     "root": ("root", lambda: os.geteuid() == 0),
 }
