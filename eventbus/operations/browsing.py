@@ -1,20 +1,21 @@
 """Browsing: the methods of a bus that look at events, groups and stories. No view shows what EVENTBUS_REDACT names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
 from eventbus.event import Event
-from eventbus.lifecycle import browsing, explaining
+from eventbus.lifecycle import browsing, explaining, rendering
 from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought
 from eventbus.lifecycle.explaining import Explanation
+from eventbus.lifecycle.rendering import Rendering
 from eventbus.operations.parts import Parts
 from eventbus.redaction import is_redacted, redact
 from eventbus.storage.audit import Entry
 from eventbus.storage.overview.events import EventPage
-from eventbus.storage.overview.stories import Story
+from eventbus.storage.overview.stories import Standing, Story
 
 
 class BrowsingOperations(Parts):
@@ -68,6 +69,21 @@ class BrowsingOperations(Parts):
         """
         details = browsing.show_event(self.database, id)
         return replace(details, event=self.shown(details.event))
+
+    def standings(self, ids: Sequence[UUID]) -> list[Standing]:
+        """How all groups stand with the events of those ids, in order of event and group."""
+        return browsing.show_standings(self.database, ids)
+
+    def event_versions(self, event: Event) -> list[Rendering]:
+        """*event* in each version of its type, as handlers that ask for one get it; by version.
+
+        What EVENTBUS_REDACT names is taken out before and after: a step that needs it says so instead of showing it.
+        """
+        found = rendering.render(self.catalog, self.shown(event))
+        return [
+            each if each.data is None else replace(each, data=self.shown(replace(event, data=each.data)).data)
+            for each in found
+        ]
 
     def group_details(self, group: str) -> GroupDetails:
         """What *group* wants, what it has to do, and who does it.

@@ -8,6 +8,7 @@ from marshmallow import Schema
 
 from eventbus.errors import UnknownEventVersion
 from eventbus.lifecycle import schema_registration
+from eventbus.lifecycle.auditing import audited
 from eventbus.lifecycle.catalog import Catalog
 from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.schema_registration import Registered
@@ -154,12 +155,15 @@ class SchemaOperations(Parts):
         Raises:
             UnknownEventVersion: It is not in the registry.
         """
-        with self.database.transaction() as connection:
+        given = {"type": type, "version": version}
+        with audited(self.database, "schema retire", given) as change, self.database.transaction() as connection:
             stored_schemas.lock(connection)
             known = [each.version for each in stored_schemas.list_schemas(connection, [type])]
             if version not in known:
                 raise UnknownEventVersion(type, version, known)
-            return stored_schemas.retire(connection, type, version)
+            retired = stored_schemas.retire(connection, type, version)
+            change.changed = int(retired)
+        return retired
 
     def parked(self, group: str | None = None) -> list[ParkedVersion]:
         """Deliveries that wait for code which can read their events, by group, type and version."""
