@@ -27,6 +27,7 @@
     │   ├── UnknownEvent
     │   ├── UnknownDeadLetter
     │   ├── UnknownReplay
+    │   ├── TrialNotPassed             dead letters that were retried first have not succeeded
     │   └── IdempotencyConflict        a key was used before, with other data
     ├── DatabaseError                  PostgreSQL answered, but not as it should
     │   ├── DatabaseUnreachable
@@ -66,6 +67,7 @@ from eventbus.errors.inputs import (
     InvalidSubscription,
     InvalidTime,
     SubscriptionConflict,
+    TrialNotPassed,
 )
 from eventbus.errors.root import EventBusError
 from eventbus.errors.runs import HandlerDied, HandlerError, HandlerTimeout, ReplayStopped
@@ -133,6 +135,7 @@ __all__ = [
     "SchemaNotRegistered",
     "SchemaRetired",
     "SubscriptionConflict",
+    "TrialNotPassed",
     "UnknownDeadLetter",
     "UnknownEvent",
     "UnknownEventType",

@@ -2,10 +2,12 @@
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from eventbus.schemas.compatibility import Direction, Problem, check
+from eventbus.schemas.contracts import GroupContract, Impact, impact
+from eventbus.schemas.versions import Conversions
 from eventbus.storage.schemas import StoredSchema
 
 
@@ -19,10 +21,23 @@ class Comparison:
     lines: Sequence[str]
     #: What the newer one cannot read of the older, then what the older one cannot read of the newer.
     problems: Sequence[Problem]
+    #: What becomes of each group when events of the newer one come instead of the older, those that break first.
+    impacts: Sequence[Impact] = ()
 
 
-def compare(before: StoredSchema, after: StoredSchema) -> Comparison:
-    """What lies between *before* and *after*, as stored: no step between versions is taken into account."""
+def compare(
+    before: StoredSchema,
+    after: StoredSchema,
+    *,
+    groups: Iterable[GroupContract] = (),
+    conversions: Conversions | None = None,
+) -> Comparison:
+    """What lies between *before* and *after*, as stored.
+
+    Args:
+        groups: Whoever reads the type.
+        conversions: Steps that keep a group on the version it reads; problems are told without them.
+    """
     was, now = (json.dumps(each.json_schema, indent=2, sort_keys=True).splitlines() for each in (before, after))
     names = f"version {before.version}", f"version {after.version}"
     return Comparison(
@@ -33,4 +48,11 @@ def compare(before: StoredSchema, after: StoredSchema) -> Comparison:
             *check(after.json_schema, before.json_schema),
             *check(before.json_schema, after.json_schema, direction=Direction.FORWARD),
         ],
+        impacts=impact(
+            after.type,
+            (before.version, before.json_schema),
+            (after.version, after.json_schema),
+            groups,
+            conversions=conversions,
+        ),
     )
