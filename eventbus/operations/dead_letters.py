@@ -1,15 +1,22 @@
-"""Dead letters: the methods of a bus that look at them, retry them and give them up."""
+"""Dead letters: the methods of a bus that look at them, retry them and give them up. No view shows what EVENTBUS_REDACT names."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from functools import cached_property
 
 from eventbus.lifecycle import dead_lettering
-from eventbus.lifecycle.dead_lettering import Details, Frozen, Page
-from eventbus.operations.parts import Parts
-from eventbus.storage.dead_letters import Filter
+from eventbus.lifecycle.dead_lettering import Details, Page, Sought
+from eventbus.lifecycle.resolving import Frozen, Resolving, check_reason
+from eventbus.operations.showing import Showing
 
 
-class DeadLetterOperations(Parts):
+class DeadLetterOperations(Showing):
     """What a bus does with deliveries that were given up."""
+
+    @cached_property
+    def resolving(self) -> Resolving:
+        """Retries and discards step by step, as the command line runs them: frozen, agreed to, run with progress."""
+        return Resolving(database=self.database, waking=self.waking, settings=self.settings)
 
     def dead_letters(
         self,
@@ -17,13 +24,37 @@ class DeadLetterOperations(Parts):
         *,
         group: str | None = None,
         error_type: str | None = None,
+        error: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        correlation_id: str | None = None,
         status: str | None = "open",
         cursor: int | None = None,
         limit: int = 100,
     ) -> Page:
-        """Dead letters, newest first; *status* None lists those that were resolved too."""
-        wanted = Filter(type=type, group=group, error_type=error_type)
-        return dead_lettering.list_page(self.database, wanted, status=status, cursor=cursor, limit=limit)
+        """Dead letters, newest first; all that is given must hold.
+
+        Args:
+            type: An event type or a pattern.
+            error: A part of the error's message.
+            since: Given up from this time on; *until*: before. As for `events`.
+            status: ``open``, ``retried``, ``discarded``; None lists all.
+            cursor: ``next`` of the page before.
+
+        Raises:
+            InvalidInput: A subclass says what cannot be used.
+        """
+        sought = Sought(
+            type=type,
+            group=group,
+            error_type=error_type,
+            error=error,
+            since=since,
+            until=until,
+            correlation_id=correlation_id,
+        )
+        page = dead_lettering.list_page(self.database, sought, status=status, cursor=cursor, limit=limit)
+        return self._shown_letters(page)
 
     def dead_letter(self, id: int) -> Details:
         """One dead letter with its event and every failed run.
@@ -31,43 +62,60 @@ class DeadLetterOperations(Parts):
         Raises:
             UnknownDeadLetter: There is none of that id.
         """
-        return dead_lettering.show(self.database, id)
+        return self._shown_letter(dead_lettering.show(self.database, id))
 
     def freeze_dead_letters(
         self,
         type: str | None = None,
         *,
         group: str,
-        ids: tuple[int, ...] | list[int] | None = None,
+        ids: Sequence[int] | None = None,
         error_type: str | None = None,
+        error: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        correlation_id: str | None = None,
     ) -> Frozen:
         """The open dead letters that are meant now, counted: pass it on, so that exactly these are retried or discarded.
 
+        Args:
+            type, error, since, until: As for `dead_letters`.
+
         Raises:
+            InvalidInput: A subclass says what cannot be used.
             UnknownGroup: It never subscribed.
         """
-        wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
-        return dead_lettering.freeze(self.database, wanted)
+        sought = Sought(
+            type=type,
+            group=group,
+            error_type=error_type,
+            error=error,
+            since=since,
+            until=until,
+            correlation_id=correlation_id,
+            ids=None if ids is None else tuple(ids),
+        )
+        return self.resolving.freeze(sought)
 
     def retry_dead_letters(
         self,
         type: str | None = None,
         *,
         group: str,
-        ids: tuple[int, ...] | list[int] | None = None,
+        ids: Sequence[int] | None = None,
         error_type: str | None = None,
         frozen: Frozen | None = None,
     ) -> int:
         """Run the deliveries of open dead letters again, as if new; how many.
 
         Args:
-            frozen: What `freeze_dead_letters` returned: those that came later are left.
+            frozen: What `freeze_dead_letters` returned: exactly these that are still open, whatever else is given.
 
         Raises:
             UnknownGroup: It never subscribed. Nothing was changed.
         """
-        wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
-        return dead_lettering.retry(self.database, wanted, waking=self.waking, settings=self.settings, frozen=frozen)
+        meant = frozen or self.freeze_dead_letters(type, group=group, ids=ids, error_type=error_type)
+        return self.resolving.retry(meant).changed
 
     def discard_dead_letters(
         self,
@@ -75,25 +123,29 @@ class DeadLetterOperations(Parts):
         *,
         group: str,
         reason: str,
-        ids: tuple[int, ...] | list[int] | None = None,
+        ids: Sequence[int] | None = None,
         error_type: str | None = None,
         frozen: Frozen | None = None,
     ) -> int:
         """Give up open dead letters for good, keeping *reason* with them; how many.
 
+        Args:
+            frozen: As for `retry_dead_letters`.
+
         Raises:
             InvalidInput: The reason is empty. Nothing was changed.
             UnknownGroup: The group never subscribed. Nothing was changed.
         """
-        wanted = Filter(type=type, group=group, error_type=error_type, ids=None if ids is None else tuple(ids))
-        return dead_lettering.discard(self.database, wanted, reason=reason, frozen=frozen)
+        check_reason(reason)
+        meant = frozen or self.freeze_dead_letters(type, group=group, ids=ids, error_type=error_type)
+        return self.resolving.discard(meant, reason=reason).changed
 
     def restore_dead_letters(self, ids: Sequence[int]) -> int:
         """Open discarded dead letters again, so that they can be retried; how many could be.
 
         One whose delivery was replayed since is left as it is.
         """
-        return dead_lettering.restore(self.database, ids)
+        return self.resolving.restore(ids)
 
     def note_dead_letter(self, id: int, note: str) -> None:
         """Keep *note* with a dead letter in the place of the one before.

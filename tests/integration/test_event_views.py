@@ -141,3 +141,23 @@ def test_retiring_a_schema_is_audited(bus: EventBus) -> None:
     ]
     with pytest.raises(ValueError, match="version 9"):
         bus.retire_schema(TYPE, 9)
+
+
+def test_no_failure_of_an_event_shows_what_is_redacted(make_bus: MakeBus, rows: Rows) -> None:
+    """Handlers write what they got into their errors."""
+    bus = make_bus(redact="data.email")
+    bus.subscribe("#", group="a", handler=lambda event: None)
+    bus.sync()
+    event = bus.publish("user.seen", {"email": "ann@example.org"}, source="tests")
+    rows.all("UPDATE eventbus.delivery SET last_error = 'no mail for ann@example.org'")
+    rows.all(
+        "INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message) "
+        "VALUES (%s, 'a', 'error', 1, 'ValueError', 'no mail for ann@example.org')",
+        str(event.id),
+    )
+
+    shown = [bus.event_details(event.id), bus.standings([event.id])]
+
+    assert repr(shown).count("no mail for [redacted]") == 3
+    assert "ann@" not in repr(shown)
+    assert bus.standings([]) == []
