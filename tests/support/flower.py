@@ -1,7 +1,6 @@
-"""Flower as a process, and a browser to look at it with."""
+"""Flower as a process."""
 
 import os
-import shutil
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -9,16 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
-
 from eventbus.embedded.processes import Command, GuardedProcess, log_tail
-from tests.support.requirements import CHROMIUMS
 from tests.support.waiting import wait_until
-
-_FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 
 
 @contextmanager
@@ -56,17 +47,3 @@ def status(url: str, *, credentials: str | None = None) -> int:
             return error.code
     except urllib.error.URLError:
         return 0
-
-
-@contextmanager
-def browser_page(profile: Path) -> Iterator[Page]:
-    """An empty page in the system's Chromium, with a profile of its own."""
-    [program, *_] = filter(None, map(shutil.which, CHROMIUMS))
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=program, headless=True, args=_FLAGS
-        )
-        try:
-            yield context.pages[0]
-        finally:
-            context.close()

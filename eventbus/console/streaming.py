@@ -1,0 +1,153 @@
+"""Streaming: server-sent events for pages that are being looked at; the script closes them when the tab is hidden.
+
+    live   ask the page's function again and again, send what has changed
+    tail   a thread waits for what comes ─▶ queue ─▶ browser; a browser that is slow misses some, and is told how many
+
+A stream ends with its session, and when its browser goes.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from eventbus.console.access import Refused
+from eventbus.console.answering import view_of
+from eventbus.console.gate import LoginNeeded, enter
+from eventbus.console.message import Message, Tail
+from eventbus.console.page import Live, Tailing
+from eventbus.console.site import Site
+from eventbus.console.troubles import answer_trouble, trouble_of
+from eventbus.console.view import View
+
+#: So many streams at once; more are asked to come back.
+MOST_STREAMS = 200
+_QUEUED = 500
+_STILL_HERE = b": still here\n\n"
+_QUIET_SECONDS = 15.0
+_GOODBYE = Message(event="goodbye", body={}).encoded()
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Streams:
+    """Counts the open streams of a console."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    def endpoint_of(self, route: Live | Tailing, site: Site) -> Endpoint:
+        """What answers requests to *route*."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                visit = await enter(request, site, is_active=False)
+                self._refuse_too_many()
+                view = view_of(visit, request, site)
+                if isinstance(route, Live):
+                    chunks = _pulses(route, view)
+                else:
+                    chunks = _tailed(await run_in_threadpool(route.function, view), view)
+            except Exception as error:  # the edge of a request
+                return answer_trouble(error, request, site)
+            headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+            return StreamingResponse(self._counted(chunks), media_type="text/event-stream", headers=headers)
+
+        return answer
+
+    def _refuse_too_many(self) -> None:
+        if self._open >= MOST_STREAMS:
+            raise HTTPException(503, "Too many pages are open: close some.")
+
+    async def _counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._open += 1
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            self._open -= 1
+
+
+async def _pulses(route: Live, view: View) -> AsyncIterator[bytes]:
+    before: dict[int, bytes] = {}
+    while True:
+        try:
+            messages = await run_in_threadpool(route.function, view)
+        except Exception as error:  # the edge of a request: the page goes on as soon as it can
+            messages = [_of_trouble(error)]
+        chunks = {number: message.encoded() for number, message in enumerate(messages)}
+        changed = [chunk for number, chunk in chunks.items() if before.get(number) != chunk]
+        before = chunks
+        yield b"".join(changed) or _STILL_HERE
+        await asyncio.sleep(route.every.total_seconds())
+        if not await _may_go_on(view):
+            yield _GOODBYE
+            return
+
+
+async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Message | None] = asyncio.Queue(_QUEUED)
+    missed = 0
+
+    def put(message: Message | None) -> None:
+        nonlocal missed
+        try:
+            queue.put_nowait(message)
+        except asyncio.QueueFull:
+            missed += 1
+
+    def wait_for_items() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            for message in _shown(tail):
+                loop.call_soon_threadsafe(put, message)
+            loop.call_soon_threadsafe(put, None)
+
+    threading.Thread(target=wait_for_items, name="eventbus-console-tail", daemon=True).start()
+    try:
+        yield _STILL_HERE
+        while await _may_go_on(view):
+            try:
+                message = await asyncio.wait_for(queue.get(), _QUIET_SECONDS)
+            except TimeoutError:
+                yield _STILL_HERE
+                continue
+            if message is None:
+                return
+            if missed:
+                yield Message(event="data", body={"name": "missed", "value": missed}).encoded()
+                missed = 0
+            yield message.encoded()
+        yield _GOODBYE
+    finally:
+        # Closing waits for whoever reads, which would hold up all other requests.
+        threading.Thread(target=tail.source.close, daemon=True).start()
+
+
+def _shown(tail: Tail) -> Any:
+    try:
+        for item in tail.source:
+            message = tail.show(item)
+            if message is not None:
+                yield message
+    except Exception as error:  # a thread's edge
+        yield _of_trouble(error)
+
+
+def _of_trouble(error: Exception) -> Message:
+    trouble = trouble_of(error)
+    return Message(event="trouble", body={"title": trouble.title, "sentence": trouble.sentence})
+
+
+async def _may_go_on(view: View) -> bool:
+    try:
+        visit = await enter(view.request, view.site, is_active=False)
+    except (LoginNeeded, Refused):
+        return False
+    return visit.user.name == view.user.name

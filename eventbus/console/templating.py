@@ -1,0 +1,91 @@
+"""Templating: the environment of all templates: what is put into them is escaped, and a name that is missing is an error."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_SIZES = ("kB", "MB", "GB", "TB")
+_LONGEST_JSON = 200_000
+
+
+def make_templates() -> Environment:
+    """The templates, with the filters that they use."""
+    made = Environment(
+        loader=PackageLoader("eventbus.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"time": time, "span": span, "number": number, "size": size, "pretty": pretty, "points": points}
+    return made
+
+
+def time(value: datetime | None, empty: str = "never") -> str:
+    """A point in time, in UTC; the reader's browser shows it in the reader's zone, with UTC on hover."""
+    if value is None:
+        return escape(empty)
+    utc = value.astimezone(UTC)
+    shown = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(utc.isoformat(), shown, shown)
+
+
+def span(value: timedelta | float | None) -> str:
+    """How long something takes or took; seconds if it is a number."""
+    if value is None:
+        return "-"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds > 0 else "0 s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    size, unit = next((size, unit) for size, unit in _UNITS if whole >= size)
+    rest, smaller = divmod(whole % size, _SMALLER[unit][0])[0], _SMALLER[unit][1]
+    return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+
+
+_SMALLER = {"d": (3_600, "h"), "h": (60, "min"), "min": (1, "s")}
+
+
+def number(value: float | None) -> str:
+    """A number with its thousands apart."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def size(value: int | None) -> str:
+    """So many bytes."""
+    if value is None:
+        return "-"
+    shown, unit = float(value), "B"
+    for larger in _SIZES:
+        if shown < 1000:
+            break
+        shown, unit = shown / 1000, larger
+    return f"{shown:.0f} {unit}" if shown >= 100 or unit == "B" else f"{shown:.1f} {unit}"
+
+
+def pretty(value: Any) -> str:
+    """JSON values to read; what is very long ends early and says so."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if len(text) <= _LONGEST_JSON:
+        return text
+    return f"{text[:_LONGEST_JSON]}\n… {len(text) - _LONGEST_JSON:,} more characters"
+
+
+def points(values: Sequence[float], width: int = 120, height: int = 24) -> str:
+    """The points of a line through *values* in a picture of that size, for a sparkline."""
+    if len(values) < 2:
+        return ""
+    most = max(values) or 1
+    step = width / (len(values) - 1)
+    return " ".join(
+        f"{i * step:.1f},{height - 1 - (value / most) * (height - 2):.1f}" for i, value in enumerate(values)
+    )

@@ -1,0 +1,142 @@
+"""Fixtures: one seeded bus for all tests that only look, a client that behaves like a browser, and a browser.
+
+seed ─┬─▶ client        the console in this process, as somebody at this machine would see it; no JavaScript
+      └─▶ served ─▶ page   the console on a port, in Chromium; it must not complain, nor ask anybody else
+own_seed ─▶ own_client  the same for tests that change something
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page
+
+from eventbus import EventBus
+from eventbus.console import create_app
+from eventbus.embedded import Servers
+from eventbus.embedded.databases import create_database, drop_database
+from eventbus.embedded.server import free_port
+from tests.console.client import Client
+from tests.console.seed import Seed, make_bus, plant
+from tests.support import wait_until
+from tests.support.browser import Complaints, running_browser
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def seed(servers: Servers, template_database: str) -> Iterator[Seed]:
+    """A bus with a bit of everything: look, and change nothing."""
+    with _seeded(servers, template_database) as planted:
+        yield planted
+
+
+@pytest.fixture
+def own_seed(servers: Servers, template_database: str) -> Iterator[Seed]:
+    """The same, for one test that changes something."""
+    with _seeded(servers, template_database) as planted:
+        yield planted
+
+
+@pytest.fixture
+def client(seed: Seed) -> Iterator[Client]:
+    """The console of the seeded bus, in this process."""
+    with Client(create_app(seed.bus)) as made:
+        yield made
+
+
+@pytest.fixture
+def own_client(own_seed: Seed) -> Iterator[Client]:
+    """The console of the test's own bus, in this process."""
+    with Client(create_app(own_seed.bus)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def served(seed: Seed) -> Iterator[str]:
+    """The address of the console of the seeded bus, on a port."""
+    with serving(create_app(seed.bus)) as url:
+        yield url
+
+
+@pytest.fixture
+def own_served(own_seed: Seed) -> Iterator[str]:
+    """The address of the console of the test's own bus, on a port."""
+    with serving(create_app(own_seed.bus)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with running_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """A function that opens an address in a context of its own: `open_page(url, theme="dark", width=400)`.
+
+    At the end of the test the page must have had no error, and asked nobody else; what is meant to fail is told by `expected`.
+    """
+    with ExitStack() as stack:
+        watching: list[Complaints] = []
+
+        def open_(url: str, *, theme: Any = "light", width: int = 1200, expected: tuple[str, ...] = ()) -> Page:
+            context = browser.new_context(
+                color_scheme=theme, viewport={"width": width, "height": 800}, timezone_id="Asia/Tokyo"
+            )
+            stack.callback(context.close)
+            page = context.new_page()
+            origin = "/".join(url.split("/")[:3])
+            complaints = Complaints(origin=origin, expected=list(expected))
+            complaints.watch(page)
+            watching.append(complaints)
+            page.goto(url)
+            return page
+
+        yield open_
+        assert [text for complaints in watching for text in complaints.found] == []
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """*app* on a port of this machine; its address."""
+    port = free_port()
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, message="the console to be served")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@contextmanager
+def _seeded(servers: Servers, template: str) -> Iterator[Seed]:
+    name = f"console_{secrets.token_hex(4)}"
+    url = create_database(servers.database_url, name, template=template)
+    bus = make_bus(database_url=url, broker_url=servers.broker_url, prefix=name)
+    try:
+        with _ending(bus):
+            yield plant(bus)
+    finally:
+        drop_database(servers.database_url, name)
+
+
+@contextmanager
+def _ending(bus: EventBus) -> Iterator[None]:
+    with closing(bus.app):
+        try:
+            yield
+        finally:
+            bus.database.dispose()

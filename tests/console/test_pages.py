@@ -1,0 +1,46 @@
+"""Every page: it is shown, within its budget of statements, and behaves in a browser whoever looks at it and how."""
+
+import re
+
+import pytest
+
+from eventbus.console.page import Live, Shown
+from eventbus.console.pages import PAGES
+from tests.console.client import Client
+from tests.console.conftest import OpenPage
+from tests.console.seed import Seed
+from tests.support.statements import statements
+
+SHOWN = [route for page in PAGES for route in page.routes if isinstance(route, Shown)]
+LIVE = [route for page in PAGES for route in page.routes if isinstance(route, Live)]
+
+
+def path_of(path: str, seed: Seed) -> str:
+    """The path of a route, with examples in the place of its parts."""
+    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: str(seed.examples[found[1]]), path)
+
+
+@pytest.mark.parametrize("route", SHOWN, ids=lambda route: route.path)
+def test_a_page_keeps_to_its_budget(seed: Seed, client: Client, route: Shown) -> None:
+    """No page asks the database more often than it says, however much there is to show."""
+    path = path_of(route.path, seed)
+    client.text(path)
+
+    with statements(seed.bus.database.engine) as sent:
+        client.text(path)
+
+    assert len(sent) <= route.budget, sent
+
+
+@pytest.mark.chromium
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1200])
+def test_every_page_is_readable(seed: Seed, served: str, open_page: OpenPage, theme: str, width: int) -> None:
+    """In both themes, wide and narrow: nothing sticks out, nothing complains, and nothing that is evil runs."""
+    page = open_page(served, theme=theme, width=width)
+
+    for route in SHOWN:
+        page.goto(served + path_of(route.path, seed))
+        assert page.locator("h1").count() == 1, route.path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, route.path
+        assert page.evaluate("window.evil") is None, route.path
