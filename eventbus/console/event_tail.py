@@ -1,0 +1,56 @@
+"""The tail: events of the log as they are recorded, asked for again every second. Best effort, and without the broker.
+
+    what was recorded since two seconds before the newest one seen ─▶ not yet shown ─▶ oldest first
+
+An event that commits later than two seconds after it was recorded, or comes with more than a page of others, is not shown.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from eventbus.bus import EventBus
+from eventbus.event import Event
+
+_EVERY_SECONDS = 1.0
+_LATE = timedelta(seconds=2)
+_MOST = 50
+_REMEMBERED = 1000
+
+
+class EventTail:
+    """The events that are sought, from now on, until it is closed."""
+
+    def __init__(self, bus: EventBus, sought: Mapping[str, Any]) -> None:
+        self._bus = bus
+        self._sought = {**sought, "until": None}
+        self._closed = threading.Event()
+        self._shown: OrderedDict[UUID, None] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Event]:
+        since: datetime | str = "2s"
+        self._shown.update(dict.fromkeys(event.id for event in self._found(since)))
+        while not self._closed.wait(_EVERY_SECONDS):
+            found = [event for event in self._found(since) if event.id not in self._shown]
+            yield from found
+            self._remember(found)
+            if found:
+                since = found[-1].created_at.astimezone(UTC) - _LATE
+
+    def close(self) -> None:
+        """End the iteration, within a moment."""
+        self._closed.set()
+
+    def _found(self, since: datetime | str) -> list[Event]:
+        """The newest that are sought, oldest first."""
+        page = self._bus.events(**{**self._sought, "since": since}, limit=_MOST)
+        return list(reversed(page.items))
+
+    def _remember(self, events: list[Event]) -> None:
+        for event in events:
+            self._shown[event.id] = None
+        while len(self._shown) > _REMEMBERED:
+            self._shown.popitem(last=False)
