@@ -8,7 +8,7 @@ An event that commits later than two seconds after it was recorded, or comes wit
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,32 +25,35 @@ class EventTail:
     """The events that are sought, from now on, until it is closed."""
 
     def __init__(self, bus: EventBus, sought: Mapping[str, Any]) -> None:
+        """Begin to look; what was recorded before is not shown.
+
+        Raises:
+            InvalidInput, DatabaseError: Nothing can be found that way.
+        """
         self._bus = bus
         self._sought = {**sought, "until": None}
         self._closed = threading.Event()
-        self._shown: OrderedDict[UUID, None] = OrderedDict()
+        self._since = bus.clock() - _LATE
+        self._shown: OrderedDict[UUID, None] = OrderedDict.fromkeys(event.id for event in self._found())
 
     def __iter__(self) -> Iterator[Event]:
-        since: datetime | str = "2s"
-        self._shown.update(dict.fromkeys(event.id for event in self._found(since)))
         while not self._closed.wait(_EVERY_SECONDS):
-            found = [event for event in self._found(since) if event.id not in self._shown]
-            yield from found
+            found = [event for event in self._found() if event.id not in self._shown]
             self._remember(found)
-            if found:
-                since = found[-1].created_at.astimezone(UTC) - _LATE
+            yield from found
 
     def close(self) -> None:
         """End the iteration, within a moment."""
         self._closed.set()
 
-    def _found(self, since: datetime | str) -> list[Event]:
+    def _found(self) -> list[Event]:
         """The newest that are sought, oldest first."""
-        page = self._bus.events(**{**self._sought, "since": since}, limit=_MOST)
+        page = self._bus.events(**{**self._sought, "since": self._since}, limit=_MOST)
         return list(reversed(page.items))
 
     def _remember(self, events: list[Event]) -> None:
         for event in events:
             self._shown[event.id] = None
+            self._since = max(self._since, event.created_at - _LATE)
         while len(self._shown) > _REMEMBERED:
             self._shown.popitem(last=False)

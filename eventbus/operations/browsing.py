@@ -14,6 +14,7 @@ from eventbus.lifecycle.rendering import Rendering
 from eventbus.operations.showing import Showing
 from eventbus.redaction import is_redacted
 from eventbus.storage.audit import Entry
+from eventbus.storage.overview.condition import read_clock
 from eventbus.storage.overview.events import EventPage
 from eventbus.storage.overview.stories import Standing, Story
 
@@ -103,6 +104,11 @@ class BrowsingOperations(Showing):
             UnknownEvent, UnknownGroup: There is none.
         """
         return self._shown_explanation(explaining.explain(self.database, event_id, group))
+
+    def clock(self) -> datetime:
+        """The database's now, by which all times of events are."""
+        with self.database.autocommit() as connection:
+            return read_clock(connection)
 
     def audit(self, *, cursor: int | None = None, limit: int = 100) -> list[Entry]:
         """What operators changed, newest first, with ids below *cursor*."""
