@@ -1,7 +1,6 @@
 """Answering: from a path of a page to an endpoint: past the gate, in a thread, in the user's name; any error is a page."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -55,5 +54,10 @@ def view_of(visit: Visit, request: Request, site: Site) -> View:
 
 
 def _call(route: Shown | Changing, view: View) -> Response:
-    with acting_as(view.user.name) if isinstance(route, Changing) else nullcontext():
+    if not isinstance(route, Changing):
         return route.function(view)
+    try:
+        with acting_as(view.user.name):
+            return route.function(view)
+    finally:
+        view.site.has_changed()

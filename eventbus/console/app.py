@@ -20,6 +20,7 @@ from eventbus.console.login import login_routes
 from eventbus.console.page import Changing, Live, Page, Shown, Tailing
 from eventbus.console.pages import PAGES
 from eventbus.console.protection import Protection
+from eventbus.console.readings import Reading
 from eventbus.console.sessions import Cookies
 from eventbus.console.settings import ConsoleSettings, load_console_settings
 from eventbus.console.site import Entry, Site
@@ -45,12 +46,16 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         given = ConsoleSettings(
             access=Checked(check), proxies=given.proxies, secret=given.secret, flower_url=given.flower_url
         )
+    pulse = Reading(bus.pulse)
     site = Site(
         bus=bus,
         settings=given,
         templates=make_templates(),
         navigation=[Entry(title=page.title, path=page.path) for page in PAGES],
         cookies=Cookies(given.secret),
+        pulse=pulse,
+        findings=Reading(bus.diagnose),
+        broker_depths=Reading(lambda: bus.broker_depths([group.name for group in pulse.take().value.groups])),
     )
 
     async def answer_error(request: Request, error: Exception) -> Response:

@@ -1,15 +1,18 @@
 """The site: what all requests to one console share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jinja2 import Environment
 
 from eventbus.bus import EventBus
 from eventbus.console.background import Background
+from eventbus.console.readings import Reading
 from eventbus.console.sessions import Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.throttling import Throttle
+from eventbus.lifecycle.diagnosing import Finding
+from eventbus.storage.overview.pulse import Pulse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +35,13 @@ class Site:
     sessions: Sessions = field(default_factory=Sessions)
     throttle: Throttle = field(default_factory=Throttle)
     background: Background = field(default_factory=Background)
+    #: What pages show of the whole bus.
+    pulse: Reading[Pulse]
+    findings: Reading[list[Finding]]
+    #: Messages in the queue of each group; None while the broker cannot be asked.
+    broker_depths: Reading[Mapping[str, int] | None]
+
+    def has_changed(self) -> None:
+        """Whoever looks next sees what is new."""
+        for reading in (self.pulse, self.findings, self.broker_depths):
+            reading.forget()

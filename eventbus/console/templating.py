@@ -24,12 +24,14 @@ def make_templates() -> Environment:
     )
     made.filters |= {
         "brief": brief,
-        "time": time,
-        "span": span,
         "number": number,
-        "size": size,
-        "pretty": pretty,
+        "percent": percent,
         "points": points,
+        "pretty": pretty,
+        "size": size,
+        "span": span,
+        "time": time,
+        "tojson_text": json.dumps,
     }
     return made
 
@@ -66,6 +68,13 @@ def number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def percent(value: float | None) -> str:
+    """A part of one."""
+    if value is None:
+        return "-"
+    return f"{value:.0%}" if value == 0 or value >= 0.1 else f"{value:.1%}"
 
 
 def size(value: int | None) -> str:

@@ -42,8 +42,6 @@ class UserFile:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._users: dict[str, _Known] = {}
-        # Compared with when there is no such user, so that an answer takes as long as it does for one.
-        self._nobody = hash_password(secrets.token_urlsafe())
         self._read()
 
     def find(self, name: str) -> User | None:
@@ -52,10 +50,13 @@ class UserFile:
 
     def check(self, name: str, password: str) -> User | None:
         """The user of that name if *password* is theirs."""
-        known = self._current().get(name)
+        users = self._current()
+        known = users.get(name)
+        # Somebody's, where there is no such user: an answer takes as long as it does for one.
+        stored = known.hash if known else next((each.hash for each in users.values()), "")
         # One at a time: each takes a lot of memory, and whoever guesses is to wait.
         with self._lock:
-            is_right = has_password(known.hash if known else self._nobody, password)
+            is_right = has_password(stored, password)
         return known.user if known and is_right else None
 
     def fingerprint(self, name: str) -> str:
@@ -104,8 +105,11 @@ class Passwords:
         return self.users.find(asked.session_user) if asked.session_user is not None else None
 
 
-def user_line(name: str, role: Role, password: str) -> str:
+def user_line(name: str, role: Role, password: str, *, cost: int = _COST) -> str:
     """The line of a file of users that says so.
+
+    Args:
+        cost: Of trying one password, a power of two.
 
     Raises:
         InvalidInput: The name or the password cannot be used.
@@ -114,15 +118,14 @@ def user_line(name: str, role: Role, password: str) -> str:
         raise InvalidInput(f"{name!r:.60} is no name of a user: use up to 100 letters, digits, '_', '.', '@' and '-'.")
     if not _SHORTEST_PASSWORD <= len(password) <= _LONGEST_PASSWORD:
         raise InvalidInput(f"a password has {_SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters.")
-    return f"{name}:{role}:{hash_password(password)}"
+    return f"{name}:{role}:{_hashed(password, cost)}"
 
 
-def hash_password(password: str) -> str:
-    """*password* as it is stored."""
+def _hashed(password: str, cost: int) -> str:
     salt = secrets.token_bytes(16)
-    digest = _scrypt(password, salt, _COST, _BLOCK, _PARALLEL)
+    digest = _scrypt(password, salt, cost, _BLOCK, _PARALLEL)
     parts = (base64.b64encode(part).decode() for part in (salt, digest))
-    return "$".join(("scrypt", str(_COST), str(_BLOCK), str(_PARALLEL), *parts))
+    return "$".join(("scrypt", str(cost), str(_BLOCK), str(_PARALLEL), *parts))
 
 
 def has_password(stored: str, password: str) -> bool:

@@ -54,6 +54,10 @@ class View:
         """The user was asked whether they mean it."""
         return CONFIRMED in self.form
 
+    def flower(self, path: str) -> str | None:
+        """The address of *path* in Flower; None where nobody has said where that is."""
+        return f"{self.site.settings.flower_url}{quote(path)}" if self.site.settings.flower_url else None
+
     def url(self, path: str, **query: object) -> str:
         """The address of *path* in this console, wherever it is mounted; what is None in *query* is left out."""
         given = {name: value for name, value in query.items() if value is not None}

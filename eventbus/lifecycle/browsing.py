@@ -105,8 +105,11 @@ def show_standings(database: Database, ids: Sequence[UUID]) -> list[Standing]:
         return read_standings(connection, ids)
 
 
-def show_group(database: Database, name: str) -> GroupDetails:
+def show_group(database: Database, name: str, *, open: Mapping[str, int] | None = None) -> GroupDetails:
     """The group of that name.
+
+    Args:
+        open: Its open deliveries by state, if somebody has counted them already.
 
     Raises:
         UnknownGroup: It never subscribed.
@@ -120,7 +123,7 @@ def show_group(database: Database, name: str) -> GroupDetails:
         return GroupDetails(
             group=found[0],
             wishes=tuple(wish for wish in wishes if wish.removed_at is None),
-            open=group_views.count_open(connection, name),
+            open=group_views.count_open(connection, name) if open is None else open,
             workers=tuple(worker for worker in workers.list_live(connection) if name in worker.groups),
         )
 

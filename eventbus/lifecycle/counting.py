@@ -14,11 +14,15 @@ from eventbus.errors import NotPermitted
 from eventbus.lifecycle.auditing import audited
 from eventbus.storage import overview, traffic
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.overview import Stats, measures
+from eventbus.storage.overview import Stats, measures, pulse, space
 from eventbus.storage.overview.measures import Measures
+from eventbus.storage.overview.pulse import Pulse
+from eventbus.storage.overview.space import Space
 
 #: Events of one transaction, about; and spans that it counts again.
 _EVENTS, _SPANS = 100_000, 20
+#: How far back rates are shown.
+_WATCHED = timedelta(hours=1)
 
 
 def read_stats(database: Database) -> Stats:
@@ -33,6 +37,19 @@ def read_measures(database: Database) -> Measures:
     _catch_up(database)
     with database.autocommit() as connection:
         return measures.read_measures(connection)
+
+
+def read_pulse(database: Database) -> Pulse:
+    """What the whole bus does now, with the last hour's rates; counts first, as `read_stats` does."""
+    _catch_up(database)
+    with database.autocommit() as connection:
+        return pulse.read_pulse(connection, span=_WATCHED)
+
+
+def read_space(database: Database) -> Space:
+    """How large the tables are, and what vacuum has to do; from the server's estimates."""
+    with database.autocommit() as connection:
+        return space.read_space(connection)
 
 
 def _catch_up(database: Database) -> None:

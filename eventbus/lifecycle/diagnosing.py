@@ -42,6 +42,8 @@ class Finding:
     sentence: str
     #: What to do; None if nothing.
     advice: str | None = None
+    #: The group, worker or type that it is about; None if that is the whole bus.
+    subject: str | None = None
     #: It is about a server that cannot be reached.
     is_away: bool = False
 
@@ -126,6 +128,7 @@ def _workers(condition: Condition, version: str) -> Iterator[Finding]:
             check="worker",
             level=Level.NOTICE if differs else Level.OK,
             sentence=f"{sentence}.",
+            subject=worker.name,
             advice=f"this command has version {version}: finish the deploy." if differs else None,
         )
 
@@ -137,22 +140,22 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
         dead = sum(count for (_, name), count in condition.dead.items() if name == group.name)
         if dead:
             advice = f"eventbus dead list --group {group.name}"
-            yield Finding(
-                check="dead", level=Level.NOTICE, sentence=f"{group.name} has {dead:,} dead letters.", advice=advice
-            )
+            sentence = f"{group.name} has {dead:,} dead letters."
+            yield Finding(check="dead", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         if group.paused:
             advice = f"eventbus groups resume {group.name}"
-            yield Finding(check="group", level=Level.NOTICE, sentence=f"{group.name} is paused.", advice=advice)
+            sentence = f"{group.name} is paused."
+            yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         elif group.name in wanting and group.name not in served:
             sentence = f"{group.name} has no worker; its oldest due delivery waits since {_shown(group.lag)}."
             advice = f"eventbus worker {group.name}, or: eventbus groups remove {group.name}"
-            yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice)
+            yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice, subject=group.name)
         elif group.lag > LATE:
             sentence = f"{group.name} is {_shown(group.lag)} late."
             advice = "start more workers, or see what its handlers wait for; 'eventbus why' explains one delivery."
-            yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice)
+            yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice, subject=group.name)
         else:
-            yield Finding(check="group", level=Level.OK, sentence=f"{group.name} keeps up.")
+            yield Finding(check="group", level=Level.OK, sentence=f"{group.name} keeps up.", subject=group.name)
 
 
 def _types(condition: Condition, _version: str) -> Iterator[Finding]:
@@ -163,13 +166,16 @@ def _types(condition: Condition, _version: str) -> Iterator[Finding]:
                 check="type",
                 level=Level.NOTICE,
                 sentence=f"nobody consumes {type}.",
+                subject=type,
                 advice="subscribe a group to it, or stop publishing it.",
             )
     for wish in living:
         if not any(matches(wish.pattern, type) for type in condition.types):
             sentence = f"{wish.group}'s subscription to {wish.pattern} never matched an event."
             advice = "see whether it is misspelt."
-            yield Finding(check="subscription", level=Level.NOTICE, sentence=sentence, advice=advice)
+            yield Finding(
+                check="subscription", level=Level.NOTICE, sentence=sentence, advice=advice, subject=wish.group
+            )
 
 
 def _repairs(condition: Condition, _version: str) -> Iterator[Finding]:
@@ -177,7 +183,7 @@ def _repairs(condition: Condition, _version: str) -> Iterator[Finding]:
         if sent.in_hour > MANY_REPAIRS:
             sentence = f"relays sent {sent.in_hour:,} wake-ups for {group} this hour."
             advice = "messages are lost, or its workers are too few: see the broker's memory and eviction policy."
-            yield Finding(check="relay", level=Level.FAULT, sentence=sentence, advice=advice)
+            yield Finding(check="relay", level=Level.FAULT, sentence=sentence, advice=advice, subject=group)
 
 
 def _shown(age: timedelta) -> str:

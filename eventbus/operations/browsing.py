@@ -85,13 +85,16 @@ class BrowsingOperations(Showing):
             for each in found
         ]
 
-    def group_details(self, group: str) -> GroupDetails:
+    def group_details(self, group: str, *, open: Mapping[str, int] | None = None) -> GroupDetails:
         """What *group* wants, what it has to do, and who does it.
+
+        Args:
+            open: Its open deliveries by state, as `pulse` counted them; without it they are counted now.
 
         Raises:
             UnknownGroup: It never subscribed.
         """
-        return browsing.show_group(self.database, group)
+        return browsing.show_group(self.database, group, open=open)
 
     def story(self, correlation_id: str) -> Story:
         """The events of *correlation_id*, oldest first, and how each group stands with each."""

@@ -10,6 +10,8 @@ from eventbus.lifecycle.diagnosing import Finding
 from eventbus.lifecycle.health import Health
 from eventbus.operations.parts import Parts
 from eventbus.storage.overview import Stats
+from eventbus.storage.overview.pulse import Pulse
+from eventbus.storage.overview.space import Space
 from eventbus.storage.workers import Seen
 
 
@@ -38,6 +40,14 @@ class MonitoringOperations(Parts):
     def stats(self) -> Stats:
         """Published, consumed and dead in numbers, and the open deliveries of each group; from PostgreSQL alone."""
         return counting.read_stats(self.database)
+
+    def pulse(self) -> Pulse:
+        """What the whole bus does now: numbers, open deliveries by state, groups, workers, and the last hour by the minute."""
+        return counting.read_pulse(self.database)
+
+    def space(self) -> Space:
+        """How large the tables and partitions are, and what vacuum has to do; from the server's estimates, counting nothing."""
+        return counting.read_space(self.database)
 
     def recount(self) -> None:
         """Count what `stats` says anew from the log and the deliveries, reading all of them."""

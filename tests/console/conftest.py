@@ -6,23 +6,20 @@ own_seed ─▶ own_client  the same for tests that change something
 """
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page
 
 from eventbus import EventBus
 from eventbus.console import create_app
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
-from eventbus.embedded.server import free_port
 from tests.console.client import Client
 from tests.console.seed import Seed, make_bus, plant
-from tests.support import wait_until
+from tests.console.serving import serving
 from tests.support.browser import Complaints, running_browser
 
 OpenPage = Callable[..., Page]
@@ -101,24 +98,6 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
         yield open_
         assert [text for complaints in watching for text in complaints.found] == []
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """*app* on a port of this machine; its address."""
-    port = free_port()
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        wait_until(lambda: server.started, message="the console to be served")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 @contextmanager

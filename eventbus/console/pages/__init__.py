@@ -1,7 +1,7 @@
 """The pages: one module for each entry of the navigation, in the order in which it lists them."""
 
 from eventbus.console.page import Page
-from eventbus.console.pages import audit, event, events, groups, overview, replays, schemas
+from eventbus.console.pages import audit, event, events, groups, overview, replays, schemas, storage, workers
 
 PAGES: tuple[Page, ...] = (
     overview.page,
@@ -9,6 +9,8 @@ PAGES: tuple[Page, ...] = (
     groups.page,
     replays.page,
     schemas.page,
+    workers.page,
+    storage.page,
     audit.page,
 )
 

@@ -1,26 +1,47 @@
 """Groups: who is subscribed to what, how far behind each group is, and who does its work."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from starlette.responses import Response
 
+from eventbus.console.message import Message
 from eventbus.console.page import Page
+from eventbus.console.summaries import summarize
 from eventbus.console.view import View
+from eventbus.subscription import check_group
 
 page = Page("Groups", "/groups")
 
 
-@page.get("/groups", budget=2)
+@page.get("/groups", budget=36)
 def list_groups(view: View) -> Response:
-    return view.show("groups.html", groups=view.bus.groups())
+    return view.show("groups.html", groups=_summaries(view))
 
 
-@page.get("/groups/{group}", budget=6)
+@page.live("/groups/live", budget=36)
+def pulse(view: View) -> Sequence[Message]:
+    return [view.fragment("list", "groups/list.html", groups=_summaries(view))]
+
+
+@page.get("/groups/{group}", budget=40)
 def show(view: View) -> Response:
-    return view.show("group.html", found=view.bus.group_details(view.path["group"]))
+    return view.show("group.html", **_read(view))
+
+
+@page.live("/groups/{group}/live", budget=40)
+def pulse_of_one(view: View) -> Sequence[Message]:
+    data = _read(view)
+    return [
+        view.fragment("state", "groups/state.html", **data),
+        view.fragment("workers", "groups/workers.html", **data),
+        view.data("throughput", data["throughput"]),
+    ]
 
 
 @page.post("/groups/{group}/pause")
 def pause(view: View) -> Response:
-    group = view.path["group"]
+    group = check_group(view.path["group"])
     if not view.is_confirmed:
         sentence = (
             f"No worker takes deliveries of {group} any more; what runs ends, and events go on being recorded for it."
@@ -32,7 +53,36 @@ def pause(view: View) -> Response:
 
 @page.post("/groups/{group}/resume")
 def resume(view: View) -> Response:
-    group = view.path["group"]
+    group = check_group(view.path["group"])
     changed = view.bus.resume_group(group)
     notice = f"{group} goes on within two seconds." if changed else f"{group} was not paused."
     return view.redirect(f"/groups/{group}", notice=notice)
+
+
+def _summaries(view: View) -> Sequence[Any]:
+    return summarize(view.site.pulse.take().value, view.site.findings.take().value)
+
+
+def _read(view: View) -> dict[str, Any]:
+    name = view.path["group"]
+    pulse, findings = view.site.pulse.take().value, view.site.findings.take().value
+    found = view.bus.group_details(name, open={str(state): count for state, count in pulse.open.get(name, {}).items()})
+    summaries = summarize(pulse, findings)
+    # It may have subscribed a moment ago.
+    summary = next((each for each in summaries if each.group.name == name), None)
+    depths = view.site.broker_depths.take().value
+    series = (
+        ()
+        if summary is None
+        else (("arrived", summary.arrived), ("handled", summary.handled), ("failed", summary.failed))
+    )
+    return {
+        "found": found,
+        "summary": summary,
+        "findings": [finding for finding in findings if finding.subject == name and finding.advice],
+        "in_broker": None if depths is None else depths.get(name, 0),
+        "throughput": {
+            "at": [int(minute.timestamp()) for minute in pulse.rates.minutes[:-1]],
+            "series": [{"label": label, "values": list(values)[:-1]} for label, values in series],
+        },
+    }

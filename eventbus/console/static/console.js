@@ -101,7 +101,7 @@ function show(element, { at, series }) {
   charts.set(element.dataset.chart, { at, series });
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
-  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
+  const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
   element.replaceChildren();
   new uPlot({
     width: Math.max(240, element.clientWidth), height: Number(element.dataset.height) || 200,

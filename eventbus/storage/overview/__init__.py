@@ -77,8 +77,17 @@ class Stats:
 def read_stats(connection: Connection) -> Stats:
     """The bus in numbers, as far as transactions have committed; types and groups by name."""
     published, consumed = read_traffic(connection)
-    dead = count_dead(connection)
-    depths = count_open(connection)
+    return stats_of(published, consumed, dead=count_dead(connection), depths=count_open(connection))
+
+
+def stats_of(
+    published: Mapping[str, int],
+    consumed: Mapping[tuple[str, str], int],
+    *,
+    dead: Mapping[tuple[str, str], int],
+    depths: Mapping[str, int],
+) -> Stats:
+    """The bus in numbers, from what was counted: by type, by type and group, or by group."""
     pairs = {*consumed, *dead}
     types = sorted({*published, *(type for type, _ in pairs)})
     groups = sorted({*depths, *(group for _, group in pairs)})

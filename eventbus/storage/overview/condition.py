@@ -72,9 +72,14 @@ def read_clock(connection: Connection) -> datetime:
     return as_utc(connection.value(CLOCK))
 
 
+def read_snapshot(connection: Connection) -> Snapshot | None:
+    """The oldest of them; None while nobody holds any."""
+    row = connection.row(SNAPSHOTS)
+    return None if row is None else Snapshot(holder=row.holder, age=row.age)
+
+
 def read_condition(connection: Connection) -> Condition:
     """All of it; each part as of its own moment."""
-    snapshot = connection.row(SNAPSHOTS)
     return Condition(
         server_version=str(connection.value(SERVER)),
         asked_at=read_clock(connection),
@@ -84,7 +89,7 @@ def read_condition(connection: Connection) -> Condition:
         types=replay_selection.list_types(connection),
         dead=count_dead(connection),
         repairs=repairs.read(connection),
-        snapshot=None if snapshot is None else Snapshot(holder=snapshot.holder, age=snapshot.age),
+        snapshot=read_snapshot(connection),
         has_next_partition=bool(connection.value(PARTITION)),
         has_strays=bool(connection.value(STRAYS)),
     )
