@@ -9,6 +9,7 @@ import click
 
 from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
+from eventbus.cli.fingerprints import acknowledge, fingerprints, resolve
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.lists import attribute, paged, print_page, timed
 from eventbus.cli.progress_bar import counted_progress
@@ -22,7 +23,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group()
 def dead() -> None:
-    """List, show, retry, discard and restore dead letters."""
+    """List, show, retry, discard and restore dead letters, and what they have in common: their fingerprints."""
+
+
+for command in (fingerprints, acknowledge, resolve):
+    dead.add_command(command)
 
 
 def _sought(command: Command) -> Command:
@@ -31,6 +36,7 @@ def _sought(command: Command) -> Command:
         click.option("--type", "type", metavar="PATTERN", help="Only of this event type, or of those that it means."),
         click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused."),
         click.option("--error", metavar="TEXT", help="Only where the error's message holds TEXT."),
+        click.option("--fingerprint", help="Only of this cause, as 'eventbus dead fingerprints' lists them."),
         click.option("--correlation-id", help="Only of events of this story."),
         timed,
     )
@@ -66,6 +72,7 @@ def list_letters(
         "deaths",
         "error_type",
         "error_message",
+        "fingerprint",
         "failed_at",
         "status",
     )
@@ -90,7 +97,19 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
         attempts = [vars(attempt) for attempt in details.attempts]
         click.echo(json.dumps({**letter, "event": event.as_json(), "attempts_made": attempts}, default=plain))
         return
-    for name in ("id", "status", "group", "type", "event_id", "attempts", "deaths", "failed_at", "resolved_at", "note"):
+    for name in (
+        "id",
+        "status",
+        "group",
+        "type",
+        "event_id",
+        "attempts",
+        "deaths",
+        "failed_at",
+        "fingerprint",
+        "resolved_at",
+        "note",
+    ):
         click.echo(f"{name.replace('_', ' '):12} {plain(letter[name])}")
     click.echo(f"{'correlation':12} {event.correlation_id}")
     for attempt in details.attempts:

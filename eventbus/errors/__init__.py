@@ -26,6 +26,7 @@
     │   ├── UnknownGroup
     │   ├── UnknownEvent
     │   ├── UnknownDeadLetter
+    │   ├── UnknownFingerprint
     │   ├── UnknownReplay
     │   ├── TrialNotPassed             dead letters that were retried first have not succeeded
     │   └── IdempotencyConflict        a key was used before, with other data
@@ -96,6 +97,7 @@ from eventbus.errors.unknown import (
     UnknownEvent,
     UnknownEventType,
     UnknownEventVersion,
+    UnknownFingerprint,
     UnknownGroup,
     UnknownReplay,
 )
@@ -140,6 +142,7 @@ __all__ = [
     "UnknownEvent",
     "UnknownEventType",
     "UnknownEventVersion",
+    "UnknownFingerprint",
     "UnknownGroup",
     "UnknownReplay",
     "UnreachableVersion",

@@ -6,6 +6,7 @@ from typing import Any
 
 from eventbus.errors import InvalidInput, InvalidTime, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
+from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import audited
 from eventbus.storage import dead_letters, event_log, replay_selection, resolving, subscriptions
 from eventbus.storage.database import Connection, Database
@@ -28,11 +29,15 @@ class Sought:
     error_type: str | None = None
     #: A part of its message.
     error: str | None = None
+    #: Of its cause.
+    fingerprint: str | None = None
     #: When it was given up: from this time on, and before.
     since: object = None
     until: object = None
     correlation_id: str | None = None
     ids: Sequence[int] | None = None
+    #: None with a larger id: what an operator was shown, at another time.
+    last_id: int | None = None
 
     def as_json(self) -> Mapping[str, Any]:
         """What is given, as JSON values."""
@@ -120,6 +125,8 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         UnknownGroup: The group never subscribed.
     """
     _check_texts(sought)
+    if sought.fingerprint is not None:
+        fingerprinting.check(sought.fingerprint)
     if sought.ids is not None and not all(map(_is_id, sought.ids)):
         raise InvalidInput(f"ids={sought.ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
     if sought.group is not None and check_group(sought.group) not in (known := subscriptions.list_groups(connection)):
@@ -134,10 +141,12 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         group=sought.group,
         error_type=sought.error_type,
         error=sought.error,
+        fingerprint=sought.fingerprint,
         since=bounds.since,
         until=bounds.until,
         correlation_id=sought.correlation_id,
         ids=None if sought.ids is None else tuple(sought.ids),
+        last_id=sought.last_id,
     )
 
 

@@ -11,16 +11,17 @@ is untouched.
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eventbus.broker import WakeUp
 from eventbus.errors import InvalidInput
+from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import Change, audited
 from eventbus.lifecycle.dead_lettering import Sought, filter_of
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
-from eventbus.storage import dead_letters, resolving
+from eventbus.storage import dead_letters, fingerprints, resolving
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.resolving import Resolved
 from eventbus.subscription import check_group
@@ -34,7 +35,7 @@ _BATCH = 1000
 class Frozen:
     """The open dead letters of one moment, as an operator is told of them before they are changed."""
 
-    #: How they were asked for.
+    #: How they were asked for; times are what they meant at that moment.
     sought: Sought
     #: Rising.
     ids: tuple[int, ...]
@@ -78,9 +79,12 @@ class Resolving:
             InvalidInput: Something that was given cannot be used; a subclass says what.
             UnknownGroup: The group never subscribed.
         """
-        check_group(sought.group)
+        if sought.fingerprint is None and sought.ids is None:
+            check_group(sought.group)
         with self.database.autocommit() as connection:
-            return Frozen(sought=sought, ids=tuple(dead_letters.open_ids(connection, filter_of(connection, sought))))
+            wanted = filter_of(connection, sought)
+            ids = tuple(dead_letters.open_ids(connection, wanted))
+        return Frozen(sought=replace(sought, since=wanted.since, until=wanted.until), ids=ids)
 
     def retry(self, frozen: Frozen, *, watch: Watch | None = None, stop: threading.Event | None = None) -> Progress:
         """Make the deliveries of those that are still open as if new.
@@ -119,7 +123,9 @@ class Resolving:
 
         given = {**frozen.sought.as_json(), "reason": reason}
         with audited(self.database, "dead discard", given, asked=frozen.count) as change:
-            return self._in_batches(frozen, resolve, _Watching(change, "dead_letter_discarded", watch), stop)
+            progress = self._in_batches(frozen, resolve, _Watching(change, "dead_letter_discarded", watch), stop)
+        fingerprinting.settle(self.database)
+        return progress
 
     def restore(self, ids: Sequence[int]) -> int:
         """Open discarded dead letters again, as if they had not been discarded; how many there were.
@@ -132,6 +138,7 @@ class Resolving:
         with audited(self.database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
             with self.database.transaction() as connection:
                 restored = resolving.restore(connection, ids)
+                fingerprints.reopen(connection, [item.id for item in restored])
             change.changed = len(restored)
         for item in restored:
             log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from eventbus.failure import Failure
+from eventbus.storage import fingerprints
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc, as_uuid
@@ -16,13 +17,15 @@ ADD_ATTEMPT = """
 INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, worker)
 VALUES (CAST(:event_id AS uuid), :group, :kind, :number, :error_type, :message, :worker)
 """
-OPEN = """
-WITH letter AS (
+# The fingerprint's row is locked before the letter gets its id: so letters of one cause commit in the order of their ids.
+OPEN = f"""
+WITH {fingerprints.COUNT_OCCURRENCE}, letter AS (
     INSERT INTO eventbus.dead_letter
         (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint)
-    VALUES (CAST(:event_id AS uuid), :group, :type, :attempts, :deaths, :error_type, :message, :traceback, :fingerprint)
+    SELECT CAST(:event_id AS uuid), :group, :type, :attempts, :deaths, :error_type, :message, :traceback, occurred.fingerprint
+    FROM occurred
     RETURNING id
-), tried AS (
+), {fingerprints.WRITE_ALERT}, tried AS (
     UPDATE eventbus.attempt SET dead_letter_id = (SELECT id FROM letter)
     WHERE id IN (SELECT id FROM eventbus.attempt WHERE event_id = CAST(:event_id AS uuid) AND group_name = :group
                  ORDER BY id DESC LIMIT :runs)
@@ -39,11 +42,13 @@ _FILTER = """
 AND (CAST(:group AS text) IS NULL OR l.group_name = :group)
 AND (CAST(:error_type AS text) IS NULL OR l.error_type = :error_type)
 AND (CAST(:error AS text) IS NULL OR strpos(l.error_message, :error) > 0)
+AND (CAST(:fingerprint AS text) IS NULL OR l.fingerprint = :fingerprint)
 AND (CAST(:since AS timestamptz) IS NULL OR l.failed_at >= CAST(:since AS timestamptz))
 AND (CAST(:until AS timestamptz) IS NULL OR l.failed_at < CAST(:until AS timestamptz))
 AND (CAST(:correlation AS text) IS NULL OR l.event_id IN (
     SELECT e.id FROM eventbus.event_log AS e WHERE e.metadata ->> 'correlation_id' = :correlation))
 AND (CAST(:ids AS bigint[]) IS NULL OR l.id = ANY (CAST(:ids AS bigint[])))
+AND (CAST(:last_id AS bigint) IS NULL OR l.id <= :last_id)
 """
 LIST = f"""
 SELECT {_COLUMNS} FROM eventbus.dead_letter AS l
@@ -103,12 +108,15 @@ class Filter:
     error_type: str | None = None
     #: A part of the error's message.
     error: str | None = None
+    fingerprint: str | None = None
     #: When it was given up: from, and before.
     since: datetime | None = None
     until: datetime | None = None
     #: Of its event.
     correlation_id: str | None = None
     ids: tuple[int, ...] | None = None
+    #: None with a larger id.
+    last_id: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """For the statements above."""
@@ -117,10 +125,12 @@ class Filter:
             "group": self.group,
             "error_type": self.error_type,
             "error": self.error,
+            "fingerprint": self.fingerprint,
             "since": self.since,
             "until": self.until,
             "correlation": self.correlation_id,
             "ids": None if self.ids is None else list(self.ids),
+            "last_id": self.last_id,
         }
 
 
@@ -154,6 +164,8 @@ def open_letter(connection: Connection, claimed: Claimed, failure: Failure) -> i
         message=failure.message,
         traceback=failure.traceback,
         fingerprint=failure.fingerprint,
+        gist=failure.cause.gist,
+        place=failure.cause.place,
     )
     return int(letter)
 

@@ -15,6 +15,7 @@ from eventbus.storage import (
     dead_letters,
     deliveries,
     event_log,
+    fingerprints,
     overview,
     parking,
     replay_selection,
@@ -46,9 +47,11 @@ CROSS JOIN (VALUES ('g1'), ('g2')) AS groups (g)
 JOIN eventbus.subscription AS s ON s.group_name = g AND s.pattern = 'order.created';
 INSERT INTO eventbus.dead_letter
     (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint, status, resolved_at)
-SELECT event_id, group_name, 'order.created', 1, 0, 'E', 'm', 't', 'f',
+SELECT event_id, group_name, 'order.created', 1, 0, 'E', 'm', 't', 'f' || abs(hashtext(CAST(event_id AS text))) % 10,
        CASE WHEN state = 'dead' THEN 'open' ELSE 'retried' END, CASE WHEN state <> 'dead' THEN now() END
 FROM eventbus.delivery WHERE state IN ('dead', 'done');
+INSERT INTO eventbus.fingerprint (fingerprint, error_type, gist, place, groups)
+SELECT 'f' || n, 'E', 'm', '', '{g1}' FROM generate_series(0, 99) AS n;
 INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, dead_letter_id)
 SELECT event_id, group_name, 'error', 1, 'E', 'm', id FROM eventbus.dead_letter;
 """
@@ -263,6 +266,24 @@ def test_open_dead_letters_of_a_group_are_listed_by_index(connection: Connection
     )
 
     assert_by_index(plan, at_most=400)
+
+
+def test_dead_letters_of_a_cause_are_found_by_index(connection: Connection) -> None:
+    """A page of them, and what is open."""
+    wanted = dead_letters.Filter(fingerprint="f1").parameters()
+
+    for status in (None, "open"):
+        letters = nodes(connection, dead_letters.LIST, status=status, before=None, limit=20, **wanted)
+        assert_by_index(letters, at_most=400)
+    assert_by_index(nodes(connection, fingerprints.FIND, fingerprint="f1"), at_most=200)
+    page = nodes(connection, fingerprints.LIST, state=None, group="g1", before=None, below=None, limit=20)
+    assert_by_index(page, at_most=410)
+
+
+def test_causes_are_settled_by_index(connection: Connection) -> None:
+    """Only what is open is asked whether it is; and no letters are read but those of the cause, one in ten."""
+    assert_by_index(nodes(connection, fingerprints.LOCK_QUIET, limit=100), at_most=410)
+    assert_by_index(nodes(connection, fingerprints.SETTLE, fingerprints=["f1", "f50"], limit=100), at_most=4000)
 
 
 def test_a_dead_letter_shows_its_attempts_by_index(connection: Connection) -> None:
