@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _STOP_SECONDS = 10.0
 
 #: Does the work; ends soon after the event is set.
-Work = Callable[[threading.Event], None]
+Work = Callable[[threading.Event], object]
 
 
 class Background:

@@ -1,11 +1,24 @@
 """The pages: one module for each entry of the navigation, in the order in which it lists them."""
 
 from eventbus.console.page import Page
-from eventbus.console.pages import audit, event, events, groups, overview, replays, schemas, storage, workers
+from eventbus.console.pages import (
+    audit,
+    dead,
+    dead_changes,
+    event,
+    events,
+    groups,
+    overview,
+    replays,
+    schemas,
+    storage,
+    workers,
+)
 
 PAGES: tuple[Page, ...] = (
     overview.page,
     events.page,
+    dead.page,
     groups.page,
     replays.page,
     schemas.page,
@@ -14,5 +27,6 @@ PAGES: tuple[Page, ...] = (
     audit.page,
 )
 
-# One event is a part of the page of events: it hangs its functions there when it is imported.
+# These are parts of a page: they hang their functions on it when they are imported.
 assert event.page is events.page
+assert dead_changes.page is dead.page
