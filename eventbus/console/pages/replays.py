@@ -59,6 +59,7 @@ def plan(view: View) -> Response:
     if "count" not in asked:
         return _form(view, planned=None)
     try:
+        _rate(asked)
         return _form(view, planned=view.bus.replaying.plan(_asked(asked)))
     except InvalidInput as error:
         return _form(view, planned=None, error=str(error))

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from eventbus.console.page import Page
 from eventbus.console.view import View
 from eventbus.errors import InvalidInput, UnknownEventVersion
+from eventbus.event import check_type
 from eventbus.lifecycle.schema_comparing import Comparison
 from eventbus.storage.schemas import StoredSchema
 
@@ -46,7 +47,7 @@ def list_types(view: View) -> Response:
 @page.get("/schemas/{type}", budget=4)
 def show(view: View) -> Response:
     """The versions of a type, what lies between two of them, and who reads it."""
-    type = view.path["type"]
+    type = check_type(view.path["type"])
     versions = view.bus.stored_schemas(type)
     if not versions:
         return view.show("schemas/none.html", status=404, type=type, readers=view.bus.schema_readers(type))
@@ -68,7 +69,7 @@ def show(view: View) -> Response:
 @page.post("/schemas/{type}/{version:int}/retire")
 def retire(view: View) -> Response:
     """Take a version out of use for good."""
-    type, version = view.path["type"], view.path["version"]
+    type, version = check_type(view.path["type"]), view.path["version"]
     known = [each.version for each in view.bus.stored_schemas(type)]
     if version not in known:
         raise UnknownEventVersion(type, version, known)
