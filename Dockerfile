@@ -4,7 +4,7 @@ FROM python:3.11-slim
 WORKDIR /srv
 COPY pyproject.toml README.md LICENSE ./
 COPY eventbus eventbus
-RUN pip install --no-cache-dir .
+RUN pip install --no-cache-dir '.[console]'
 
 COPY celeryconfig.py flowerconfig.py ./
 COPY workers workers

@@ -12,6 +12,9 @@ BENCH := build/bench
 # Tests wait for workers most of the time, so more of them can run at once than there are processors.
 PROCESSES := 3
 
+# Checks pages for accessibility, in tests only.
+AXE := build/axe/node_modules/axe-core/axe.min.js
+
 # Coverage must be complete where a forgotten branch loses events.
 GATED := eventbus/lifecycle/*,eventbus/storage/*
 UNGATED := eventbus/storage/migrations/versions/*
@@ -21,7 +24,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test chaos check bench clean
+.PHONY: help setup demo test chaos check bench screenshots clean
 
 help:  ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -31,7 +34,7 @@ setup: $(STAMP)  ## Make .venv with all that development needs; done once, and a
 demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events flow; FILE=PATH is passed on
 	@$(BIN)/python -m eventbus.demo $(if $(FILE),"$(FILE)")
 
-test: $(STAMP)  ## Run all tests, then hold lifecycle and storage to full branch coverage
+test: $(STAMP) $(AXE)  ## Run all tests, then hold lifecycle and storage to full branch coverage
 	@rm -f .coverage .coverage.* build/not-run.txt
 	@$(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -o timeout=600 tests/model tests/controls  # measuring would only slow them down
@@ -53,6 +56,9 @@ check: $(STAMP)  ## Check style, types, layers and documentation; takes less tha
 bench: $(BENCH)/.installed  ## Compare with other systems, in at most 25 minutes; QUICK=1 needs 6; fails when a bound is missed
 	@NODE_PATH="$(CURDIR)/$(BENCH)/node_modules" $(BENCH)/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--size quick)
 
+screenshots: $(STAMP)  ## Draw the README's pictures of the console anew; needs Chromium
+	@$(BIN)/python -m tests.console.screenshots
+
 clean:  ## Remove .venv and everything else that can be made again
 	@rm -rf .venv build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -70,6 +76,12 @@ $(STAMP): pyproject.toml
 	    && $(BIN)/python -m pip install --disable-pip-version-check -e '.[embedded,console,dev]'; } > build/setup.log 2>&1 \
 	    || { cat build/setup.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $@
+
+$(AXE): tests/console/package.json
+	@if command -v npm >/dev/null; then \
+	    mkdir -p build/axe && cp tests/console/package.json build/axe && \
+	    { npm --prefix build/axe install --no-audit --no-fund --silent > build/axe.log 2>&1 && touch $@ || cat build/axe.log; }; \
+	fi
 
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt benchmarks/package.json $(STAMP)
 	@command -v npm >/dev/null || { echo "make bench needs Node and npm, for the event bus that is written in it." >&2; exit 1; }

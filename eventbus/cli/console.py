@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -85,7 +86,9 @@ def _serve(app: Any, *, host: str, port: int, root_path: str) -> None:
     with _listening(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"serving http://{shown}:{listener.getsockname()[1]}{root_path}/; Ctrl-C ends it.", err=True)
-        uvicorn.Server(config).run(sockets=[listener])
+        # It has ended in order by the time that it raises what ended it.
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

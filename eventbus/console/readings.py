@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from eventbus.errors import DatabaseBusy
+
 Value = TypeVar("Value")
 
 #: Whoever looks again within this time sees the same.
@@ -37,11 +39,10 @@ class Reading(Generic[Value]):
         self._clock = clock
         self._changed = threading.Condition()
         self._is_reading = False
-        self._value: Value | None = None
+        self._taken: tuple[Value, float] | None = None
         self._error: Exception | None = None
-        #: When the last reading ended, and what it took; when the value was read.
+        #: When the last reading ended, and what it took.
         self._ended_at, self._cost_seconds = float("-inf"), 0.0
-        self._value_at = float("-inf")
         #: Something was changed while somebody read.
         self._is_outdated = False
 
@@ -49,6 +50,7 @@ class Reading(Generic[Value]):
         """What was read last, or is read now.
 
         Raises:
+            DatabaseBusy: It takes too long, for the first time.
             Exception: What the last reading ended in, if it failed.
         """
         with self._changed:
@@ -58,9 +60,12 @@ class Reading(Generic[Value]):
             self._changed.wait_for(lambda: not self._is_reading, self._patience_seconds())
             if self._error is not None:
                 raise self._error
-            if self._value is None:
-                raise TimeoutError("the numbers are not there yet")
-            return Taken(value=self._value, age_seconds=self._clock() - self._value_at)
+            if self._taken is None:
+                raise DatabaseBusy(
+                    "the first look at the bus takes more than 10 s; the numbers come as soon as it ends."
+                )
+            value, read_at = self._taken
+            return Taken(value=value, age_seconds=self._clock() - read_at)
 
     def forget(self) -> None:
         """Something was changed: whoever looks next sees it."""
@@ -71,17 +76,17 @@ class Reading(Generic[Value]):
         return self._clock() - self._ended_at > max(_FRESH_SECONDS, _REST * self._cost_seconds)
 
     def _patience_seconds(self) -> float:
-        if self._value is None and self._error is None:
+        if self._taken is None and self._error is None:
             return _FIRST_PATIENCE_SECONDS
         return 0.0 if self._cost_seconds > _PATIENCE_SECONDS else _PATIENCE_SECONDS
 
     def _refresh(self) -> None:
         began_at = self._clock()
-        value, error = None, None
         with self._changed:
             self._is_outdated = False
+        taken, error = None, None
         try:
-            value = self._read()
+            taken = self._read(), began_at
         except Exception as raised:  # noqa: BLE001 - a thread's edge: whoever looks is told
             error = raised
         with self._changed:
@@ -89,6 +94,5 @@ class Reading(Generic[Value]):
             self._cost_seconds = ended_at - began_at
             self._ended_at = float("-inf") if self._is_outdated else ended_at
             self._error, self._is_reading = error, False
-            if error is None:
-                self._value, self._value_at = value, began_at
+            self._taken = taken or self._taken
             self._changed.notify_all()

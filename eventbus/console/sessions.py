@@ -84,7 +84,8 @@ class Cookies:
 class Sessions:
     """Who has logged in, in the memory of this process."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, most: int = _MOST_SESSIONS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
         self._clock = clock
         self._lock = threading.Lock()
         self._by_browser: dict[str, _Session] = {}
@@ -95,7 +96,7 @@ class Sessions:
         with self._lock:
             for id in [id for id, session in self._by_browser.items() if self._is_over(session, now)]:
                 del self._by_browser[id]
-            while len(self._by_browser) >= _MOST_SESSIONS:
+            while len(self._by_browser) >= self._most:
                 del self._by_browser[next(iter(self._by_browser))]
             self._by_browser[browser.id] = _Session(user=user, fingerprint=fingerprint, opened_at=now, seen_at=now)
 

@@ -28,14 +28,14 @@ OpenPage = Callable[..., Page]
 @pytest.fixture(scope="session")
 def seed(servers: Servers, template_database: str) -> Iterator[Seed]:
     """A bus with a bit of everything: look, and change nothing."""
-    with _seeded(servers, template_database) as planted:
+    with seeded(servers, template_database) as planted:
         yield planted
 
 
 @pytest.fixture
 def own_seed(servers: Servers, template_database: str) -> Iterator[Seed]:
     """The same, for one test that changes something."""
-    with _seeded(servers, template_database) as planted:
+    with seeded(servers, template_database) as planted:
         yield planted
 
 
@@ -101,7 +101,8 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 
 @contextmanager
-def _seeded(servers: Servers, template: str) -> Iterator[Seed]:
+def seeded(servers: Servers, template: str) -> Iterator[Seed]:
+    """A bus with a bit of everything in a database of its own, gone afterwards."""
     name = f"console_{secrets.token_hex(4)}"
     url = create_database(servers.database_url, name, template=template)
     bus = make_bus(database_url=url, broker_url=servers.broker_url, prefix=name)

@@ -1,11 +1,12 @@
 """The services of docker-compose.yml, each by its own command: without Docker, but for real.
 
-redis ─▶ migrate ─▶ inventory, notification, analytics, flower ─▶ publisher ─▶ what the services did
+redis ─▶ migrate ─▶ inventory, notification, analytics, flower, console ─▶ publisher ─▶ what the services did
 
 PostgreSQL is the suite's: its image has no command of ours. Everything else is run as the file says, only elsewhere.
 """
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 import redis
 import sqlalchemy
@@ -50,6 +52,7 @@ class Composition:
     database_url: str
     folder: Path
     flower_port: int
+    console_port: int
     #: By the services that have ended.
     printed: dict[str, str] = field(default_factory=dict)
 
@@ -63,7 +66,14 @@ class Composition:
 
     def start(self, name: str) -> GuardedProcess:
         """Start a service that stays."""
-        argv = [item.replace("--port=5555", f"--port={self.flower_port}") for item in self.argv(name)]
+        here = {
+            "--port=5555": f"--port={self.flower_port}",
+            "--port=8321": f"--port={self.console_port}",
+            "/tmp/console-users": self.environments[name].get("EVENTBUS_CONSOLE_USERS", ""),
+        }
+        argv = self.argv(name)
+        for there, instead in here.items():
+            argv = [item.replace(there, instead) for item in argv]
         return GuardedProcess(
             Command(
                 argv=argv,
@@ -109,9 +119,10 @@ def composition(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
     variables = {**variables_in(ROOT / ".env.sample"), "ORDERS": str(ORDERS), "ORDER_SECONDS": "0.05"}
     services = parsed((ROOT / "docker-compose.yml").read_text(), variables)["services"]
     folder = tmp_path_factory.mktemp("compose")
-    found = Composition(services, {}, url, folder, free_port())
+    found = Composition(services, {}, url, folder, free_port(), free_port())
     for name, service in services.items():
         found.environments[name] = environment(service.get("environment", {}), url, port)
+    found.environments["console"]["EVENTBUS_CONSOLE_USERS"] = str(folder / "console-users")
     with ExitStack() as stack:
         stack.callback(drop_database, servers.database_url, database)
         directory = ServerDirectory()
@@ -122,7 +133,7 @@ def composition(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
         found.printed["migrate"] = migrated.stdout
         # Ended all at once: a warm shutdown takes Celery some seconds.
         threads = stack.enter_context(ThreadPoolExecutor())
-        running = {name: found.start(name) for name in (*GROUPS, "flower")}
+        running = {name: found.start(name) for name in (*GROUPS, "flower", "console")}
         for process in running.values():
             stack.callback(threads.submit, process.stop)
         for name in GROUPS:
@@ -209,6 +220,27 @@ def test_flower_asks_for_the_password(composition: Composition) -> None:
     credentials = composition.environments["flower"]["FLOWER_BASIC_AUTH"]
     assert (status(url), status(url, credentials=credentials)) == (401, 200)
     checked = composition.run("flower", [item.replace(":5555", f":{composition.flower_port}") for item in check])
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_console_asks_for_the_password(composition: Composition) -> None:
+    """And lets the user of the file in; its health check, which has no password, succeeds."""
+    url = f"http://127.0.0.1:{composition.console_port}"
+    check = words(composition.services["console"]["healthcheck"]["test"])
+    wait_until(
+        lambda: status(f"{url}/login") == 200, timeout=SECONDS, message=lambda: log_tail(composition.log("console"))
+    )
+
+    with httpx2.Client(base_url=url, follow_redirects=True) as browser:
+        asked = browser.get("/groups")
+        token = re.search(r'name="token" value="([^"]*)"', asked.text)
+        assert token
+        password = composition.environments["console"]["CONSOLE_PASSWORD"]
+        form = {"token": token[1], "next": "/groups", "name": "me", "password": password}
+        shown = browser.post("/login", data=form)
+
+    assert (asked.url.path, shown.url.path, ">inventory</a>" in shown.text) == ("/login", "/groups", True)
+    checked = composition.run("console", [item.replace(":8321", f":{composition.console_port}") for item in check])
     assert checked.returncode == 0, checked.stderr
 
 

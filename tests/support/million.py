@@ -52,8 +52,12 @@ SELECT d.event_id, d.group_name, e.type, 1, 0, 'ValueError', 'load ' || cause, '
 FROM eventbus.delivery AS d JOIN eventbus.event_log AS e ON e.id = d.event_id
 CROSS JOIN LATERAL (SELECT (e.data ->> 'number')::integer / 50 % 40 AS cause) AS causes
 WHERE d.group_name = 'load-dead' AND d.state = 'dead';
+INSERT INTO eventbus.fingerprint (fingerprint, error_type, gist, place, groups, occurrences, first_seen_at, last_seen_at)
+SELECT fingerprint, min(error_type), 'load ?', fingerprint, '{load-dead}', count(*), min(failed_at), max(failed_at)
+FROM eventbus.dead_letter WHERE group_name = 'load-dead' GROUP BY fingerprint;
 INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, failed_at, dead_letter_id)
-SELECT event_id, group_name, 'error', 1, error_type, error_message, failed_at, id FROM eventbus.dead_letter;
+SELECT event_id, group_name, 'error', 1, error_type, error_message, failed_at, id FROM eventbus.dead_letter
+WHERE group_name = 'load-dead';
 """
 BOUNDS = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = %s::regclass"
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'eventbus' AND tablename = %s"
@@ -63,12 +67,12 @@ SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s
 
 
 def fill(url: str) -> None:
-    """Fill a migrated, empty database: the newest event is about a minute old, or the week's first are its newest."""
+    """Fill a migrated database, beside what is there: the newest event is a minute old, or a little in the future on a Monday."""
     rows = Rows(url)
     rows.all("SET work_mem = '256MB'; SET maintenance_work_mem = '256MB'; SET synchronous_commit = off")
     rows.all(GROUPS)
     week = "date_trunc('week', now(), 'UTC')"
-    # Within this week: in its first minute, which lasts a million events, they lie a little in the future.
+    # Within this week, whose first minute is too short for a million events.
     end = f"greatest(now() - interval '1 minute', {week} + interval '51 seconds')"
     log, delivery = (_this_week(rows, table) for table in ("event_log", "delivery"))
     _without_indexes(rows, "event_log", log, EVENT_LOG.format(partition=log, end=end))

@@ -42,8 +42,13 @@ def has_pgbouncer() -> bool:
     return shutil.which("pgbouncer") is not None
 
 
+#: Put there by `make test`, from npm.
+AXE = Path(__file__).resolve().parents[2] / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+
+
 #: Marker → what is missing without it, and whether it is there.
 REQUIREMENTS: Mapping[str, tuple[str, Callable[[], bool]]] = {
+    "axe": ("axe-core, which make test gets from npm", AXE.exists),
     "chromium": ("Chromium", has_chromium),
     "faketime": ("faketime", has_faketime),
     "pgbouncer": ("PgBouncer", has_pgbouncer),

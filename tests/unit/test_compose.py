@@ -35,7 +35,7 @@ def test_it_has_a_service_for_each_group_and_what_they_need() -> None:
     """Whoever adds a sample service adds it here."""
     groups = set(re.findall(r'group="(\w+)"', "".join(path.read_text() for path in (ROOT / "workers").glob("*.py"))))
 
-    assert set(SERVICES) == {"postgres", "redis", "migrate", "flower", "publisher", *groups}
+    assert set(SERVICES) == {"postgres", "redis", "migrate", "console", "flower", "publisher", *groups}
     for group in groups:
         assert f"-Q eventbus.{group} " in SERVICES[group]["command"]
         assert " -E " in SERVICES[group]["command"]
@@ -46,7 +46,7 @@ def test_ports_are_open_on_this_machine_only() -> None:
     """Docker opens ports past a firewall unless an address is named."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
 
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -68,7 +68,7 @@ def test_what_depends_on_what() -> None:
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
 
 
-@pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_BASIC_AUTH"])
+@pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_BASIC_AUTH", "CONSOLE_PASSWORD"])
 def test_secrets_are_given_or_nothing_starts(name: str) -> None:
     """None has a default, and the sample's names are the file's."""
     with pytest.raises(NotSet, match=name):
@@ -80,7 +80,7 @@ def test_the_sample_names_what_is_used_and_git_ignores_the_real_one() -> None:
     used = set(re.findall(r"\$\{(\w+)", TEXT))
 
     assert set(SAMPLE) <= used
-    assert used - set(SAMPLE) == {"POSTGRES_PORT", "REDIS_PORT", "FLOWER_PORT"}
+    assert used - set(SAMPLE) == {"POSTGRES_PORT", "REDIS_PORT", "FLOWER_PORT", "CONSOLE_PORT"}
     assert ".env" in (ROOT / ".gitignore").read_text().split()
     assert ".env" in (ROOT / ".dockerignore").read_text().split()
     tracked = subprocess.run(["git", "ls-files", ".env"], cwd=ROOT, capture_output=True, text=True, check=False).stdout

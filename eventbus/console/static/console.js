@@ -177,7 +177,7 @@ function prepareKeys() {
 }
 
 const isField = (element) => element?.matches?.("input:not([type=checkbox]), textarea, select") ?? false;
-const filter = () => document.querySelector("main [data-filter], main input[type=search]");
+const filter = () => document.querySelector("main [data-filter], main input[type=search]") ?? document.querySelector("input[type=search]");
 
 function move(step) {
   const rows = [...document.querySelectorAll("[data-row]")];

@@ -1,0 +1,128 @@
+"""Readings: one look at the bus serves all who ask at once, and a dear one is waited for by nobody."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from eventbus.console.readings import Reading
+from eventbus.errors import DatabaseUnreachable
+from tests.support import wait_until
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Count:
+    """Something that is read: how often, and only when it may go on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.reads = 0
+        self.cost = 0.0
+        self.error: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self) -> int:
+        self.gate.wait(10)
+        self.clock.now += self.cost
+        if self.error is not None:
+            raise self.error
+        self.reads += 1
+        return self.reads
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def count(clock: Clock) -> Count:
+    return Count(clock)
+
+
+@pytest.fixture
+def reading(clock: Clock, count: Count) -> Reading[int]:
+    return Reading(count, clock=clock)
+
+
+def test_all_who_ask_at_once_get_one_look(reading: Reading[int], count: Count) -> None:
+    """However many pages are open."""
+    count.gate.clear()
+    with ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(reading.take) for _ in range(20)]
+        count.gate.set()
+        values = [each.result().value for each in asked]
+
+    assert (values, count.reads) == ([1] * 20, 1)
+
+
+def test_it_looks_again_after_a_second(reading: Reading[int], clock: Clock) -> None:
+    """A cheap one is waited for, so that it is new."""
+    assert [reading.take().value, reading.take().value] == [1, 1]
+
+    clock.now += 1.01
+
+    assert (reading.take().value, reading.take().age_seconds) == (2, 0.0)
+
+
+def test_a_dear_one_is_waited_for_by_nobody(reading: Reading[int], count: Count, clock: Clock) -> None:
+    """It is read beside the requests, and the less often the more it costs."""
+    count.cost = 0.5
+    assert reading.take().value == 1
+    clock.now += 9
+    assert (reading.take().value, count.reads) == (1, 1)
+
+    clock.now += 2
+    count.gate.clear()
+    old = reading.take()
+    count.gate.set()
+    wait_until(lambda: count.reads == 2, message="the look beside the request")
+
+    assert (old.value, old.age_seconds) == (1, 11.5)
+    assert wait_until(lambda: reading.take().value == 2)
+
+
+def test_a_change_is_seen_by_whoever_looks_next(reading: Reading[int], count: Count) -> None:
+    """Also one that happens while somebody looks."""
+    assert reading.take().value == 1
+    reading.forget()
+    assert reading.take().value == 2
+
+    count.gate.clear()
+    reading.forget()
+    reading.take()
+    reading.forget()
+    count.gate.set()
+    wait_until(lambda: count.reads == 3, message="the look that began before the change")
+
+    assert wait_until(lambda: reading.take().value == 4)
+
+
+def test_a_failure_is_everybodys_until_it_is_over(reading: Reading[int], count: Count, clock: Clock) -> None:
+    """Old numbers are not shown as if they were new."""
+    assert reading.take().value == 1
+    clock.now += 2
+    count.error = DatabaseUnreachable("away")
+    for _ in range(2):
+        with pytest.raises(DatabaseUnreachable):
+            reading.take()
+
+    count.error = None
+    clock.now += 2
+
+    assert reading.take().value == 2
+
+
+def test_nothing_is_a_value(clock: Clock) -> None:
+    """Such as the depths of a broker that is away."""
+    assert Reading(lambda: None, clock=clock).take().value is None

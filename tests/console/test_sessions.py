@@ -1,0 +1,130 @@
+"""Sessions and throttling by the clock: what ends, when it ends; and streams that end with it."""
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from eventbus.console import Role, create_app
+from eventbus.console.sessions import IDLE, LIFETIME, Browser, Cookies, Sessions
+from eventbus.console.settings import ConsoleSettings
+from eventbus.console.throttling import WINDOW_SECONDS, Throttle
+from eventbus.console.users import Passwords, UserFile, user_line
+from tests.console.client import Client
+from tests.console.seed import Seed
+from tests.console.serving import serving
+from tests.console.test_readings import Clock
+
+
+def same(_name: str) -> str:
+    return "fingerprint"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_session_ends_when_nobody_uses_it(clock: Clock) -> None:
+    """After an hour without a request; what a page asks by itself does not count."""
+    sessions, browser = Sessions(clock=clock), Cookies().meet(None)
+    sessions.open(browser, "alice", "fingerprint")
+
+    clock.now += IDLE.total_seconds()
+    assert sessions.user_of(browser, same) == "alice"
+    clock.now += IDLE.total_seconds()
+    assert sessions.user_of(browser, same, is_active=False) == "alice"
+    clock.now += 1
+
+    assert sessions.user_of(browser, same) is None
+
+
+def test_a_session_ends_after_its_day(clock: Clock) -> None:
+    """However much it is used."""
+    sessions, browser = Sessions(clock=clock), Cookies().meet(None)
+    sessions.open(browser, "alice", "fingerprint")
+    for _ in range(int(LIFETIME / IDLE)):
+        clock.now += IDLE.total_seconds()
+        assert sessions.user_of(browser, same) == "alice"
+
+    clock.now += 1
+
+    assert sessions.user_of(browser, same) is None
+
+
+def test_a_session_ends_with_its_password(clock: Clock) -> None:
+    """One that was stolen is worth nothing once the password is another."""
+    sessions, browser = Sessions(clock=clock), Cookies().meet(None)
+    sessions.open(browser, "alice", "old")
+
+    assert sessions.user_of(browser, lambda name: "new") is None
+    assert sessions.user_of(browser, lambda name: "old") is None
+
+
+def test_sessions_do_not_fill_the_memory(clock: Clock) -> None:
+    """The oldest make room, and those that are over go first."""
+    sessions = Sessions(most=3, clock=clock)
+    browsers = [Browser(id=str(number), is_new=True) for number in range(4)]
+    for browser in browsers:
+        sessions.open(browser, "alice", "fingerprint")
+
+    assert sessions.user_of(browsers[0], same) is None
+    assert sessions.user_of(browsers[1], same) == sessions.user_of(browsers[-1], same) == "alice"
+
+
+def test_two_processes_with_one_secret_know_each_others_browsers() -> None:
+    """And with secrets of their own they do not."""
+    secret = "s" * 32
+    one, two, other = Cookies(secret), Cookies(secret), Cookies()
+    browser = one.meet(None)
+
+    assert two.meet(one.cookie(browser)) == Browser(id=browser.id, is_new=False)
+    assert two.is_token(one.token(browser, "alice"), browser, "alice")
+    assert other.meet(one.cookie(browser)).is_new
+    assert not other.is_token(one.token(browser, "alice"), browser, "alice")
+
+
+def test_guessing_is_possible_again_later(clock: Clock) -> None:
+    """When the first of the failures is five minutes old; a login that succeeds forgives the failures before it."""
+    throttle = Throttle(clock=clock)
+    for _ in range(5):
+        throttle.note_failure("alice", "10.0.0.1")
+        clock.now += 10
+
+    assert throttle.wait_seconds("alice", "10.0.0.1") == WINDOW_SECONDS - 50
+    assert throttle.wait_seconds("alice", "10.0.0.2") == throttle.wait_seconds("bob", "10.0.0.1") == 0
+    clock.now += WINDOW_SECONDS - 50
+    assert throttle.wait_seconds("alice", "10.0.0.1") == 0
+
+    for _ in range(4):
+        throttle.note_failure("bob", "10.0.0.1")
+    throttle.forgive("bob", "10.0.0.1")
+    throttle.note_failure("bob", "10.0.0.1")
+    assert throttle.wait_seconds("bob", "10.0.0.1") == 0
+
+
+def test_many_addresses_do_not_help_to_guess(clock: Clock) -> None:
+    """Nor do they fill the memory."""
+    throttle = Throttle(clock=clock)
+    for number in range(50):
+        throttle.note_failure("alice", f"10.0.0.{number}")
+
+    assert throttle.wait_seconds("alice", "192.168.0.1") > 0
+
+
+def test_a_stream_ends_with_its_session(seed: Seed, tmp_path: Path) -> None:
+    """A tab that was left open tells nothing more after the logout; its page is told, and leads to the login."""
+    path = tmp_path / "users"
+    path.write_text(user_line("alice", Role.OPERATOR, "correct horse battery", cost=1 << 10))
+    app = create_app(seed.bus, settings=ConsoleSettings(access=Passwords(UserFile(path))))
+    with serving(app) as url:
+        client = Client(app, base_url=url)
+        client.press("/login", "/login", name="alice", password="correct horse battery")
+        cookie = f"eventbus_console={client.cookies['eventbus_console']}"
+        request = urllib.request.Request(f"{url}/live", headers={"Cookie": cookie})
+        with urllib.request.urlopen(request, timeout=20) as stream:
+            assert stream.readline() == b"event: fragment\n"
+            client.press("/", "/logout")
+            lines = stream.readlines()
+
+    assert lines[-3:-1] == [b"event: goodbye\n", b"data: {}\n"]

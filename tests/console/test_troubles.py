@@ -1,0 +1,145 @@
+"""What the console says when there is little to show: an empty bus, servers that are away, groups without workers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from eventbus import EventBus
+from eventbus.console import create_app
+from eventbus.console.page import Live, Shown
+from eventbus.console.pages import PAGES
+from eventbus.embedded.server import free_port
+from tests.console.client import Client
+from tests.console.routes import path_of
+from tests.console.seed import Seed, make_bus
+
+ENTRIES = [page.path for page in PAGES]
+
+
+@pytest.fixture
+def empty(database_url: str, broker_url: str, prefix: str) -> Iterator[EventBus]:
+    """A bus without anything."""
+    bus = make_bus(database_url=database_url, broker_url=broker_url, prefix=prefix)
+    yield bus
+    bus.database.dispose()
+    bus.app.close()
+
+
+@pytest.mark.parametrize("path", ENTRIES)
+def test_an_empty_bus_says_what_to_do(empty: EventBus, path: str) -> None:
+    """Each page is shown, and says what is missing and how it comes."""
+    text = Client(create_app(empty)).text(path)
+
+    if path != "/storage":
+        assert 'class="empty"' in text
+
+
+def test_a_bus_without_tables_says_so(servers: object, empty_database_url: str, broker_url: str) -> None:
+    """`eventbus migrate` is what helps."""
+    bus = make_bus(database_url=empty_database_url, broker_url=broker_url)
+    client = Client(create_app(bus))
+
+    for path in ("/", "/audit"):
+        text = client.text(path, status=503)
+        assert "The tables are not there" in text
+        assert "eventbus migrate" in text.replace("&#39;", "'")
+    bus.database.dispose()
+
+
+def test_postgresql_that_is_away_is_said_on_every_page(seed: Seed, broker_url: str) -> None:
+    """What is away, where, and what that means; never the password; the console goes on."""
+    url = f"postgresql://me:s3cr3t@127.0.0.1:{free_port()}/shop"
+    bus = make_bus(database_url=url, broker_url=broker_url)
+    client = Client(create_app(bus))
+
+    for page in PAGES:
+        for route in page.routes:
+            if (
+                isinstance(route, Shown)
+                and client.get(path_of(route.path, seed), follow_redirects=False).status_code != 303
+            ):
+                text = client.text(path_of(route.path, seed), status=503)
+                assert "PostgreSQL is away" in text, route.path
+                assert "s3cr3t" not in text, route.path
+            elif isinstance(route, Live):
+                with client.stream("GET", path_of(route.path, seed)) as stream:
+                    first = next(stream.iter_lines())
+                assert first == "event: trouble", route.path
+
+
+def test_a_change_fails_clearly_while_postgresql_is_away(broker_url: str) -> None:
+    """Nothing is half done, and the page says so."""
+    bus = make_bus(database_url=f"postgresql://me@127.0.0.1:{free_port()}/shop", broker_url=broker_url)
+    client = Client(create_app(bus, check=None))
+    token_page = client.get("/groups/inventory")
+    assert token_page.status_code == 503
+
+    answer = client.post("/groups/inventory/resume", data={"token": "x"})
+
+    assert answer.status_code in (403, 503)
+
+
+def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
+    """Numbers come from PostgreSQL; the overview says what is away, and what waits meanwhile."""
+    url = seed.bus.settings.database_url
+    bus = make_bus(database_url=url, broker_url=f"redis://:s3cr3t@127.0.0.1:{free_port()}/0")
+    client = Client(create_app(bus))
+
+    overview, workers = client.text("/"), client.text("/workers")
+
+    assert "deliveries wait in PostgreSQL meanwhile" in overview
+    assert "the broker at redis://:***@127.0.0.1" in overview
+    assert "unreachable" in workers
+    assert "The broker cannot be asked" in workers
+    assert "s3cr3t" not in overview + workers
+    for page in PAGES:
+        for route in page.routes:
+            if isinstance(route, Shown) and not route.path.endswith("/find"):
+                assert client.get(path_of(route.path, seed)).status_code == 200, route.path
+    bus.database.dispose()
+
+
+def test_a_group_without_workers_says_what_to_start(client: Client) -> None:
+    """On its own page, and first of all on the overview."""
+    assert "eventbus worker archive" in client.text("/groups/archive")
+    overview = client.text("/")
+    assert overview.index("archive has no worker") < overview.index("analytics is paused")
+
+
+def test_numbers_are_those_of_the_command_line(seed: Seed, client: Client) -> None:
+    """The same read model: what the overview says is what `eventbus stats` and `eventbus doctor` say."""
+    stats, text = seed.bus.stats(), client.text("/")
+    figures = [part.partition("</span>")[0] for part in text.split('<span class="figure">')[1:]]
+
+    assert figures[:3] == [f"{stats.published:,}", f"{stats.consumed:,}", f"{sum(stats.queue_depths.values()):,}"]
+    assert figures[4] == f"{stats.dead:,}"
+    for finding in seed.bus.diagnose():
+        is_shown = finding.sentence.partition("waits since")[0] in text.replace("&#39;", "'")
+        assert is_shown == (finding.level != "ok" or finding.check in ("database", "broker")), finding
+
+
+def test_every_change_is_in_the_audit_under_its_users_name(own_seed: Seed) -> None:
+    """Who was logged in, not whose process it is."""
+    from eventbus.console import Role, User
+
+    app = create_app(own_seed.bus, check=lambda request: User(name="carol@example.com", role=Role.OPERATOR))
+    client = Client(app)
+
+    question = client.press("/groups/inventory", "/groups/inventory/pause")
+    assert own_seed.bus.group_details("inventory").group.paused is False
+    done = client.submit(question.text, "/groups/inventory/pause")
+    again = client.text("/groups/inventory")
+
+    assert "inventory is paused." in done.text
+    assert 'role="status">inventory is paused.' not in again
+    assert own_seed.bus.group_details("inventory").group.paused is True
+    entry = own_seed.bus.audit()[0]
+    assert (entry.who, entry.action, entry.filter, entry.changed) == (
+        "carol@example.com",
+        "groups pause",
+        {"group": "inventory"},
+        1,
+    )
+    assert "carol@example.com" in client.text("/audit")
+    client.press("/groups/inventory", "/groups/inventory/resume")
+    assert own_seed.bus.group_details("inventory").group.paused is False
