@@ -36,8 +36,8 @@ def _sought(command: Command) -> Command:
         click.option("--type", "type", metavar="PATTERN", help="Only of this event type, or of those that it means."),
         click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused."),
         click.option("--error", metavar="TEXT", help="Only where the error's message holds TEXT."),
-        click.option("--correlation-id", help="Only of events of this story."),
         click.option("--fingerprint", help="Only of this cause, as 'eventbus dead fingerprints' lists them."),
+        click.option("--correlation-id", help="Only of events of this story."),
         timed,
     )
     for option in reversed(options):
@@ -97,7 +97,7 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
         attempts = [vars(attempt) for attempt in details.attempts]
         click.echo(json.dumps({**letter, "event": event.as_json(), "attempts_made": attempts}, default=plain))
         return
-    facts = (
+    for name in (
         "id",
         "status",
         "group",
@@ -105,17 +105,17 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
         "event_id",
         "attempts",
         "deaths",
-        "fingerprint",
         "failed_at",
+        "fingerprint",
         "resolved_at",
-    )
-    for name in (*facts, "note"):
-        click.echo(f"{name.replace('_', ' '):12} {plain(letter[name])}")
-    click.echo(f"{'correlation':12} {event.correlation_id}")
+        "note",
+    ):
+        click.echo(f"{_bold(name)} {plain(letter[name])}")
+    click.echo(f"{_bold('correlation')} {event.correlation_id}")
     for attempt in details.attempts:
         what = f"{attempt.error_type}: {attempt.error_message}".splitlines()[0]
         click.echo(f"attempt {attempt.number:<4} {plain(attempt.failed_at)}  {plain(what)}")
-    click.echo(f"data         {plain(json.dumps(event.data, ensure_ascii=False))}")
+    click.echo(f"{_bold('data')} {plain(json.dumps(event.data, ensure_ascii=False))}")
     click.echo(plain(details.letter.traceback))
 
 
@@ -195,6 +195,10 @@ def note(ctx: click.Context, id: int, text: str) -> None:
       eventbus dead note 17 'Ann looks after it'
     """
     plain_bus(ctx).note_dead_letter(id, text)
+
+
+def _bold(name: str) -> str:
+    return click.style(f"{name.replace('_', ' '):12}", bold=True)
 
 
 def _frozen(ctx: click.Context, sought: dict[str, Any]) -> tuple[Resolving, Frozen]:

@@ -86,7 +86,10 @@ def show(ctx: click.Context, id: UUID, *, as_json: bool) -> None:
         click.echo(json.dumps({**event.as_json(), "deliveries": list(map(standing_json, details.standings))}))
         return
     for name in ("id", "type", "version", "source", "created_at", "correlation_id", "causation_id"):
-        click.echo(f"{name.replace('_', ' '):14} {plain(getattr(event, name))}")
+        name_shown = click.style(name.replace("_", " ").ljust(14), bold=True)
+        click.echo(f"{name_shown} {plain(getattr(event, name))}")
+    if "traceparent" in event.metadata:
+        click.echo(f"traceparent    {plain(event.metadata['traceparent'])}")
     if event.headers:
         click.echo(f"headers        {plain(json.dumps(dict(event.headers), ensure_ascii=False))}")
     click.echo(f"data           {plain(json.dumps(event.data, ensure_ascii=False))}")

@@ -89,7 +89,8 @@ def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
         return
     states = ", ".join(f"{count:,} {state}" for state, count in found.open.items())
     for name, value in {**facts, "open": states or "nothing", "workers": ", ".join(facts["workers"]) or "none"}.items():
-        click.echo(f"{name.replace('_', ' '):12} {plain(value)}")
+        name_shown = click.style(name.replace("_", " ").ljust(12), bold=True)
+        click.echo(f"{name_shown} {plain(value)}")
     columns = [attribute(name) for name in ("pattern", "handler", "created_at", "last_seen_at")]
     print_rows(found.wishes, columns, as_json=False, empty="no subscription.")
 

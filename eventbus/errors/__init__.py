@@ -28,6 +28,7 @@
     │   ├── UnknownDeadLetter
     │   ├── UnknownFingerprint
     │   ├── UnknownReplay
+    │   ├── TrialNotPassed             dead letters that were retried first have not succeeded
     │   └── IdempotencyConflict        a key was used before, with other data
     ├── DatabaseError                  PostgreSQL answered, but not as it should
     │   ├── DatabaseUnreachable
@@ -67,6 +68,7 @@ from eventbus.errors.inputs import (
     InvalidSubscription,
     InvalidTime,
     SubscriptionConflict,
+    TrialNotPassed,
 )
 from eventbus.errors.root import EventBusError
 from eventbus.errors.runs import HandlerDied, HandlerError, HandlerTimeout, ReplayStopped
@@ -135,6 +137,7 @@ __all__ = [
     "SchemaNotRegistered",
     "SchemaRetired",
     "SubscriptionConflict",
+    "TrialNotPassed",
     "UnknownDeadLetter",
     "UnknownEvent",
     "UnknownEventType",

@@ -29,13 +29,15 @@ class Sought:
     error_type: str | None = None
     #: A part of its message.
     error: str | None = None
+    #: Of its cause.
+    fingerprint: str | None = None
     #: When it was given up: from this time on, and before.
     since: object = None
     until: object = None
     correlation_id: str | None = None
-    #: As `fingerprinting` lists them.
-    fingerprint: str | None = None
     ids: Sequence[int] | None = None
+    #: None with a larger id: what an operator was shown, at another time.
+    last_id: int | None = None
 
     def as_json(self) -> Mapping[str, Any]:
         """What is given, as JSON values."""
@@ -135,11 +137,12 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         group=sought.group,
         error_type=sought.error_type,
         error=sought.error,
+        fingerprint=sought.fingerprint,
         since=bounds.since,
         until=bounds.until,
         correlation_id=sought.correlation_id,
-        fingerprint=sought.fingerprint,
         ids=None if sought.ids is None else tuple(sought.ids),
+        last_id=sought.last_id,
     )
 
 

@@ -11,7 +11,7 @@ is untouched.
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eventbus.broker import WakeUp
@@ -35,7 +35,7 @@ _BATCH = 1000
 class Frozen:
     """The open dead letters of one moment, as an operator is told of them before they are changed."""
 
-    #: How they were asked for.
+    #: How they were asked for; times are what they meant at that moment.
     sought: Sought
     #: Rising.
     ids: tuple[int, ...]
@@ -79,9 +79,12 @@ class Resolving:
             InvalidInput: Something that was given cannot be used; a subclass says what.
             UnknownGroup: The group never subscribed.
         """
-        check_group(sought.group)
+        if sought.fingerprint is None and sought.ids is None:
+            check_group(sought.group)
         with self.database.autocommit() as connection:
-            return Frozen(sought=sought, ids=tuple(dead_letters.open_ids(connection, filter_of(connection, sought))))
+            wanted = filter_of(connection, sought)
+            ids = tuple(dead_letters.open_ids(connection, wanted))
+        return Frozen(sought=replace(sought, since=wanted.since, until=wanted.until), ids=ids)
 
     def retry(self, frozen: Frozen, *, watch: Watch | None = None, stop: threading.Event | None = None) -> Progress:
         """Make the deliveries of those that are still open as if new.

@@ -1,19 +1,22 @@
 """Browsing: the methods of a bus that look at events, groups and stories. No view shows what EVENTBUS_REDACT names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
-from eventbus.lifecycle import browsing, explaining
+from eventbus.event import Event
+from eventbus.lifecycle import browsing, explaining, rendering
 from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought, SoughtChanges
 from eventbus.lifecycle.explaining import Explanation
+from eventbus.lifecycle.rendering import Rendering
 from eventbus.operations.showing import Showing
 from eventbus.redaction import is_redacted
 from eventbus.storage.audit import Entry
+from eventbus.storage.overview.condition import read_clock
 from eventbus.storage.overview.events import EventPage
-from eventbus.storage.overview.stories import Story
+from eventbus.storage.overview.stories import Standing, Story
 
 
 class BrowsingOperations(Showing):
@@ -67,6 +70,21 @@ class BrowsingOperations(Showing):
         """
         return self._shown_details(browsing.show_event(self.database, id))
 
+    def standings(self, ids: Sequence[UUID]) -> list[Standing]:
+        """How all groups stand with the events of those ids, in order of event and group."""
+        return self._shown_events_standings(browsing.show_standings(self.database, ids))
+
+    def event_versions(self, event: Event) -> list[Rendering]:
+        """*event* in each version of its type, as handlers that ask for one get it; by version.
+
+        What EVENTBUS_REDACT names is taken out before and after: a step that needs it says so instead of showing it.
+        """
+        found = rendering.render(self.catalog, self.shown(event))
+        return [
+            each if each.data is None else replace(each, data=self.shown(replace(event, data=each.data)).data)
+            for each in found
+        ]
+
     def group_details(self, group: str, *, open: Mapping[str, int] | None = None) -> GroupDetails:
         """What *group* wants, what it has to do, and who does it.
 
@@ -89,6 +107,11 @@ class BrowsingOperations(Showing):
             UnknownEvent, UnknownGroup: There is none.
         """
         return self._shown_explanation(explaining.explain(self.database, event_id, group))
+
+    def clock(self) -> datetime:
+        """The database's now, by which all times of events are."""
+        with self.database.autocommit() as connection:
+            return read_clock(connection)
 
     def audit(
         self,

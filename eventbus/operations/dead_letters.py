@@ -1,16 +1,18 @@
 """Dead letters: the methods of a bus that look at them, retry them and give them up. No view shows what EVENTBUS_REDACT names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
-from eventbus.lifecycle import dead_lettering, fingerprinting
+from eventbus.lifecycle import dead_lettering, fingerprinting, trying
 from eventbus.lifecycle.dead_lettering import Details, Page, Sought
 from eventbus.lifecycle.fingerprinting import FingerprintPage
 from eventbus.lifecycle.resolving import Frozen, Resolving, check_reason
+from eventbus.lifecycle.trying import Trial
 from eventbus.operations.showing import Showing
 from eventbus.storage.fingerprints import KnownFingerprint
+from eventbus.storage.overview import causes
 
 
 class DeadLetterOperations(Showing):
@@ -28,10 +30,10 @@ class DeadLetterOperations(Showing):
         group: str | None = None,
         error_type: str | None = None,
         error: str | None = None,
+        fingerprint: str | None = None,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         correlation_id: str | None = None,
-        fingerprint: str | None = None,
         status: str | None = "open",
         cursor: int | None = None,
         limit: int = 100,
@@ -53,10 +55,10 @@ class DeadLetterOperations(Showing):
             group=group,
             error_type=error_type,
             error=error,
+            fingerprint=fingerprint,
             since=since,
             until=until,
             correlation_id=correlation_id,
-            fingerprint=fingerprint,
         )
         page = dead_lettering.list_page(self.database, sought, status=status, cursor=cursor, limit=limit)
         return self._shown_letters(page)
@@ -73,19 +75,22 @@ class DeadLetterOperations(Showing):
         self,
         type: str | None = None,
         *,
-        group: str,
+        group: str | None = None,
         ids: Sequence[int] | None = None,
         error_type: str | None = None,
         error: str | None = None,
+        fingerprint: str | None = None,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
         correlation_id: str | None = None,
-        fingerprint: str | None = None,
+        last_id: int | None = None,
     ) -> Frozen:
         """The open dead letters that are meant now, counted: pass it on, so that exactly these are retried or discarded.
 
         Args:
             type, error, since, until: As for `dead_letters`.
+            group: Needed unless *fingerprint* or *ids* say which letters are meant.
+            last_id: None with a larger id.
 
         Raises:
             InvalidInput: A subclass says what cannot be used.
@@ -96,11 +101,12 @@ class DeadLetterOperations(Showing):
             group=group,
             error_type=error_type,
             error=error,
+            fingerprint=fingerprint,
             since=since,
             until=until,
             correlation_id=correlation_id,
-            fingerprint=fingerprint,
             ids=None if ids is None else tuple(ids),
+            last_id=last_id,
         )
         return self.resolving.freeze(sought)
 
@@ -191,6 +197,27 @@ class DeadLetterOperations(Showing):
         """
         [shown] = self._shown_fingerprints([fingerprinting.show(self.database, fingerprint)])
         return shown
+
+    def fingerprint_trends(self, fingerprints: Sequence[str]) -> Mapping[str, list[int]]:
+        """How many dead letters of each came in each of the last 24 hours, oldest first; of its newest 200 letters."""
+        with self.database.autocommit() as connection:
+            return causes.read_trends(connection, fingerprints)
+
+    def trial(self, ids: Sequence[int]) -> Trial:
+        """What became of dead letters that were retried before others.
+
+        Raises:
+            InvalidInput: There are none of them, or more than 100.
+        """
+        return trying.look(self.database, ids)
+
+    def require_trial(self, ids: Sequence[int]) -> None:
+        """Make sure that dead letters which were retried first have all succeeded, before the others are.
+
+        Raises:
+            TrialNotPassed: Some have not, or not yet.
+        """
+        trying.require_passed(self.database, ids)
 
     def acknowledge_fingerprint(self, fingerprint: str, *, note: str | None = None) -> None:
         """State that somebody looks after it; *note* takes the place of the one before.

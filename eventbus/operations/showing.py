@@ -29,8 +29,20 @@ class Showing(Parts):
     def _shown_details(self, details: EventDetails) -> EventDetails:
         if not self.settings.redact:
             return details
-        standings = self._shown_standings(details.standings, {details.event.id: details.event})
-        return EventDetails(event=self.shown(details.event), standings=standings)
+        event, secrets = details.event, secrets_of(details.event, self.settings.redact)
+        return replace(
+            details,
+            event=self.shown(event),
+            standings=self._shown_standings(details.standings, {event.id: event}),
+            failings=tuple(replace(run, error_message=conceal(run.error_message, secrets)) for run in details.failings),
+        )
+
+    def _shown_events_standings(self, standings: list[Standing]) -> list[Standing]:
+        if not self.settings.redact or not standings:
+            return standings
+        with self.database.autocommit() as connection:
+            events = event_log.find_events(connection, [standing.event_id for standing in standings])
+        return list(self._shown_standings(standings, events))
 
     def _shown_story(self, story: Story) -> Story:
         if not self.settings.redact:

@@ -38,12 +38,13 @@ _FILTER = """
 AND (CAST(:group AS text) IS NULL OR l.group_name = :group)
 AND (CAST(:error_type AS text) IS NULL OR l.error_type = :error_type)
 AND (CAST(:error AS text) IS NULL OR strpos(l.error_message, :error) > 0)
+AND (CAST(:fingerprint AS text) IS NULL OR l.fingerprint = :fingerprint)
 AND (CAST(:since AS timestamptz) IS NULL OR l.failed_at >= CAST(:since AS timestamptz))
 AND (CAST(:until AS timestamptz) IS NULL OR l.failed_at < CAST(:until AS timestamptz))
 AND (CAST(:correlation AS text) IS NULL OR l.event_id IN (
     SELECT e.id FROM eventbus.event_log AS e WHERE e.metadata ->> 'correlation_id' = :correlation))
-AND (CAST(:fingerprint AS text) IS NULL OR l.fingerprint = :fingerprint)
 AND (CAST(:ids AS bigint[]) IS NULL OR l.id = ANY (CAST(:ids AS bigint[])))
+AND (CAST(:last_id AS bigint) IS NULL OR l.id <= :last_id)
 """
 LIST = f"""
 SELECT {_COLUMNS} FROM eventbus.dead_letter AS l
@@ -103,13 +104,15 @@ class Filter:
     error_type: str | None = None
     #: A part of the error's message.
     error: str | None = None
+    fingerprint: str | None = None
     #: When it was given up: from, and before.
     since: datetime | None = None
     until: datetime | None = None
     #: Of its event.
     correlation_id: str | None = None
-    fingerprint: str | None = None
     ids: tuple[int, ...] | None = None
+    #: None with a larger id.
+    last_id: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """For the statements above."""
@@ -118,11 +121,12 @@ class Filter:
             "group": self.group,
             "error_type": self.error_type,
             "error": self.error,
+            "fingerprint": self.fingerprint,
             "since": self.since,
             "until": self.until,
             "correlation": self.correlation_id,
-            "fingerprint": self.fingerprint,
             "ids": None if self.ids is None else list(self.ids),
+            "last_id": self.last_id,
         }
 
 

@@ -1,11 +1,14 @@
 """Lists: every one has the same options, pages that follow each other, stable names, and filters that narrow it."""
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import click
+import pexpect
 import pytest
 
 from eventbus import EventBus
@@ -16,6 +19,7 @@ from eventbus.storage import workers
 from eventbus.storage.workers import Worker
 from tests.integration.conftest import Run
 from tests.support.rows import Rows
+from tests.support.workers import ROOT
 
 LISTS = {
     "events list": "id type version source created_at correlation_id causation_id headers data",
@@ -205,3 +209,46 @@ def test_every_command_shows_an_example() -> None:
     silent = [name for name, command in leaves() if name not in (command.help or "").partition("Example")[2]]
 
     assert silent == []
+
+
+#: Views that are no lists.
+VIEWS = ("doctor", "stats", "groups show b", "trace c0", "dead show 1")
+SHOWING = """
+import sys
+from eventbus.cli import main
+for words in sys.argv[1:]:
+    print("=====", words, flush=True)
+    try:
+        main(words.split())
+    except SystemExit as ended:
+        print("-----", ended.code, flush=True)
+"""
+
+
+@pytest.mark.parametrize("width", [40, 200])
+def test_views_are_coloured_on_a_terminal_and_plain_in_a_pipe(
+    width: int, full: EventBus, environment: dict[str, str], run_here: Run
+) -> None:
+    """All of them, on wide terminals and on narrow ones, where no table is shredded."""
+    variables = {**os.environ, **environment, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+    variables.pop("COLUMNS", None)
+    words = [*LISTS, *VIEWS]
+    child: pexpect.spawn[str] = pexpect.spawn(
+        sys.executable,
+        ["-c", SHOWING, *words],
+        env=variables,  # type: ignore[arg-type]
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(50, width),
+    )
+    child.expect(pexpect.EOF)
+    shown = dict(part.split("\r\n", 1) for part in (child.before or "").split("===== ")[1:])
+    child.close()
+    piped = {view: run_here(*view.split()).stdout for view in words}
+
+    assert list(shown) == words
+    assert "Traceback" not in (child.before or "")
+    assert {view for view, text in shown.items() if "\x1b[" not in text} == set()
+    assert {view for view, text in piped.items() if "\x1b" in text or not text} == set()
+    # Each item is a block of lines of its own, or they are the rows of one table.
+    assert ("\r\n\r\n" in shown["dead list"]) == (width == 40)

@@ -26,7 +26,7 @@ from eventbus.storage import (
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.storage.overview import events as event_views
-from eventbus.storage.overview import groups, reasons, stories
+from eventbus.storage.overview import failings, groups, reasons, stories
 from eventbus.subscription import candidates
 from tests.support.rows import Rows
 
@@ -445,6 +445,14 @@ def test_why_reads_what_it_tells(connection: Connection) -> None:
 
     for statement in (reasons.LETTER, reasons.RUNS):
         assert_by_index(nodes(connection, statement, event_id=event_id, group="g1"), at_most=5)
+
+
+def test_what_failed_of_an_event_is_found_by_it(connection: Connection) -> None:
+    """Its runs and its dead letters, beside those of all other events; and `attempt_delivery_idx` knows the event first."""
+    event_id = str(connection.value("SELECT event_id FROM eventbus.dead_letter LIMIT 1"))
+
+    assert_by_index(nodes(connection, failings.RUNS, event_id=event_id, limit=200), at_most=5)
+    assert_by_index(nodes(connection, failings.LETTERS, event_id=event_id), at_most=5)
 
 
 def test_how_late_groups_are_is_found_by_index(connection: Connection) -> None:
