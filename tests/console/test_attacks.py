@@ -440,6 +440,32 @@ def test_only_a_trusted_proxy_names_users(seed: Seed) -> None:
         assert inside.get("/audit", headers=headers).status_code == 403
 
 
+def test_a_form_passes_a_proxy_that_calls_us_by_another_name(seed: Seed) -> None:
+    """The browser's host is what the trusted proxy says; whoever is not trusted may say what they like."""
+    proxies = parse_networks("P", "10.0.0.0/8")
+    access = Proxied("X-Forwarded-User", proxies=proxies, operators=["alice"])
+    app = create_app(seed.bus, settings=ConsoleSettings(access=access, proxies=proxies))
+    client = Client(app, address="10.1.2.3", base_url="http://upstream:8321")
+    client.headers["x-forwarded-user"] = "alice"
+    form = {"token": client.token("/groups/inventory")}
+    origin = {"origin": "http://bus.example"}
+
+    answers = [
+        client.post("/groups/inventory/pause", data=form, headers={**origin, "x-forwarded-host": host})
+        for host in ("bus.example", "evil.example")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 403]
+    local = Client(create_app(seed.bus))
+    sent = {"token": local.token("/groups/inventory")}
+    assert (
+        local.post(
+            "/groups/inventory/pause", data=sent, headers={**origin, "x-forwarded-host": "bus.example"}
+        ).status_code
+        == 403
+    )
+
+
 def test_a_token_is_for_one_user(seed: Seed) -> None:
     """Behind a proxy two people may share a browser: the form of one is not the other's."""
     proxies = parse_networks("P", "10.0.0.0/8")

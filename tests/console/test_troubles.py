@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from eventbus import EventBus
-from eventbus.console import create_app
+from eventbus.console import Role, User, create_app
+from eventbus.console.access import LocalOnly
 from eventbus.console.page import Live, Shown
 from eventbus.console.pages import PAGES
+from eventbus.console.settings import ConsoleSettings
 from eventbus.embedded.server import free_port
 from tests.console.client import Client
 from tests.console.routes import path_of
@@ -120,8 +122,6 @@ def test_numbers_are_those_of_the_command_line(seed: Seed, client: Client) -> No
 
 def test_every_change_is_in_the_audit_under_its_users_name(own_seed: Seed) -> None:
     """Who was logged in, not whose process it is."""
-    from eventbus.console import Role, User
-
     app = create_app(own_seed.bus, check=lambda request: User(name="carol@example.com", role=Role.OPERATOR))
     client = Client(app)
 
@@ -143,3 +143,30 @@ def test_every_change_is_in_the_audit_under_its_users_name(own_seed: Seed) -> No
     assert "carol@example.com" in client.text("/audit")
     client.press("/groups/inventory", "/groups/inventory/resume")
     assert own_seed.bus.group_details("inventory").group.paused is False
+
+
+def test_workers_lead_to_flower_where_there_is_one(seed: Seed, client: Client) -> None:
+    """To the page of each; without its address, nowhere."""
+    settings = ConsoleSettings(access=LocalOnly(), flower_url="http://flower.example:5555/base")
+
+    text = Client(create_app(seed.bus, settings=settings)).text("/workers")
+
+    assert 'href="http://flower.example:5555/base/worker/worker-1%40host"' in text
+    assert 'href="http://flower.example:5555/base/broker"' in text
+    assert "flower" not in client.text("/workers")
+
+
+@pytest.mark.parametrize("where", ["event", "replay", "letter", "story", "nothing"])
+def test_an_id_leads_to_what_it_names(seed: Seed, client: Client, where: str) -> None:
+    """As logs, the command line and Flower show it."""
+    text, path = {
+        "event": (f"('order.created {seed.order.id}',)", f"/events/{seed.order.id}"),
+        "replay": (str(seed.replay_id).upper(), f"/replays/{seed.replay_id}"),
+        "letter": (f" {seed.letter_id} ", f"/dead/{seed.letter_id}"),
+        "story": ("o 47&11", "/events?correlation_id=o+47%2611"),
+        "nothing": ("", "/"),
+    }[where]
+
+    answer = client.get("/find", params={"id": text}, follow_redirects=False)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, path)

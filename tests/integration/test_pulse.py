@@ -1,12 +1,13 @@
 """The pulse: the whole bus at a moment says what every other view says, and what happened in each minute of the last hour."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from eventbus import Event, EventBus
 from eventbus.delivery import State
-from tests.integration.conftest import MakeWorker
+from tests.integration.conftest import MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -127,3 +128,18 @@ def test_space_names_who_holds_a_snapshot(bus: EventBus, rows: Rows) -> None:
 
     assert snapshot is not None
     assert "of report (idle in transaction)" in snapshot.holder
+
+
+def test_storage_is_listed_on_the_command_line(bus: EventBus, environment: object, run_here: Run, rows: Rows) -> None:
+    """Table by table, or partition by partition, with the same numbers; who holds a snapshot stands beside them."""
+    tables = [json.loads(line) for line in run_here("storage", "--json").stdout.splitlines()]
+    parts = [json.loads(line) for line in run_here("storage", "--parts", "--json").stdout.splitlines()]
+    with rows.transaction() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")
+        told = run_here("storage")
+
+    assert [row["name"] for row in tables] == [table.name for table in bus.space().tables]
+    assert sum(row["bytes"] for row in tables) == sum(row["table_bytes"] + row["index_bytes"] for row in parts)
+    assert {row["name"] for row in parts if row["table"] == "event_log"} >= {"event_log_default"}
+    assert "oldest snapshot: backend" in told.stderr
+    assert told.stdout.startswith(tables[0]["name"] + "\t")
