@@ -1,20 +1,16 @@
-"""Failures: what is kept of an exception that ended a handler's run.
+"""Failures: what is kept of an exception that ended a handler's run."""
 
-The fingerprint groups failures that one fix will mend: exception type, message without its particulars, and where it was raised.
-"""
-
-import hashlib
-import re
 import traceback
 from dataclasses import dataclass
 from types import TracebackType
 
+from eventbus.fingerprint import Fingerprint, read_frames, take_fingerprint
+
 _MESSAGE_LENGTH = 4_000
 _TRACEBACK_LENGTH = 40_000
+_DIED = "eventbus.errors.HandlerDied"
 #: The module that calls handlers.
 _CALLER = "eventbus.lifecycle.handling"
-#: What differs between two failures of one cause: quoted values, ids, numbers.
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +22,13 @@ class Failure:
     error_type: str
     message: str
     traceback: str
-    fingerprint: str
+    #: Equal for failures that one fix will mend.
+    cause: Fingerprint
+
+    @property
+    def fingerprint(self) -> str:
+        """The short form of the cause."""
+        return self.cause.value
 
     @property
     def summary(self) -> str:
@@ -34,8 +36,8 @@ class Failure:
         return f"{self.error_type}: {self.message}".splitlines()[0][:500] if self.message else self.error_type
 
 
-def from_exception(error: BaseException) -> Failure:
-    """What to keep of *error*, cut to lengths that a table can bear and cleaned of what PostgreSQL cannot store."""
+def from_exception(error: BaseException, *, group: str = "") -> Failure:
+    """What to keep of *error* in *group*, cut to lengths that a table can bear and cleaned of what PostgreSQL cannot store."""
     kind = type(error)
     error_type = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     error_type = _storable(error_type)
@@ -49,31 +51,36 @@ def from_exception(error: BaseException) -> Failure:
         error_type=error_type,
         message=message,
         traceback=text,
-        fingerprint=_fingerprint(error_type, message, _origin(frames)),
+        cause=take_fingerprint(error_type, message, frames=_files(frames), place=group),
     )
 
 
-def from_death(reason: str) -> Failure:
-    """What to keep of a process that died in a handler for *reason*."""
-    name = "eventbus.errors.HandlerDied"
+def from_death(reason: str, *, group: str = "") -> Failure:
+    """What to keep of a process that died in a handler of *group* for *reason*."""
+    name = _DIED
     return Failure(
         kind="death",
         error_type=name,
         message=reason,
         traceback=f"{name}: {reason}",
-        fingerprint=_fingerprint(name, reason, ""),
+        cause=take_fingerprint(name, reason, place=group),
     )
 
 
-def from_summary(summary: str) -> Failure:
-    """What to keep of a failure of which only its `Failure.summary` is left."""
+def from_summary(summary: str, *, group: str = "") -> Failure:
+    """What to keep of a failure in *group* of which only its `Failure.summary` is left."""
     error_type, _, message = summary.partition(": ")
     return Failure(
         error_type=error_type,
         message=message,
         traceback=f"{summary}\n(the process died before its traceback was recorded)",
-        fingerprint=_fingerprint(error_type, message, ""),
+        cause=take_fingerprint(error_type, message, place=group),
     )
+
+
+def find_cause(error_type: str, message: str, traceback: str, *, group: str) -> Fingerprint:
+    """The cause of a failure in *group* that was kept by code which took fingerprints in another way."""
+    return take_fingerprint(error_type, message, frames=read_frames(traceback), place=group)
 
 
 def _message(error: BaseException) -> str:
@@ -94,16 +101,10 @@ def _handler_frames(error: BaseException) -> TracebackType | None:
     return found or error.__traceback__
 
 
-def _origin(frames: TracebackType | None) -> str:
-    """File and function of the innermost frame."""
-    found = traceback.extract_tb(frames)
-    return f"{found[-1].filename.rpartition('/')[2]}:{found[-1].name}" if found else ""
-
-
-def _fingerprint(error_type: str, message: str, origin: str) -> str:
-    first_line = message.splitlines()[0] if message else ""
-    key = "\n".join((error_type, _PARTICULARS.sub("?", first_line), origin))
-    return hashlib.sha256(_storable(key).encode()).hexdigest()[:16]
+def _files(frames: TracebackType | None) -> list[tuple[str, str]]:
+    """File and function of each of *frames*; what has never been raised has none."""
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(frames)]
+    return [(_storable(code.co_filename), _storable(code.co_name)) for code in codes]
 
 
 def _storable(text: str) -> str:

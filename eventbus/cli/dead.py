@@ -1,50 +1,68 @@
 """Dead letters on the command line."""
 
 import json
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
-from eventbus.cli.app import NO
+from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
-from eventbus.cli.lists import attribute, paged, print_page
+from eventbus.cli.fingerprints import acknowledge, fingerprints, resolve
+from eventbus.cli.interrupting import interruptible
+from eventbus.cli.lists import attribute, paged, print_page, timed
+from eventbus.cli.progress_bar import counted_progress
 from eventbus.cli.tables import plain
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.dead_lettering import STATUSES
+from eventbus.lifecycle.resolving import Frozen, Progress, Resolving, Watch, check_reason
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group()
 def dead() -> None:
-    """List, show, retry, discard and restore dead letters."""
+    """List, show, retry, discard and restore dead letters, and what they have in common: their fingerprints."""
+
+
+for command in (fingerprints, acknowledge, resolve):
+    dead.add_command(command)
+
+
+def _sought(command: Command) -> Command:
+    """The options that say which dead letters, beside --group."""
+    options = (
+        click.option("--type", "type", metavar="PATTERN", help="Only of this event type, or of those that it means."),
+        click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused."),
+        click.option("--error", metavar="TEXT", help="Only where the error's message holds TEXT."),
+        click.option("--fingerprint", help="Only of this cause, as 'eventbus dead fingerprints' lists them."),
+        click.option("--correlation-id", help="Only of events of this story."),
+        timed,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @dead.command("list")
-@click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
 @click.option("--group", help="Only of this group.")
-@click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused.")
+@_sought
 @click.option("--status", type=click.Choice([*STATUSES, "all"]), default="open", show_default=True)
 @paged(cursor=click.INT)
 @click.pass_context
 def list_letters(
-    ctx: click.Context,
-    *,
-    type_: str | None,
-    group: str | None,
-    error_type: str | None,
-    status: str,
-    limit: int,
-    cursor: int | None,
-    as_json: bool,
+    ctx: click.Context, /, *, status: str, limit: int, cursor: int | None, as_json: bool, **sought: Any
 ) -> None:
-    """List dead letters, newest first."""
-    page = plain_bus(ctx).dead_letters(
-        type_,
-        group=group,
-        error_type=error_type,
-        status=None if status == "all" else status,
-        cursor=cursor,
-        limit=limit,
-    )
+    """List dead letters, newest first; --since and --until mean when they were given up.
+
+    \b
+    Examples:
+      eventbus dead list --group notification
+      eventbus dead list --type 'order.*' --since '2h ago' --error timeout --json
+    """
+    shown_status = None if status == "all" else status
+    page = plain_bus(ctx).dead_letters(**sought, status=shown_status, cursor=cursor, limit=limit)
     columns = (
         "id",
         "group",
@@ -54,6 +72,7 @@ def list_letters(
         "deaths",
         "error_type",
         "error_message",
+        "fingerprint",
         "failed_at",
         "status",
     )
@@ -65,15 +84,32 @@ def list_letters(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
-    """Show dead letter ID: the event, every attempt, the traceback."""
-    bus = plain_bus(ctx)
-    details = bus.dead_letter(id)
-    letter, event = vars(details.letter), bus.shown(details.event)
+    """Show dead letter ID: the event, every attempt, the traceback.
+
+    \b
+    Examples:
+      eventbus dead show 17
+      eventbus dead show 17 --json | jq -r .traceback
+    """
+    details = plain_bus(ctx).dead_letter(id)
+    letter, event = vars(details.letter), details.event
     if as_json:
         attempts = [vars(attempt) for attempt in details.attempts]
         click.echo(json.dumps({**letter, "event": event.as_json(), "attempts_made": attempts}, default=plain))
         return
-    for name in ("id", "status", "group", "type", "event_id", "attempts", "deaths", "failed_at", "resolved_at", "note"):
+    for name in (
+        "id",
+        "status",
+        "group",
+        "type",
+        "event_id",
+        "attempts",
+        "deaths",
+        "failed_at",
+        "fingerprint",
+        "resolved_at",
+        "note",
+    ):
         click.echo(f"{name.replace('_', ' '):12} {plain(letter[name])}")
     click.echo(f"{'correlation':12} {event.correlation_id}")
     for attempt in details.attempts:
@@ -86,47 +122,47 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
 @dead.command()
 @click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
 @click.option("--group", required=True)
-@click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
-@click.option("--error-type", help="Only with this exception.")
+@_sought
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def retry(
-    ctx: click.Context, ids: tuple[int, ...], *, group: str, type_: str | None, error_type: str | None, yes: bool
-) -> None:
-    """Run the deliveries of a group's open dead letters again, as if new: those of the IDs, or all that match."""
-    bus = plain_bus(ctx)
-    meant: dict[str, Any] = {"type": type_, "group": group, "ids": ids or None, "error_type": error_type}
-    frozen = bus.freeze_dead_letters(**meant)
-    confirm(f"Retry {frozen.count:,} dead letters of {group}?", yes=yes)
-    count = bus.retry_dead_letters(**meant, frozen=frozen)
-    click.echo(f"{count} dead letters retried.")
+def retry(ctx: click.Context, /, *, yes: bool, **sought: Any) -> None:
+    """Run the deliveries of a group's open dead letters again, as if new: those of the IDs, or all that match.
+
+    What is retried are those that were counted, whatever comes later. Ctrl-C stops it between two batches.
+
+    \b
+    Examples:
+      eventbus dead retry 17 18 --group notification
+      eventbus dead retry --group notification --type 'order.*' --error-type ValueError --yes
+    """
+    resolving, frozen = _frozen(ctx, sought)
+    confirm(f"Retry {frozen.count:,} dead letters of {frozen.sought.group}?", yes=yes)
+    _carry_out(frozen, lambda watch, stop: resolving.retry(frozen, watch=watch, stop=stop), "retried")
 
 
 @dead.command()
 @click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
 @click.option("--group", required=True)
 @click.option("--reason", required=True, help="Kept with the dead letters.")
-@click.option("--type", "type_", metavar="TYPE", help="Only of this event type.")
-@click.option("--error-type", help="Only with this exception.")
+@_sought
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def discard(
-    ctx: click.Context,
-    ids: tuple[int, ...],
-    *,
-    group: str,
-    reason: str,
-    type_: str | None,
-    error_type: str | None,
-    yes: bool,
-) -> None:
-    """Give up a group's open dead letters for good: those of the IDs, or all that match."""
-    bus = plain_bus(ctx)
-    meant: dict[str, Any] = {"type": type_, "group": group, "ids": ids or None, "error_type": error_type}
-    frozen = bus.freeze_dead_letters(**meant)
-    confirm(f"Discard {frozen.count:,} dead letters of {group}?", yes=yes)
-    count = bus.discard_dead_letters(**meant, reason=reason, frozen=frozen)
-    click.echo(f"{count} dead letters discarded.")
+def discard(ctx: click.Context, /, *, reason: str, yes: bool, **sought: Any) -> None:
+    """Give up a group's open dead letters for good: those of the IDs, or all that match.
+
+    What is discarded are those that were counted, whatever comes later. Ctrl-C stops it between two batches.
+
+    \b
+    Examples:
+      eventbus dead discard 17 --group notification --reason 'a test order'
+      eventbus dead discard --group notification --until '30d ago' --reason 'nobody needs them any more' --yes
+    """
+    check_reason(reason)
+    resolving, frozen = _frozen(ctx, sought)
+    confirm(f"Discard {frozen.count:,} dead letters of {frozen.sought.group}?", yes=yes)
+    _carry_out(
+        frozen, lambda watch, stop: resolving.discard(frozen, reason=reason, watch=watch, stop=stop), "discarded"
+    )
 
 
 @dead.command()
@@ -136,6 +172,10 @@ def restore(ctx: click.Context, ids: tuple[int, ...]) -> None:
     """Open discarded dead letters again, so that they can be retried.
 
     One whose delivery was replayed since is left as it is.
+
+    \b
+    Example:
+      eventbus dead restore 17
     """
     count = plain_bus(ctx).restore_dead_letters(ids)
     click.echo(f"{count} dead letters restored.")
@@ -148,5 +188,32 @@ def restore(ctx: click.Context, ids: tuple[int, ...]) -> None:
 @click.argument("text")
 @click.pass_context
 def note(ctx: click.Context, id: int, text: str) -> None:
-    """Keep TEXT with dead letter ID, such as who looks after it."""
+    """Keep TEXT with dead letter ID, such as who looks after it.
+
+    \b
+    Example:
+      eventbus dead note 17 'Ann looks after it'
+    """
     plain_bus(ctx).note_dead_letter(id, text)
+
+
+def _frozen(ctx: click.Context, sought: dict[str, Any]) -> tuple[Resolving, Frozen]:
+    bus = plain_bus(ctx)
+    return bus.resolving, bus.freeze_dead_letters(**{**sought, "ids": sought["ids"] or None})
+
+
+def _carry_out(frozen: Frozen, work: Callable[[Watch, threading.Event], Progress], done: str) -> None:
+    """Do *work*, showing how it goes; Ctrl-C ends it between two batches."""
+    with (
+        interruptible("ending with this batch ...") as stop,
+        counted_progress(f"dead letters of {frozen.sought.group}", "dead letters", total=frozen.count) as show,
+    ):
+        left = work(lambda progress: show(progress.seen, progress.total), stop)
+    if left.is_complete:
+        click.echo(f"{left.changed} dead letters {done}.")
+        return
+    click.echo(
+        f"interrupted: {left.changed:,} of {left.total:,} dead letters were {done}, the others are as they were.",
+        err=True,
+    )
+    raise click.exceptions.Exit(INTERRUPTED)

@@ -9,7 +9,8 @@ import click
 from eventbus.bus import EventBus
 from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
-from eventbus.cli.replay_progress import watch_replay
+from eventbus.cli.interrupting import interruptible
+from eventbus.cli.progress_bar import counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate
@@ -158,7 +159,11 @@ def _print_outcomes(outcomes: Counts, *, as_json: bool) -> None:
 
 
 def _finish(bus: EventBus, job: Job) -> None:
-    left = watch_replay(bus.replaying, job)
+    with (
+        interruptible("ending with this batch ...") as stop,
+        counted_progress(f"replay to {job.group}", "deliveries", done=job.seen, total=job.total) as show,
+    ):
+        left = bus.replaying.run(job.id, watch=lambda moved: show(moved.seen, moved.total), stop=stop)
     come = f"{left.seen:,} of {left.total:,} deliveries"
     if left.state is ReplayState.DONE:
         click.echo(f"{total(left.counts, DELIVERED):,} deliveries to {left.group}.")

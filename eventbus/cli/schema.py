@@ -1,6 +1,5 @@
 """Schemas on the command line: the registry, what code declares, and what lies between them."""
 
-import difflib
 import json
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from eventbus.cli.schema_files import find_version, load_snapshot, snapshot_with
 from eventbus.cli.schema_reports import problem_as_json
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import app_bus, plain_bus
+from eventbus.lifecycle.schema_comparing import compare
 from eventbus.lifecycle.schema_snapshots import Snapshot, take_snapshot, with_declared, write_snapshot
 from eventbus.schemas.assessment import Assessment
-from eventbus.schemas.compatibility import Direction
-from eventbus.schemas.compatibility import check as find_problems
 from eventbus.schemas.refusal import IncompatibleSchema, SchemaEditedInPlace
 from eventbus.storage.schemas import StoredSchema
 
@@ -115,20 +113,17 @@ def diff(ctx: click.Context, type: str, old: int | None, new: int | None, *, as_
     if old is None or new is None:
         raise click.UsageError(f"{type} has fewer than two versions: {', '.join(map(str, versions)) or 'none'}.")
     before, after = find_version(snapshot, type, old), find_version(snapshot, type, new)
-    problems = find_problems(after.json_schema, before.json_schema) + find_problems(
-        before.json_schema, after.json_schema, direction=Direction.FORWARD
-    )
+    found = compare(before, after)
     if as_json:
-        for each in problems:
+        for each in found.problems:
             click.echo(json.dumps(problem_as_json(each), ensure_ascii=False))
     else:
-        was, now = (json.dumps(each.json_schema, indent=2, sort_keys=True).splitlines() for each in (before, after))
-        for line in difflib.unified_diff(was, now, f"version {old}", f"version {new}", lineterm=""):
+        for line in found.lines:
             click.echo(line)
-        for each in problems:
+        for each in found.problems:
             click.echo(str(each))
-        click.echo(f"{len(problems)} problems." if problems else "compatible both ways.")
-    if problems:
+        click.echo(f"{len(found.problems)} problems." if found.problems else "compatible both ways.")
+    if found.problems:
         raise click.exceptions.Exit(NO)
 
 

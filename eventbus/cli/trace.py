@@ -1,7 +1,7 @@
 """Tracing a story on the command line: what led to what, and what each group made of it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import click
@@ -12,6 +12,7 @@ from eventbus.cli.tables import plain
 from eventbus.cli.target import plain_bus
 from eventbus.delivery import State
 from eventbus.event import Event
+from eventbus.lifecycle.causality import in_causal_order
 from eventbus.storage.overview.stories import Standing
 
 _STYLES = {State.DONE: "green", State.DEAD: "red", State.RETRYING: "yellow", State.PARKED: "yellow"}
@@ -36,7 +37,7 @@ def trace(ctx: click.Context, correlation_id: str, *, as_json: bool) -> None:
     if not story.events:
         click.echo(f"no event has the correlation id {plain(correlation_id)}.", err=True)
         raise click.exceptions.Exit(NO)
-    for depth, event in _in_causal_order(story.events):
+    for depth, event in in_causal_order(story.events):
         standings = [item for item in story.standings if item.event_id == event.id]
         if as_json:
             deliveries = list(map(standing_json, standings))
@@ -45,20 +46,6 @@ def trace(ctx: click.Context, correlation_id: str, *, as_json: bool) -> None:
             _print(event, standings, depth=depth, begin=story.events[0].created_at)
     if story.is_cut:
         click.echo(f"there are more events than these {len(story.events):,}.", err=True)
-
-
-def _in_causal_order(events: Sequence[Event]) -> Iterator[tuple[int, Event]]:
-    """Each event with its depth, below the event that caused it; one whose cause is not here begins a tree of its own."""
-    known = {event.id for event in events}
-    effects: dict[object, list[Event]] = {}
-    for event in events:
-        cause = event.causation_id if event.causation_id in known else None
-        effects.setdefault(cause, []).append(event)
-    todo = [(0, event) for event in reversed(effects.get(None, []))]
-    while todo:
-        depth, event = todo.pop()
-        yield depth, event
-        todo.extend((depth + 1, effect) for effect in reversed(effects.get(event.id, [])))
 
 
 def _print(event: Event, standings: Sequence[Standing], *, depth: int, begin: datetime) -> None:

@@ -1,9 +1,12 @@
 """The app: pages, files and login under one roof."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -58,8 +61,14 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
     async def answer_error(request: Request, error: Exception) -> Response:
         return answer_trouble(error, request, site)
 
+    @asynccontextmanager
+    async def life(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(site.background.stop)
+
     return Starlette(
         routes=_routes(site, PAGES),
+        lifespan=life,
         middleware=[Middleware(Protection)],
         exception_handlers={404: answer_error, 405: answer_error},
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from jinja2 import Environment
 
 from eventbus.bus import EventBus
+from eventbus.console.background import Background
 from eventbus.console.readings import Reading
 from eventbus.console.sessions import Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
@@ -33,6 +34,7 @@ class Site:
     cookies: Cookies
     sessions: Sessions = field(default_factory=Sessions)
     throttle: Throttle = field(default_factory=Throttle)
+    background: Background = field(default_factory=Background)
     #: What pages show of the whole bus.
     pulse: Reading[Pulse]
     findings: Reading[list[Finding]]

@@ -23,6 +23,7 @@ def make_templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
+        "brief": brief,
         "number": number,
         "percent": percent,
         "points": points,
@@ -94,6 +95,12 @@ def pretty(value: Any) -> str:
     if len(text) <= _LONGEST_JSON:
         return text
     return f"{text[:_LONGEST_JSON]}\n… {len(text) - _LONGEST_JSON:,} more characters"
+
+
+def brief(value: Any, longest: int = 160) -> str:
+    """JSON values on one line; what is long ends early."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def points(values: Sequence[float], width: int = 120, height: int = 24) -> str:

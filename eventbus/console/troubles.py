@@ -25,6 +25,7 @@ from eventbus.errors import (
     UnknownEvent,
     UnknownEventType,
     UnknownEventVersion,
+    UnknownFingerprint,
     UnknownGroup,
     UnknownReplay,
     WrongDatabase,
@@ -32,7 +33,15 @@ from eventbus.errors import (
 
 log = logging.getLogger(__name__)
 
-_UNKNOWN = (UnknownGroup, UnknownEvent, UnknownDeadLetter, UnknownReplay, UnknownEventType, UnknownEventVersion)
+_UNKNOWN = (
+    UnknownGroup,
+    UnknownEvent,
+    UnknownDeadLetter,
+    UnknownFingerprint,
+    UnknownReplay,
+    UnknownEventType,
+    UnknownEventVersion,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,9 @@
     │   ├── UnknownGroup
     │   ├── UnknownEvent
     │   ├── UnknownDeadLetter
+    │   ├── UnknownFingerprint
     │   ├── UnknownReplay
+    │   ├── TrialNotPassed             dead letters that were retried first have not succeeded
     │   └── IdempotencyConflict        a key was used before, with other data
     ├── DatabaseError                  PostgreSQL answered, but not as it should
     │   ├── DatabaseUnreachable
@@ -66,6 +68,7 @@ from eventbus.errors.inputs import (
     InvalidSubscription,
     InvalidTime,
     SubscriptionConflict,
+    TrialNotPassed,
 )
 from eventbus.errors.root import EventBusError
 from eventbus.errors.runs import HandlerDied, HandlerError, HandlerTimeout, ReplayStopped
@@ -94,6 +97,7 @@ from eventbus.errors.unknown import (
     UnknownEvent,
     UnknownEventType,
     UnknownEventVersion,
+    UnknownFingerprint,
     UnknownGroup,
     UnknownReplay,
 )
@@ -133,10 +137,12 @@ __all__ = [
     "SchemaNotRegistered",
     "SchemaRetired",
     "SubscriptionConflict",
+    "TrialNotPassed",
     "UnknownDeadLetter",
     "UnknownEvent",
     "UnknownEventType",
     "UnknownEventVersion",
+    "UnknownFingerprint",
     "UnknownGroup",
     "UnknownReplay",
     "UnreachableVersion",

@@ -111,3 +111,13 @@ class IdempotencyConflict(InvalidInput):
         first = f"event {event_id}" if event_id else "an earlier item of the same batch"
         what = f"idempotency key {shown(key)} of source {shown(source)}"
         super().__init__(f"{what} belongs to {first}, with other data: give a new fact a new key.")
+
+
+class TrialNotPassed(InvalidInput):
+    """Of the dead letters that were retried first, some failed again or are not done yet; the others were not touched."""
+
+    def __init__(self, *, waiting: int, failed: int) -> None:
+        self.waiting, self.failed = waiting, failed
+        what = f"{failed} failed again" if failed else f"{waiting} are not done yet"
+        advice = "mend their cause, then try again" if failed else "wait for them"
+        super().__init__(f"of the dead letters that were retried first, {what}: {advice}; the others are as they were.")

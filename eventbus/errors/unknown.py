@@ -51,6 +51,14 @@ class UnknownDeadLetter(InvalidInput):
         super().__init__(f"dead letter {id} does not exist: 'eventbus dead list' shows those that do.")
 
 
+class UnknownFingerprint(InvalidInput):
+    """No dead letter ever had that fingerprint."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        super().__init__(f"fingerprint {fingerprint} does not exist: 'eventbus dead fingerprints' shows those that do.")
+
+
 class UnknownReplay(InvalidInput):
     """No replay has that id."""
 

@@ -12,6 +12,7 @@ from eventbus.storage import audit, event_log, replay_selection, subscriptions, 
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.overview import groups as group_views
 from eventbus.storage.overview.events import EventPage, Wanted, list_events
+from eventbus.storage.overview.failings import Failing, NewestLetter, read_failings, read_letters
 from eventbus.storage.overview.groups import GroupState, Wish
 from eventbus.storage.overview.stories import Standing, Story, read_standings, read_story
 from eventbus.storage.workers import Seen
@@ -49,6 +50,10 @@ class EventDetails:
 
     event: Event
     standings: tuple[Standing, ...]
+    #: The newest failed runs of all groups, newest first.
+    failings: tuple[Failing, ...]
+    #: The newest dead letter of each group that gave it up, by group.
+    letters: tuple[NewestLetter, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,7 @@ def find_events(database: Database, sought: Sought, *, cursor: UUID | None, limi
 
 
 def show_event(database: Database, id: UUID) -> EventDetails:
-    """The event of that id, and its deliveries.
+    """The event of that id, its deliveries and what failed of them.
 
     Raises:
         UnknownEvent: There is none.
@@ -86,7 +91,18 @@ def show_event(database: Database, id: UUID) -> EventDetails:
         event = event_log.find(connection, id)
         if event is None:
             raise UnknownEvent(id)
-        return EventDetails(event=event, standings=tuple(read_standings(connection, [id])))
+        return EventDetails(
+            event=event,
+            standings=tuple(read_standings(connection, [id])),
+            failings=tuple(read_failings(connection, id)),
+            letters=tuple(read_letters(connection, id)),
+        )
+
+
+def show_standings(database: Database, ids: Sequence[UUID]) -> list[Standing]:
+    """How all groups stand with these events, in order of event and group."""
+    with database.autocommit() as connection:
+        return read_standings(connection, ids)
 
 
 def show_group(database: Database, name: str, *, open: Mapping[str, int] | None = None) -> GroupDetails:

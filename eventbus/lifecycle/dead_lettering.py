@@ -1,31 +1,49 @@
-"""Dead letters: looked at, then retried as if new, or discarded with a reason.
+"""Dead letters: which are sought, looked at page by page and one by one. `resolving` retries and discards them."""
 
-    open ─┬─ retry ───▶ retried     the delivery is pending again, and its group is woken
-          └─ discard ─▶ discarded   the delivery is cancelled
-
-Many are resolved in batches, each its own transaction; what dies meanwhile is left for the next time.
-"""
-
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from eventbus.broker import WakeUp
-from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
+from eventbus.errors import InvalidInput, InvalidTime, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
-from eventbus.lifecycle.auditing import Change, audited
-from eventbus.lifecycle.waking import Waking
-from eventbus.settings import Settings
-from eventbus.storage import dead_letters, event_log, subscriptions
+from eventbus.lifecycle import fingerprinting
+from eventbus.lifecycle.auditing import audited
+from eventbus.storage import dead_letters, event_log, replay_selection, resolving, subscriptions
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.dead_letters import Attempt, DeadLetter, Filter, Resolved
-from eventbus.subscription import check_group
-
-log = logging.getLogger(__name__)
+from eventbus.storage.dead_letters import Attempt, DeadLetter, Filter
+from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.times import parse_moment
 
 STATUSES = ("open", "retried", "discarded")
-_BATCH = 1000
 _LARGEST_PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """Which dead letters are asked for, as given: all that is given must hold."""
+
+    #: An event type, or a pattern.
+    type: str | None = None
+    group: str | None = None
+    #: The exception, by its full name or that of a builtin.
+    error_type: str | None = None
+    #: A part of its message.
+    error: str | None = None
+    #: Of its cause.
+    fingerprint: str | None = None
+    #: When it was given up: from this time on, and before.
+    since: object = None
+    until: object = None
+    correlation_id: str | None = None
+    ids: Sequence[int] | None = None
+    #: None with a larger id: what an operator was shown, at another time.
+    last_id: int | None = None
+
+    def as_json(self) -> Mapping[str, Any]:
+        """What is given, as JSON values."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        texts = {name: str(given[name]) for name in ("since", "until") if name in given}
+        return given | texts | ({"ids": list(given["ids"])} if "ids" in given else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +56,6 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frozen:
-    """The open dead letters of one moment, as an operator is shown them before they are changed."""
-
-    count: int
-    #: None has a larger id.
-    last_id: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Details:
     """One dead letter with what it is about."""
 
@@ -56,11 +65,11 @@ class Details:
     attempts: tuple[Attempt, ...]
 
 
-def list_page(database: Database, wanted: Filter, *, status: str | None, cursor: int | None, limit: int) -> Page:
-    """Up to *limit* (1 to 1000) dead letters that are *wanted*, newest first.
+def list_page(database: Database, sought: Sought, *, status: str | None, cursor: int | None, limit: int) -> Page:
+    """Up to *limit* (1 to 1000) dead letters that are *sought*, newest first.
 
     Raises:
-        InvalidInput: The status or the limit cannot be used.
+        InvalidInput: Something that was given cannot be used; a subclass says what.
         UnknownGroup: The group never subscribed.
     """
     if status is not None and status not in STATUSES:
@@ -70,7 +79,7 @@ def list_page(database: Database, wanted: Filter, *, status: str | None, cursor:
     if cursor is not None and not _is_id(cursor):
         raise InvalidInput(f"cursor={cursor!r:.60} is not one: pass what the page before gave as 'next'.")
     with database.autocommit() as connection:
-        _check(connection, wanted)
+        wanted = filter_of(connection, sought)
         found = dead_letters.list_letters(connection, wanted, status=status, before=cursor, limit=limit + 1)
     return Page(items=tuple(found[:limit]), next=found[limit - 1].id if len(found) > limit else None)
 
@@ -93,79 +102,6 @@ def show(database: Database, id: int) -> Details:
         return Details(letter=letter, event=event, attempts=tuple(dead_letters.list_attempts(connection, letter)))
 
 
-def freeze(database: Database, wanted: Filter) -> Frozen:
-    """The open dead letters that are *wanted* now, counted.
-
-    Raises:
-        UnknownGroup, InvalidEventType: One that is wanted cannot be.
-    """
-    with database.autocommit() as connection:
-        _check(connection, wanted)
-        last = dead_letters.newest_id(connection)
-        return Frozen(count=dead_letters.count_open(connection, wanted, last=last), last_id=last)
-
-
-def retry(
-    database: Database, wanted: Filter, *, waking: Waking, settings: Settings, frozen: Frozen | None = None
-) -> int:
-    """Make the deliveries of all open dead letters that are *wanted* as if new; how many there were.
-
-    Args:
-        frozen: What an operator was shown: nothing that came later is touched.
-
-    Raises:
-        UnknownGroup, InvalidEventType: Nothing was changed.
-    """
-
-    def resolve(connection: Connection, after: int, last: int) -> list[Resolved]:
-        return dead_letters.retry(connection, wanted, after=after, last=last, limit=_BATCH)
-
-    def wake(resolved: list[Resolved]) -> None:
-        waking.send(
-            [WakeUp(queue=settings.queue(item.group), event_id=item.event_id, type=item.type) for item in resolved]
-        )
-
-    with audited(database, "dead retry", wanted.parameters(), asked=frozen.count if frozen else None) as change:
-        return _in_batches(database, wanted, resolve, wake, "dead_letter_retried", frozen=frozen, change=change)
-
-
-def discard(database: Database, wanted: Filter, *, reason: str, frozen: Frozen | None = None) -> int:
-    """Cancel the deliveries of all open dead letters that are *wanted*, for *reason*; how many there were.
-
-    Raises:
-        InvalidInput: The reason is empty. Nothing was changed.
-        UnknownGroup, InvalidEventType: Nothing was changed.
-    """
-    if not isinstance(reason, str) or not reason.strip() or "\x00" in reason:
-        raise InvalidInput(f"reason={reason!r:.60}: say why these dead letters are discarded; it is kept with them.")
-
-    def resolve(connection: Connection, after: int, last: int) -> list[Resolved]:
-        return dead_letters.discard(connection, wanted, reason=reason, after=after, last=last, limit=_BATCH)
-
-    given = {**wanted.parameters(), "reason": reason}
-    with audited(database, "dead discard", given, asked=frozen.count if frozen else None) as change:
-        return _in_batches(
-            database, wanted, resolve, lambda _: None, "dead_letter_discarded", frozen=frozen, change=change
-        )
-
-
-def restore(database: Database, ids: Sequence[int]) -> int:
-    """Open discarded dead letters again, as if they had not been discarded; how many there were.
-
-    Raises:
-        InvalidInput: An id is not one. Nothing was changed.
-    """
-    with database.autocommit() as connection:
-        _check(connection, Filter(ids=tuple(ids)))
-    with audited(database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
-        with database.transaction() as connection:
-            restored = dead_letters.restore(connection, ids)
-        change.changed = len(restored)
-    for item in restored:
-        log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})
-    return len(restored)
-
-
 def write_note(database: Database, id: int, note: str) -> None:
     """Keep *note* with a dead letter, such as who looks after it.
 
@@ -176,48 +112,64 @@ def write_note(database: Database, id: int, note: str) -> None:
     if not isinstance(note, str) or not note.strip() or "\x00" in note:
         raise InvalidInput(f"note={note!r:.60}: write something.")
     with audited(database, "dead note", {"id": id, "note": note}) as change, database.autocommit() as connection:
-        if not dead_letters.write_note(connection, id, note):
+        if not resolving.write_note(connection, id, note):
             raise UnknownDeadLetter(id)
         change.changed = 1
 
 
-def _in_batches(
-    database: Database,
-    wanted: Filter,
-    resolve: Callable[[Connection, int, int], list[Resolved]],
-    then: Callable[[list[Resolved]], None],
-    message: str,
-    *,
-    frozen: Frozen | None,
-    change: Change,
-) -> int:
-    """All batches; *change* is told of each, so that the audit is right if they are cut short."""
-    check_group(wanted.group)
-    last = (frozen or freeze(database, wanted)).last_id
-    after, change.changed = 0, 0
-    while True:
-        with database.transaction() as connection:
-            resolved = resolve(connection, after, last)
-        if not resolved:
-            return change.changed
-        change.changed += len(resolved)
-        for item in resolved:
-            log.info(message, extra={"dead_letter": item.id, "event_id": str(item.event_id), "group": item.group})
-        then(resolved)
-        after = resolved[-1].id
+def filter_of(connection: Connection, sought: Sought) -> Filter:
+    """What *sought* means at this moment.
+
+    Raises:
+        InvalidInput: Something that was given cannot be used; a subclass says what.
+        UnknownGroup: The group never subscribed.
+    """
+    _check_texts(sought)
+    if sought.fingerprint is not None:
+        fingerprinting.check(sought.fingerprint)
+    if sought.ids is not None and not all(map(_is_id, sought.ids)):
+        raise InvalidInput(f"ids={sought.ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
+    if sought.group is not None and check_group(sought.group) not in (known := subscriptions.list_groups(connection)):
+        raise UnknownGroup(sought.group, known)
+    since = None if sought.since is None else parse_moment("since", sought.since)
+    until = None if sought.until is None else parse_moment("until", sought.until)
+    bounds = replay_selection.resolve_bounds(connection, since=since, until=until)
+    if bounds.since is not None and bounds.until is not None and bounds.since >= bounds.until:
+        raise InvalidTime("since", sought.since, f"is not before until={sought.until!s:.40}")
+    return Filter(
+        types=_types(connection, sought.type),
+        group=sought.group,
+        error_type=sought.error_type,
+        error=sought.error,
+        fingerprint=sought.fingerprint,
+        since=bounds.since,
+        until=bounds.until,
+        correlation_id=sought.correlation_id,
+        ids=None if sought.ids is None else tuple(sought.ids),
+        last_id=sought.last_id,
+    )
 
 
-def _check(connection: Connection, wanted: Filter) -> None:
-    if wanted.type is not None:
-        check_type(wanted.type)
-    if wanted.error_type is not None and (not isinstance(wanted.error_type, str) or "\x00" in wanted.error_type):
-        raise InvalidInput(
-            f"error_type={wanted.error_type!r:.60} is not the name of an exception, such as 'ValueError'."
-        )
-    if wanted.ids is not None and not all(map(_is_id, wanted.ids)):
-        raise InvalidInput(f"ids={wanted.ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
-    if wanted.group is not None and check_group(wanted.group) not in (known := subscriptions.list_groups(connection)):
-        raise UnknownGroup(wanted.group, known)
+def _check_texts(sought: Sought) -> None:
+    meanings = {
+        "error_type": "the name of an exception, such as 'ValueError'",
+        "error": "a part of an error's message",
+        "correlation_id": "a text that an event can have",
+    }
+    for name, meaning in meanings.items():
+        value = getattr(sought, name)
+        if value is not None and (not isinstance(value, str) or "\x00" in value):
+            raise InvalidInput(f"{name}={value!r:.60} is not {meaning}.")
+
+
+def _types(connection: Connection, type: str | None) -> tuple[str, ...] | None:
+    """The types that are meant; those in the log, if *type* is a pattern."""
+    if type is None or type == "#":
+        return None
+    if not isinstance(type, str) or not {"*", "#"} & set(type):
+        return (check_type(type),)
+    pattern = check_pattern(type)
+    return tuple(known for known in replay_selection.list_types(connection) if matches(pattern, known))
 
 
 def _is_id(value: object) -> bool:

@@ -1,6 +1,7 @@
 """Housekeeping: what some worker has to do every now and then, so that nobody else has to think of it.
 
-    heartbeat 5 s · traffic 2 s · idempotency keys 10 min · partitions, old minutes, dead workers 1 h
+    heartbeat 5 s · traffic 2 s · fingerprints 5 s · idempotency keys 10 min
+    partitions, adoption of dead letters, old minutes, dead workers 1 h
 
 Any number of workers may keep house at once: each chore is harmless to repeat, and to do at the same time. A chore that fails
 is tried again when it is due the next time, and keeps no other from being done.
@@ -14,6 +15,7 @@ from datetime import timedelta
 from threading import Event
 
 from eventbus.errors import DatabaseError
+from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.counting import count_traffic
 from eventbus.storage import partitions, publish_keys, traffic, workers
 from eventbus.storage.database import Database
@@ -47,8 +49,10 @@ def chores_of(worker: Worker) -> Sequence[Chore]:
     return (
         Chore(name="heartbeat", every=timedelta(seconds=5), do=beat),
         Chore(name="traffic", every=timedelta(seconds=2), do=count_traffic),
+        Chore(name="fingerprints", every=timedelta(seconds=5), do=fingerprinting.settle),
         Chore(name="keys", every=timedelta(minutes=10), do=expire_keys),
         Chore(name="partitions", every=timedelta(hours=1), do=ensure_partitions),
+        Chore(name="adoption", every=timedelta(hours=1), do=fingerprinting.adopt),
         Chore(name="tidying", every=timedelta(hours=1), do=forget_old),
     )
 

@@ -31,6 +31,8 @@ class Asked:
     event_ids: Iterable[UUID | str] | None = None
     correlation_id: str | None = None
     include_dead: bool = False
+    #: No event with a larger id: the `Selection.last_id` of an earlier plan, of which this is to mean the same.
+    last_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,7 @@ def _select(
         correlation_id=asked.correlation_id,
         types=types,
         first_id=bounds.first_id,
-        last_id=bounds.last_id,
+        last_id=bounds.last_id if asked.last_id is None else min(bounds.last_id, asked.last_id),
     )
     return selection, unmatched
 

@@ -130,12 +130,12 @@ class Replaying:
             raise UnknownReplay(id)
         return job
 
-    def list_newest(self, *, limit: int = 100) -> list[Job]:
-        """Up to *limit* (1 to 1000) jobs, newest first."""
+    def list_newest(self, *, before: UUID | None = None, limit: int = 100) -> list[Job]:
+        """Up to *limit* (1 to 1000) jobs with an id below *before*, newest first."""
         if not 1 <= limit <= _LARGEST_PAGE:
             raise InvalidInput(f"limit={limit!r} must lie between 1 and {_LARGEST_PAGE}.")
         with self.database.autocommit() as connection:
-            return replays.list_newest(connection, limit=limit)
+            return replays.list_newest(connection, before=before, limit=limit)
 
     def _take(self, id: UUID) -> Job:
         with self.database.transaction() as connection:

@@ -81,7 +81,7 @@ def settle_failed(
 ) -> Retrying | Dead | Fenced:
     """Settle *claimed*, whose handler ended with *error*: charge an attempt, then retry or give up as *policy* says."""
     attempts = claimed.attempts + 1
-    failure = from_exception(error)
+    failure = from_exception(error, group=claimed.group)
     if policy.allows_retry(attempts=attempts, error=error):
         return _retry(database, claimed, failure, wait=policy.wait(attempts), worker=worker)
     return settle_dead(database, claimed, failure, worker=worker)
@@ -91,7 +91,7 @@ def settle_found_failed(
     database: Database, claimed: Claimed, summary: str, *, policy: RetryPolicy, worker: str
 ) -> Retrying | Dead | Fenced:
     """Settle *claimed*, which failed in a process that died before it could settle it; *summary* is what it left."""
-    attempts, failure = claimed.attempts + 1, from_summary(summary)
+    attempts, failure = claimed.attempts + 1, from_summary(summary, group=claimed.group)
     # The exception itself is gone, so what `give_up_on` says of it cannot be asked any more.
     if attempts <= policy.max_retries:
         return _retry(database, claimed, failure, wait=policy.wait(attempts), worker=worker)
@@ -103,7 +103,7 @@ def settle_died(
 ) -> Retrying | Dead | Fenced:
     """Settle *claimed*, whose process died in its handler: charge a death, then retry or give up as *policy* says."""
     deaths = claimed.deaths + 1
-    failure = from_death(reason)
+    failure = from_death(reason, group=claimed.group)
     if deaths < policy.death_limit:
         # Most deaths are not the event's fault: the first costs it no time.
         wait = policy.wait(deaths - 1) if deaths > 1 else timedelta()

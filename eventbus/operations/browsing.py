@@ -1,23 +1,25 @@
 """Browsing: the methods of a bus that look at events, groups and stories. No view shows what EVENTBUS_REDACT names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
 from eventbus.event import Event
-from eventbus.lifecycle import browsing, explaining
+from eventbus.lifecycle import browsing, explaining, rendering
 from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought
 from eventbus.lifecycle.explaining import Explanation
-from eventbus.operations.parts import Parts
-from eventbus.redaction import is_redacted, redact
+from eventbus.lifecycle.rendering import Rendering
+from eventbus.operations.showing import Showing
+from eventbus.redaction import is_redacted
 from eventbus.storage.audit import Entry
+from eventbus.storage.overview.condition import read_clock
 from eventbus.storage.overview.events import EventPage
-from eventbus.storage.overview.stories import Story
+from eventbus.storage.overview.stories import Standing, Story
 
 
-class BrowsingOperations(Parts):
+class BrowsingOperations(Showing):
     """What an operator sees of the log and of those who read it."""
 
     def events(
@@ -66,8 +68,22 @@ class BrowsingOperations(Parts):
         Raises:
             UnknownEvent: There is none.
         """
-        details = browsing.show_event(self.database, id)
-        return replace(details, event=self.shown(details.event))
+        return self._shown_details(browsing.show_event(self.database, id))
+
+    def standings(self, ids: Sequence[UUID]) -> list[Standing]:
+        """How all groups stand with the events of those ids, in order of event and group."""
+        return self._shown_events_standings(browsing.show_standings(self.database, ids))
+
+    def event_versions(self, event: Event) -> list[Rendering]:
+        """*event* in each version of its type, as handlers that ask for one get it; by version.
+
+        What EVENTBUS_REDACT names is taken out before and after: a step that needs it says so instead of showing it.
+        """
+        found = rendering.render(self.catalog, self.shown(event))
+        return [
+            each if each.data is None else replace(each, data=self.shown(replace(event, data=each.data)).data)
+            for each in found
+        ]
 
     def group_details(self, group: str, *, open: Mapping[str, int] | None = None) -> GroupDetails:
         """What *group* wants, what it has to do, and who does it.
@@ -82,8 +98,7 @@ class BrowsingOperations(Parts):
 
     def story(self, correlation_id: str) -> Story:
         """The events of *correlation_id*, oldest first, and how each group stands with each."""
-        story = browsing.tell_story(self.database, correlation_id)
-        return replace(story, events=tuple(map(self.shown, story.events)))
+        return self._shown_story(browsing.tell_story(self.database, correlation_id))
 
     def explain(self, event_id: UUID, group: str) -> Explanation:
         """Why *group* did or did not get the event.
@@ -91,12 +106,13 @@ class BrowsingOperations(Parts):
         Raises:
             UnknownEvent, UnknownGroup: There is none.
         """
-        return explaining.explain(self.database, event_id, group)
+        return self._shown_explanation(explaining.explain(self.database, event_id, group))
+
+    def clock(self) -> datetime:
+        """The database's now, by which all times of events are."""
+        with self.database.autocommit() as connection:
+            return read_clock(connection)
 
     def audit(self, *, cursor: int | None = None, limit: int = 100) -> list[Entry]:
         """What operators changed, newest first, with ids below *cursor*."""
         return browsing.list_changes(self.database, before=cursor, limit=limit)
-
-    def shown(self, event: Event) -> Event:
-        """*event* without what EVENTBUS_REDACT names."""
-        return redact(event, self.settings.redact) if self.settings.redact else event

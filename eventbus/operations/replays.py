@@ -71,9 +71,9 @@ class ReplayOperations(Parts):
             return Replay(id=None, count=planned.count, outcomes=planned.outcomes)
         return self.resume_replay(self.replaying.create(planned, rate=rate).id)
 
-    def replays(self, *, limit: int = 100) -> list[Job]:
-        """Replay jobs, newest first."""
-        return self.replaying.list_newest(limit=limit)
+    def replays(self, *, cursor: UUID | None = None, limit: int = 100) -> list[Job]:
+        """Replay jobs, newest first; those with ids below *cursor*, the id of the last one that was seen."""
+        return self.replaying.list_newest(before=cursor, limit=limit)
 
     def find_replay(self, id: UUID) -> Job:
         """The replay job of that id.

@@ -8,12 +8,15 @@ from marshmallow import Schema
 
 from eventbus.errors import UnknownEventVersion
 from eventbus.lifecycle import schema_registration
+from eventbus.lifecycle.auditing import audited
 from eventbus.lifecycle.catalog import Catalog
 from eventbus.lifecycle.reading import Reading
+from eventbus.lifecycle.schema_comparing import Comparison, compare
 from eventbus.lifecycle.schema_registration import Registered
 from eventbus.operations.parts import Parts
 from eventbus.schemas.about import About
 from eventbus.schemas.acceptance import Acceptance
+from eventbus.schemas.contracts import GroupContract
 from eventbus.schemas.registry import SchemaRegistry
 from eventbus.schemas.upcasting import Convert
 from eventbus.schemas.versions import read_mode
@@ -148,18 +151,33 @@ class SchemaOperations(Parts):
         with self.database.autocommit() as connection:
             return stored_schemas.list_schemas(connection, None if type is None else [type])
 
+    def schema_readers(self, type: str) -> list[GroupContract]:
+        """The groups that an event of *type* would go to now, and what each says of its reading; by name."""
+        with self.database.autocommit() as connection:
+            readers = stored_schemas.list_readers(connection, type)
+        return [GroupContract(group=each.group, reads=each.reads, version=each.version) for each in readers]
+
+    def compare_schemas(
+        self, before: StoredSchema, after: StoredSchema, *, readers: Sequence[GroupContract] = ()
+    ) -> Comparison:
+        """What lies between two versions of a type, what either cannot read of the other, and what that does to *readers*."""
+        return compare(before, after, groups=readers, conversions=self.catalog.bridges)
+
     def retire_schema(self, type: str, version: int) -> bool:
         """Take a version out of use for good: it may not be published, and nothing is checked against it; False if it was.
 
         Raises:
             UnknownEventVersion: It is not in the registry.
         """
-        with self.database.transaction() as connection:
+        given = {"type": type, "version": version}
+        with audited(self.database, "schema retire", given) as change, self.database.transaction() as connection:
             stored_schemas.lock(connection)
             known = [each.version for each in stored_schemas.list_schemas(connection, [type])]
             if version not in known:
                 raise UnknownEventVersion(type, version, known)
-            return stored_schemas.retire(connection, type, version)
+            retired = stored_schemas.retire(connection, type, version)
+            change.changed = int(retired)
+        return retired
 
     def parked(self, group: str | None = None) -> list[ParkedVersion]:
         """Deliveries that wait for code which can read their events, by group, type and version."""

@@ -30,9 +30,9 @@ _ROLES: dict[str, tuple[str, str | None, dict[str, Sequence[str]]]] = {
             "SELECT": ("*",),
             "INSERT, UPDATE": (
                 *("consumer_group", "subscription", "event_schema", "delivery", "attempt", "dead_letter", "repair"),
-                *("worker", "traffic", "traffic_total", "traffic_tally", "traffic_span"),
+                *("worker", "traffic", "traffic_total", "traffic_tally", "traffic_span", "fingerprint", "alert"),
             ),
-            "DELETE": ("worker", "traffic", "traffic_tally", "traffic_span"),
+            "DELETE": ("worker", "traffic", "traffic_tally", "traffic_span", "alert"),
         },
     ),
     "viewer": ("looks at everything, changes nothing", None, {"SELECT": ("*",)}),
@@ -40,7 +40,7 @@ _ROLES: dict[str, tuple[str, str | None, dict[str, Sequence[str]]]] = {
         "pauses, resumes and removes groups; retries, discards and restores dead letters; replays; counts anew",
         "viewer",
         {
-            "UPDATE": ("consumer_group", "subscription", "dead_letter", "replay", "audit"),
+            "UPDATE": ("consumer_group", "subscription", "dead_letter", "fingerprint", "replay", "audit"),
             "INSERT": ("replay", "audit"),
             "INSERT, UPDATE": ("delivery", "event_schema"),
             "INSERT, UPDATE, DELETE": ("traffic", "traffic_total", "traffic_tally", "traffic_span"),

@@ -37,7 +37,10 @@ RETURNING {_COLUMNS}
 """
 FIND = f"SELECT {_COLUMNS} FROM eventbus.replay WHERE id = CAST(:id AS uuid)"
 LOCK = f"{FIND} FOR UPDATE"
-LIST = f"SELECT {_COLUMNS} FROM eventbus.replay ORDER BY id DESC LIMIT :limit"
+LIST = f"""
+SELECT {_COLUMNS} FROM eventbus.replay WHERE CAST(:before AS uuid) IS NULL OR id < CAST(:before AS uuid)
+ORDER BY id DESC LIMIT :limit
+"""
 TAKE = f"""
 UPDATE eventbus.replay SET state = 'running', runner = :runner, updated_at = clock_timestamp()
 WHERE id = CAST(:id AS uuid) AND finished_at IS NULL RETURNING {_COLUMNS}
@@ -141,9 +144,10 @@ def lock(connection: Connection, id: UUID) -> Job:
     return _job(row)
 
 
-def list_newest(connection: Connection, *, limit: int) -> list[Job]:
-    """Up to *limit* jobs, newest first."""
-    return [_job(row) for row in connection.rows(LIST, limit=limit)]
+def list_newest(connection: Connection, *, before: UUID | None, limit: int) -> list[Job]:
+    """Up to *limit* jobs with an id below *before*, newest first."""
+    rows = connection.rows(LIST, before=None if before is None else str(before), limit=limit)
+    return [_job(row) for row in rows]
 
 
 def take(connection: Connection, id: UUID) -> Job | None:

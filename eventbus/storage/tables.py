@@ -181,6 +181,8 @@ dead_letter = Table(
     Index("dead_letter_open_key", "event_id", "group_name", unique=True, postgresql_where=_OPEN),
     Index("dead_letter_open_idx", "group_name", "id", postgresql_where=_OPEN),
     Index("dead_letter_event_idx", "event_id"),
+    Index("dead_letter_fingerprint_idx", "fingerprint", "id"),
+    Index("dead_letter_open_fingerprint_idx", "fingerprint", postgresql_where=_OPEN),
 )
 
 _COUNTS = ("reset", "revived", "inserted", "rerun", "left_open", "left_dead", "skipped", "unmatched")

@@ -7,7 +7,7 @@ import pytest
 
 from eventbus import Event, EventBus
 from eventbus.errors import InvalidInput, UnknownDeadLetter
-from eventbus.lifecycle import dead_lettering
+from eventbus.lifecycle import resolving
 from eventbus.lifecycle.auditing import acting_as, audited, whoami
 from tests.integration.conftest import MakeWorker, Run
 from tests.support.rows import Rows
@@ -156,7 +156,7 @@ def test_what_was_asked_for_is_frozen(bus: EventBus, here: SingleRuns, rows: Row
 
     assert (frozen.count, count) == (1, 1)
     assert rows.all("SELECT status = 'open' FROM eventbus.dead_letter ORDER BY id") == [(False,), (True,)]
-    assert dead_lettering.freeze(bus.database, dead_lettering.Filter(group="stock")).count == 1
+    assert bus.freeze_dead_letters(group="stock").count == 1
 
 
 def test_what_was_cut_short_says_how_far_it_came(
@@ -165,7 +165,7 @@ def test_what_was_cut_short_says_how_far_it_came(
     """Batches that committed are counted; the others are left, and can be retried."""
     for _ in range(3):
         give_up(bus, here)
-    monkeypatch.setattr(dead_lettering, "_BATCH", 1)
+    monkeypatch.setattr(resolving, "_BATCH", 1)
     sent: list[object] = []
 
     def interrupt(wake_ups: object) -> None:

@@ -182,29 +182,55 @@ def test_redacted_fields_are_shown_nowhere(
         bus.events("order.paid", since="1h", data={"customer": "x"})
 
 
-def test_a_dead_letter_hides_what_is_redacted(
-    bus: EventBus, run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch, rows: Rows
+def test_the_errors_of_handlers_hide_what_is_redacted(
+    bus: EventBus, run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch, worker: MakeWorker, rows: Rows
 ) -> None:
-    """The event in it is a view like any other."""
-    bus.subscribe("order.paid", group="stock", handler=lambda event: None)
-    bus.sync()
-    event = bus.publish("order.paid", {"card": "secret"}, source="tests")
-    rows.all("UPDATE eventbus.delivery SET state = 'dead', finished_at = now()")
-    rows.all(LETTER, str(event.id))
+    """In messages and tracebacks, in every view, also in notes; what is stored, and what handlers get, stays."""
     monkeypatch.setenv("EVENTBUS_REDACT", "data.card")
 
-    [letter] = rows.one("SELECT id FROM eventbus.dead_letter")
+    def refuse(event: Event) -> None:
+        raise ValueError(f"no such card: {event.data['card']}")
 
-    assert (
-        "secret"
-        not in run_here("dead", "show", str(letter)).stdout + run_here("dead", "show", str(letter), "--json").stdout
-    )
+    bus.subscribe("order.paid", group="stock", handler=refuse, max_retries=0)
+    stock = worker()
+    event = bus.publish("order.paid", {"card": "4929 1234"}, source="tests", correlation_id="c")
+    claimed = stock.take("stock")
+    assert claimed is not None
+    error = stock.run(claimed)
+    assert isinstance(error, ValueError)
+    stock.fail(claimed, error)
+    letter = str(rows.value("SELECT id FROM eventbus.dead_letter"))
+    assert run_here("dead", "note", letter, "asked the owner of 4929 1234").returncode == 0
+    views = [
+        ("dead", "list"),
+        ("dead", "show", letter),
+        ("events", "show", str(event.id)),
+        ("trace", "c"),
+        ("why", str(event.id), "stock"),
+    ]
+    outputs = {(*words, *form): run_here(*words, *form).stdout for words in views for form in ((), ("--json",))}
+
+    assert {words for words, output in outputs.items() if "4929" in output} == set()
+    assert {words for words, output in outputs.items() if "no such card: [redacted]" not in output} == set()
+    assert "ValueError: no such card: [redacted]" in outputs["dead", "show", letter]
+    assert "asked the owner of [redacted]" in outputs["dead", "show", letter]
+    assert "4929" in rows.value("SELECT error_message || traceback FROM eventbus.dead_letter")
+    bus.discard_dead_letters(group="stock", reason="4929 1234 is stolen")
+    assert "its dead letter 1 was discarded: [redacted] is stolen" in run_here("why", str(event.id), "stock").stdout
+    assert run_here("dead", "list").stdout == ""
 
 
-LETTER = """
-INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint)
-VALUES (%s, 'stock', 'order.paid', 1, 0, 'E', 'm', 't', 'f')
-"""
+def test_why_there_is_no_delivery_hides_nothing(make_bus: MakeBus) -> None:
+    """There is no error to hide anything in."""
+    bus = make_bus(redact="data.card")
+    event = bus.publish("order.paid", {"card": "4929 1234"}, source="tests")
+    bus.subscribe("order.paid", group="stock", handler=lambda event: None)
+    bus.sync()
+
+    found = bus.explain(event.id, "stock")
+
+    assert found.reason == "subscribed later"
+    assert found.facts.event.data == {"card": "[redacted]"}
 
 
 def test_a_group_is_paused_and_goes_on(

@@ -17,6 +17,7 @@ from eventbus import Event, EventBus
 from eventbus.embedded.server import free_port
 from eventbus.storage.revision import HEAD
 from tests.integration.conftest import Run
+from tests.support import wait_until
 from tests.support.rows import Rows
 from tests.support.workers import ROOT
 
@@ -465,6 +466,12 @@ def ids(output: str) -> list[int]:
         (["--group", "billing", "--type", "order.created"], []),
         (["--status", "discarded"], []),
         (["--status", "all"], [2, 1, 0]),
+        (["--type", "*.created"], [2, 0]),
+        (["--error", "second line", "--group", "billing"], [1]),
+        (["--error", "not there"], []),
+        (["--since", "1h ago"], [2, 1, 0]),
+        (["--until", "1h ago"], []),
+        (["--correlation-id", "c"], []),
     ],
 )
 def test_dead_letters_are_filtered(letters: list[int], run: Run, options: list[str], expected: list[int]) -> None:
@@ -545,6 +552,49 @@ def test_dead_letters_are_discarded(letters: list[int], run: Run, terminal: Term
         (letters[1], "test data")
     ]
     assert "test data" in run("dead", "show", str(letters[1])).stdout
+
+
+@pytest.mark.parametrize("verb", [["retry"], ["discard", "--reason", "x"]], ids=["retry", "discard"])
+def test_ctrl_c_stops_dead_letters_between_batches(
+    verb: list[str], letters: list[int], terminal: Terminal, rows: Rows
+) -> None:
+    """A bar with the rate and the time left; then one sentence says what was done, and that the rest is as it was."""
+    rows.all(
+        "WITH gone AS (SELECT n, gen_random_uuid() AS id FROM generate_series(1, 4000) AS n), "
+        "event AS (INSERT INTO eventbus.event_log (id, type, version, source, data, metadata, created_at) "
+        "SELECT id, 'order.paid', 1, 's', '{}', '{\"correlation_id\": \"c\"}', now() FROM gone), "
+        "owed AS (INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, state, due_at, finished_at) "
+        "SELECT gone.id, 'billing', s.id, 'dead', now(), now() FROM gone, eventbus.subscription AS s "
+        "WHERE s.group_name = 'billing') "
+        "INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, "
+        "traceback, fingerprint) SELECT id, 'billing', 'order.paid', 1, 0, 'E', 'm', 't', 'f' FROM gone"
+    )
+    child = terminal("dead", verb[0], "--group", "billing", *verb[1:])
+    child.expect_exact("4,001 dead letters of billing?")
+    with rows.transaction() as other:
+        # The first batch waits, so that Ctrl-C comes while it is under way.
+        other.execute("LOCK TABLE eventbus.dead_letter IN SHARE MODE")
+        child.sendline("y")
+        child.expect(r"dead letters of billing.*0/4001")
+        wait_until(lambda: rows.value(WAITING), timeout=30)
+        child.sendintr()
+    code, text = finish(child)
+    done = rows.value("SELECT count(*) FROM eventbus.dead_letter WHERE status <> 'open'")
+
+    assert code == 130, text
+    assert "ending with this batch ..." in text
+    assert re.search(r"1000/4001 +[\d,]+/s +0:00:\d\d", without_colours(text)), text
+    verbs = {"retry": "retried", "discard": "discarded"}
+    assert f"interrupted: 1,000 of 4,001 dead letters were {verbs[verb[0]]}, the others are as they were." in text
+    assert done == 1000
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def without_colours(text: str) -> str:
+    """What a terminal was sent, without commands."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(letters: list[int], folder: Path, variables: dict[str, str]) -> None:

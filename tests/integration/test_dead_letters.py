@@ -8,9 +8,9 @@ import pytest
 
 from eventbus import EventBus
 from eventbus.errors import InvalidEventType, InvalidGroup, InvalidInput, UnknownDeadLetter, UnknownGroup
-from eventbus.lifecycle import dead_lettering, settlement
+from eventbus.lifecycle import resolving, settlement
+from eventbus.lifecycle.dead_lettering import Sought
 from eventbus.retry import RetryPolicy
-from eventbus.storage.dead_letters import Filter
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
@@ -83,6 +83,74 @@ def test_pages_follow_each_other(bus: EventBus, die: Die) -> None:
 
     assert pages == [[letters[4], letters[3]], [letters[2], letters[1]], [letters[0]]]
     assert bus.dead_letters(limit=5).next is None
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ({"type": "order.*"}, [0, 1, 2]),
+        ({"type": "#"}, [0, 1, 2, 3]),
+        ({"type": "*.seen", "group": "a"}, [3]),
+        ({"type": "nothing.*"}, []),
+        ({"error": "bad"}, [1]),
+        ({"error": "BAD"}, []),
+        ({"since": "1h ago"}, [1, 2, 3]),
+        ({"until": "1h ago"}, [0]),
+        ({"since": "3h ago", "until": "1h ago", "type": "order.#"}, [0]),
+        ({"correlation_id": "c"}, [3]),
+        ({"correlation_id": "c", "type": "order.*"}, []),
+    ],
+)
+def test_all_that_is_given_must_hold(
+    options: dict[str, Any], chosen: list[int], bus: EventBus, die: Die, rows: Rows
+) -> None:
+    """Patterns, texts, times and stories narrow the list, and what is counted and changed, alike."""
+    letters = [die(), die("order.paid", error=ValueError("a bad one")), die("order.sent"), die("user.seen")]
+    rows.all("UPDATE eventbus.dead_letter SET failed_at = now() - interval '2 h' WHERE id = %s", letters[0])
+    rows.all(
+        "UPDATE eventbus.event_log SET metadata = '{\"correlation_id\": \"c\"}' WHERE type = 'user.seen'",
+    )
+
+    wanted = [letters[index] for index in chosen]
+    frozen = bus.freeze_dead_letters(**{**options, "group": "a"})
+    count = bus.discard_dead_letters(group="a", reason="because", frozen=frozen)
+
+    assert listed(bus, **options, status=None) == wanted[::-1]
+    assert (list(frozen.ids), count) == (wanted, len(wanted))
+    assert sorted(listed(bus, status="discarded")) == wanted
+
+
+def test_what_is_restored_while_somebody_thinks_is_not_meant(bus: EventBus, die: Die) -> None:
+    """Exactly those that were counted are changed, and nothing older either."""
+    old, new = die(), die()
+    bus.discard_dead_letters(group="a", ids=[old], reason="x")
+    frozen = bus.freeze_dead_letters(group="a")
+    bus.restore_dead_letters([old])
+
+    count = bus.retry_dead_letters(group="a", frozen=frozen)
+
+    assert (frozen.ids, count) == ((new,), 1)
+    assert listed(bus) == [old]
+
+
+def test_what_is_stopped_is_stopped_between_batches(bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever watches is told of each batch; the audit says how many were changed, and that it was interrupted."""
+    monkeypatch.setattr(resolving, "_BATCH", 2)
+    letters = [die() for _ in range(5)]
+    frozen, stop = bus.freeze_dead_letters(group="a"), threading.Event()
+    told: list[tuple[int, int, int]] = []
+
+    def watch(progress: resolving.Progress) -> None:
+        told.append((progress.seen, progress.changed, progress.total))
+        if progress.seen == 4:
+            stop.set()
+
+    left = bus.resolving.discard(frozen, reason="x", watch=watch, stop=stop)
+
+    assert told == [(2, 2, 5), (4, 4, 5)]
+    assert (left.changed, left.is_complete) == (4, False)
+    assert listed(bus) == letters[4:]
+    assert [(entry.asked, entry.changed, entry.result) for entry in bus.audit()] == [(5, 4, "interrupted")]
 
 
 def test_a_letter_is_shown_with_its_event_and_attempts(bus: EventBus, die: Die) -> None:
@@ -184,7 +252,7 @@ def test_two_operators_at_once_touch_each_letter_once(
     ways: tuple[str, str], bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their counts add up to what there was."""
-    monkeypatch.setattr(dead_lettering, "_BATCH", 3)
+    monkeypatch.setattr(resolving, "_BATCH", 3)
     for _ in range(20):
         die()
     barrier, counts = threading.Barrier(2), []
@@ -225,7 +293,7 @@ def test_a_letter_that_another_is_resolving_is_left_to_him(bus: EventBus, die: D
 
 def test_many_letters_are_resolved_in_batches(bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:
     """No transaction grows with their number, and none is left out between two."""
-    monkeypatch.setattr(dead_lettering, "_BATCH", 2)
+    monkeypatch.setattr(resolving, "_BATCH", 2)
     for _ in range(5):
         die()
 
@@ -246,6 +314,11 @@ def test_many_letters_are_resolved_in_batches(bus: EventBus, die: Die, monkeypat
         (lambda bus: bus.dead_letters(limit="many"), InvalidInput),
         (lambda bus: bus.dead_letters(cursor="x"), InvalidInput),
         (lambda bus: bus.dead_letters(error_type="a\x00b"), InvalidInput),
+        (lambda bus: bus.dead_letters(error="a\x00b"), InvalidInput),
+        (lambda bus: bus.dead_letters(correlation_id=7), InvalidInput),
+        (lambda bus: bus.dead_letters("order.#.x"), InvalidInput),
+        (lambda bus: bus.dead_letters(since="yesterday"), InvalidInput),
+        (lambda bus: bus.dead_letters(since="1h", until="2h"), InvalidInput),
         (lambda bus: bus.dead_letter("x"), InvalidInput),
         (lambda bus: bus.retry_dead_letters(group="a", ids=["x"]), InvalidInput),
         (lambda bus: bus.discard_dead_letters(group="a", reason=" "), InvalidInput),
@@ -279,6 +352,7 @@ def test_the_wake_up_follows_the_commit(bus: EventBus, die: Die, rows: Rows, mes
             seen.append(rows.value("SELECT state FROM eventbus.delivery WHERE group_name = 'a'"))
             return real.send(wake_ups)
 
-    dead_lettering.retry(bus.database, Filter(group="a"), waking=Watching(), settings=bus.settings)  # type: ignore[arg-type]
+    found = resolving.Resolving(database=bus.database, waking=Watching(), settings=bus.settings)  # type: ignore[arg-type]
+    found.retry(found.freeze(Sought(group="a")))
 
     assert seen == ["pending"]

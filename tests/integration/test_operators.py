@@ -135,7 +135,7 @@ def test_many_are_resolved_in_batches(
 ) -> None:
     """However many there are, none is left and none is touched twice."""
     bury(bus, execution, 5)
-    monkeypatch.setattr("eventbus.lifecycle.dead_lettering._BATCH", 2)
+    monkeypatch.setattr("eventbus.lifecycle.resolving._BATCH", 2)
 
     count = bus.retry_dead_letters(group="a")
 

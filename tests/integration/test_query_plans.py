@@ -15,6 +15,7 @@ from eventbus.storage import (
     dead_letters,
     deliveries,
     event_log,
+    fingerprints,
     overview,
     parking,
     replay_selection,
@@ -25,7 +26,7 @@ from eventbus.storage import (
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.storage.overview import events as event_views
-from eventbus.storage.overview import groups, reasons, stories
+from eventbus.storage.overview import failings, groups, reasons, stories
 from eventbus.subscription import candidates
 from tests.support.rows import Rows
 
@@ -46,9 +47,11 @@ CROSS JOIN (VALUES ('g1'), ('g2')) AS groups (g)
 JOIN eventbus.subscription AS s ON s.group_name = g AND s.pattern = 'order.created';
 INSERT INTO eventbus.dead_letter
     (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint, status, resolved_at)
-SELECT event_id, group_name, 'order.created', 1, 0, 'E', 'm', 't', 'f',
+SELECT event_id, group_name, 'order.created', 1, 0, 'E', 'm', 't', 'f' || abs(hashtext(CAST(event_id AS text))) % 10,
        CASE WHEN state = 'dead' THEN 'open' ELSE 'retried' END, CASE WHEN state <> 'dead' THEN now() END
 FROM eventbus.delivery WHERE state IN ('dead', 'done');
+INSERT INTO eventbus.fingerprint (fingerprint, error_type, gist, place, groups)
+SELECT 'f' || n, 'E', 'm', '', '{g1}' FROM generate_series(0, 99) AS n;
 INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, dead_letter_id)
 SELECT event_id, group_name, 'error', 1, 'E', 'm', id FROM eventbus.dead_letter;
 """
@@ -257,15 +260,30 @@ def test_open_dead_letters_of_a_group_are_listed_by_index(connection: Connection
         connection,
         dead_letters.LIST,
         status="open",
-        type=type,
-        group="g1",
-        error_type=None,
-        ids=None,
         before=None,
         limit=20,
+        **dead_letters.Filter(group="g1", types=None if type is None else (type,)).parameters(),
     )
 
     assert_by_index(plan, at_most=400)
+
+
+def test_dead_letters_of_a_cause_are_found_by_index(connection: Connection) -> None:
+    """A page of them, and what is open."""
+    wanted = dead_letters.Filter(fingerprint="f1").parameters()
+
+    for status in (None, "open"):
+        letters = nodes(connection, dead_letters.LIST, status=status, before=None, limit=20, **wanted)
+        assert_by_index(letters, at_most=400)
+    assert_by_index(nodes(connection, fingerprints.FIND, fingerprint="f1"), at_most=200)
+    page = nodes(connection, fingerprints.LIST, state=None, group="g1", before=None, below=None, limit=20)
+    assert_by_index(page, at_most=410)
+
+
+def test_causes_are_settled_by_index(connection: Connection) -> None:
+    """Only what is open is asked whether it is; and no letters are read but those of the cause, one in ten."""
+    assert_by_index(nodes(connection, fingerprints.LOCK_QUIET, limit=100), at_most=410)
+    assert_by_index(nodes(connection, fingerprints.SETTLE, fingerprints=["f1", "f50"], limit=100), at_most=4000)
 
 
 def test_a_dead_letter_shows_its_attempts_by_index(connection: Connection) -> None:
@@ -429,6 +447,14 @@ def test_why_reads_what_it_tells(connection: Connection) -> None:
         assert_by_index(nodes(connection, statement, event_id=event_id, group="g1"), at_most=5)
 
 
+def test_what_failed_of_an_event_is_found_by_it(connection: Connection) -> None:
+    """Its runs and its dead letters, beside those of all other events; and `attempt_delivery_idx` knows the event first."""
+    event_id = str(connection.value("SELECT event_id FROM eventbus.dead_letter LIMIT 1"))
+
+    assert_by_index(nodes(connection, failings.RUNS, event_id=event_id, limit=200), at_most=5)
+    assert_by_index(nodes(connection, failings.LETTERS, event_id=event_id), at_most=5)
+
+
 def test_how_late_groups_are_is_found_by_index(connection: Connection) -> None:
     """The oldest of each subscription, of 4,000 that are due and 40,000 deliveries in all."""
     for group in (None, "g1"):
@@ -438,6 +464,6 @@ def test_how_late_groups_are_is_found_by_index(connection: Connection) -> None:
 
 def test_open_dead_letters_that_are_meant_are_counted_by_index(connection: Connection) -> None:
     """Those of the group, beside a long history of resolved ones."""
-    wanted = dead_letters.Filter(group="g1", type="order.created").parameters()
+    wanted = dead_letters.Filter(group="g1", types=("order.created",)).parameters()
 
-    assert_by_index(nodes(connection, dead_letters.COUNT_OPEN, last=1 << 62, **wanted), at_most=410)
+    assert_by_index(nodes(connection, dead_letters.OPEN_IDS, **wanted), at_most=410)

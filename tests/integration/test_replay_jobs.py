@@ -116,6 +116,7 @@ def test_a_job_says_what_it_is_about_and_what_it_did(shop: EventBus) -> None:
 
     assert [item.id for item in shop.replays()] == [cancelled.id, job.id]
     assert [item.id for item in shop.replays(limit=1)] == [cancelled.id]
+    assert [item.id for item in shop.replays(cursor=cancelled.id)] == [job.id]
     done = shop.find_replay(job.id)
     assert (done.state, done.shown_state, done.seen) == (ReplayState.DONE, ReplayState.DONE, 40)
     assert done.counts == replay.outcomes == dict.fromkeys(Outcome, 0) | {Outcome.RESET: 20, Outcome.INSERTED: 20}

@@ -125,12 +125,12 @@ def replayed(row: Row, *, rules: Rules) -> Row:
 
 
 def retried(row: Row) -> Row:
-    """``dead_letters.retry``."""
+    """``resolving.retry``."""
     return fresh(row, letter="retried")
 
 
 def discarded(row: Row) -> Row:
-    """``dead_letters.discard``."""
+    """``resolving.discard``."""
     return row._replace(state=CANCELLED, due=False, letter="discarded")
 
 

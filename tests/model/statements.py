@@ -7,16 +7,14 @@ from uuid import UUID, uuid4
 
 from eventbus.delivery import State
 from eventbus.failure import from_death, from_exception
-from eventbus.storage import claiming, dead_letters, redelivery, settling
+from eventbus.storage import claiming, dead_letters, redelivery, resolving, settling
 from eventbus.storage.claiming import Claimant, Claimed
 from eventbus.storage.database import Connection
-from eventbus.storage.dead_letters import Filter
 from eventbus.storage.redelivery import Wanted
 
 GROUP = "a"
 #: Leases and backoffs end when the machine says so, not by themselves.
 LONG = timedelta(hours=1)
-_FAR = 1 << 62
 
 
 def claim_named(connection: Connection, event_id: UUID, *, subscription: int) -> list[Claimed]:
@@ -100,11 +98,9 @@ def replay(connection: Connection, states: Mapping[UUID, State], *, subscription
 
 def resolve(connection: Connection, letter_id: int, *, verb: str) -> bool:
     """Retry or discard one dead letter; whether it was still open."""
-    bounds: dict[str, Any] = {"after": 0, "last": _FAR, "limit": 10}
-    wanted = Filter(ids=(letter_id,))
     if verb == "retry":
-        return bool(dead_letters.retry(connection, wanted, **bounds))
-    return bool(dead_letters.discard(connection, wanted, reason="hopeless", **bounds))
+        return bool(resolving.retry(connection, [letter_id]))
+    return bool(resolving.discard(connection, [letter_id], reason="hopeless"))
 
 
 def _claimant(**options: Any) -> Claimant:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from eventbus.storage import claiming, dead_letters, deliveries, redelivery
+from eventbus.storage import claiming, deliveries, redelivery, resolving
 from tests.model import statements
 from tests.model.machine import StatementMachine
 
@@ -76,7 +76,7 @@ CONTROLS = {
     ),
     "dead is not fenced": (SETTLING, without("MARK_DEAD", "AND d.claim = :claim")),
     "retry ignores the status": (
-        dead_letters,
+        resolving,
         without("RETRY", "l.status = 'open'", "d.state = 'dead'", instead="true"),
     ),
     "replay keeps the letter": (redelivery, without("RESOLVE_LETTERS", "AND status = 'open'", instead="AND false")),

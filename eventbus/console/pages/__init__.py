@@ -1,12 +1,32 @@
 """The pages: one module for each entry of the navigation, in the order in which it lists them."""
 
 from eventbus.console.page import Page
-from eventbus.console.pages import audit, groups, overview, storage, workers
+from eventbus.console.pages import (
+    audit,
+    dead,
+    dead_changes,
+    event,
+    events,
+    groups,
+    overview,
+    replays,
+    schemas,
+    storage,
+    workers,
+)
 
 PAGES: tuple[Page, ...] = (
     overview.page,
+    events.page,
+    dead.page,
     groups.page,
+    replays.page,
+    schemas.page,
     workers.page,
     storage.page,
     audit.page,
 )
+
+# These are parts of a page: they hang their functions on it when they are imported.
+assert event.page is events.page
+assert dead_changes.page is dead.page

@@ -86,6 +86,8 @@ function place({ id, html }) {
   element.replaceChildren(made.content);
   if (focused) [...element.querySelectorAll("a, button, input, select, [tabindex]")].find((each) => keyOf(each) === focused)?.focus();
   for (const chart of element.querySelectorAll("[data-chart]")) draw(chart);
+  // What its user has confirmed before, and was waiting for.
+  element.querySelector("form[data-submit]")?.requestSubmit();
 }
 
 const keyOf = (element) => `${element.tagName} ${element.id} ${element.getAttribute("href") ?? element.textContent}`;

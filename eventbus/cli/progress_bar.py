@@ -1,0 +1,81 @@
+"""The progress of counted work: a bar with rate and time left on a terminal, a line now and then elsewhere; on standard error."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+_LINE_SECONDS = 5.0
+
+#: Told how much was done, and of how much.
+Show = Callable[[int, int], None]
+
+
+@contextmanager
+def counted_progress(title: str, what: str, *, done: int = 0, total: int) -> Iterator[Show]:
+    """Somebody to tell, after each batch, how far work has come.
+
+    Args:
+        title: What is being done, as "replay to inventory".
+        what: What is counted, as "deliveries".
+        done: What was done before, which says nothing about the rate.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines(what, done=done)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), _Left())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=max(total, done), completed=done, before=done)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=max(total, done))
+
+        yield show
+
+
+class _Rate(ProgressColumn):
+    """How many a second, from the start: batches are too few for a rate of the last moments."""
+
+    def render(self, task: Task) -> Text:
+        rate = _rate(task)
+        return Text(f"{rate:,.0f}/s" if rate else "", style="progress.data.speed")
+
+
+class _Left(ProgressColumn):
+    """How long it will take."""
+
+    def render(self, task: Task) -> Text:
+        rate, left = _rate(task), (task.total or 0) - task.completed
+        text = str(timedelta(seconds=round(left / rate))) if rate else "-:--:--"
+        return Text(text, style="progress.remaining")
+
+
+def _rate(task: Task) -> float:
+    return (task.completed - float(task.fields["before"])) / max(task.elapsed or 0, 0.001)
+
+
+class _Lines:
+    """Prints a line after the first batch, then every few seconds, and after the last one."""
+
+    def __init__(self, what: str, *, done: int) -> None:
+        self._what, self._done_before = what, done
+        self._began = time.monotonic()
+        self._next_line_at = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        left = max(total - done, 0)
+        if now < self._next_line_at and left:
+            return
+        self._next_line_at = now + _LINE_SECONDS
+        rate = (done - self._done_before) / max(now - self._began, 0.001)
+        line = f"{done} of {total} {self._what}, {rate:.0f}/s"
+        if left and rate:
+            line += f", {timedelta(seconds=round(left / rate))} left"
+        click.echo(line, err=True)

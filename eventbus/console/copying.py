@@ -1,0 +1,58 @@
+"""Copying: an event as a line for a shell or for Python, to be pasted elsewhere. What is redacted stays so."""
+
+import json
+import pprint
+import shlex
+from dataclasses import dataclass
+
+from eventbus.event import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A text to be copied."""
+
+    title: str
+    #: What it does where it is pasted.
+    purpose: str
+    text: str
+
+
+def copies_of(event: Event, *, url: str) -> list[Copy]:
+    """The ways to have *event* elsewhere.
+
+    Args:
+        url: Where this console answers with the event as JSON.
+    """
+    return [
+        Copy(
+            title="curl", purpose="Fetches the event as JSON from this console.", text=f"curl -fsS {shlex.quote(url)}"
+        ),
+        Copy(title="CLI", purpose="Shows it, and publishes another one like it.", text=_command_line(event)),
+        Copy(title="Python", purpose="Publishes another one like it.", text=_python(event)),
+    ]
+
+
+def _command_line(event: Event) -> str:
+    data = json.dumps(event.data, ensure_ascii=False)
+    # With '=', for a text that begins with a dash would be taken for an option; after '--' come none.
+    options = [
+        f"--source={event.source}",
+        f"--version={event.version}",
+        f"--correlation-id={event.correlation_id}",
+    ]
+    publish = shlex.join(["eventbus", "publish", *options, "--", event.type, data])
+    return f"eventbus events show {event.id}\n{publish}"
+
+
+def _python(event: Event) -> str:
+    data = pprint.pformat(event.data, indent=4, width=100, sort_dicts=False)
+    headers = f"\n    headers={dict(event.headers)!r}," if event.headers else ""
+    return (
+        f"bus.publish(\n    {event.type!r},\n    {_indented(data)},\n    source={event.source!r},\n"
+        f"    version={event.version},\n    correlation_id={event.correlation_id!r},{headers}\n)"
+    )
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n    ")

@@ -1,0 +1,59 @@
+"""The tail: events of the log as they are recorded, asked for again every second. Best effort, and without the broker.
+
+    what was recorded since two seconds before the newest one seen ─▶ not yet shown ─▶ oldest first
+
+An event that commits later than two seconds after it was recorded, or comes with more than a page of others, is not shown.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from eventbus.bus import EventBus
+from eventbus.event import Event
+
+_EVERY_SECONDS = 1.0
+_LATE = timedelta(seconds=2)
+_MOST = 50
+_REMEMBERED = 1000
+
+
+class EventTail:
+    """The events that are sought, from now on, until it is closed."""
+
+    def __init__(self, bus: EventBus, sought: Mapping[str, Any]) -> None:
+        """Begin to look; what was recorded before is not shown.
+
+        Raises:
+            InvalidInput, DatabaseError: Nothing can be found that way.
+        """
+        self._bus = bus
+        self._sought = {**sought, "until": None}
+        self._closed = threading.Event()
+        self._since = bus.clock() - _LATE
+        self._shown: OrderedDict[UUID, None] = OrderedDict.fromkeys(event.id for event in self._found())
+
+    def __iter__(self) -> Iterator[Event]:
+        while not self._closed.wait(_EVERY_SECONDS):
+            found = [event for event in self._found() if event.id not in self._shown]
+            self._remember(found)
+            yield from found
+
+    def close(self) -> None:
+        """End the iteration, within a moment."""
+        self._closed.set()
+
+    def _found(self) -> list[Event]:
+        """The newest that are sought, oldest first."""
+        page = self._bus.events(**{**self._sought, "since": self._since}, limit=_MOST)
+        return list(reversed(page.items))
+
+    def _remember(self, events: list[Event]) -> None:
+        for event in events:
+            self._shown[event.id] = None
+            self._since = max(self._since, event.created_at - _LATE)
+        while len(self._shown) > _REMEMBERED:
+            self._shown.popitem(last=False)

@@ -1,0 +1,89 @@
+"""Dead letters: by what they have in common, one by one, and each with its payload and traceback."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from eventbus.console.filters import Filters
+from eventbus.console.page import Page
+from eventbus.console.tracebacks import read_traceback
+from eventbus.console.view import View
+from eventbus.errors import InvalidInput
+from eventbus.lifecycle.dead_lettering import STATUSES
+from eventbus.lifecycle.fingerprinting import STATES
+
+page = Page("Dead letters", "/dead")
+
+_CAUSES = 25
+_KINDS = {"new": "fault", "returned": "fault", "acknowledged": "notice", "resolved": "ok"}
+_ROWS = 50
+#: What narrows a list of letters, as `EventBus.dead_letters` takes it.
+TEXTS = ("type", "group", "error_type", "error", "fingerprint", "since", "until", "correlation_id")
+
+
+@page.get("/dead", budget=6)
+def list_causes(view: View) -> Response:
+    """What dead letters have in common: a line for each cause, however many letters it has."""
+    found = view.bus.fingerprints(
+        state=view.filters.choice("state", STATES),
+        group=view.filters.text("group"),
+        cursor=view.filters.text("cursor"),
+        limit=_CAUSES,
+    )
+    trends = view.bus.fingerprint_trends([cause.fingerprint for cause in found.items])
+    return view.show("dead/causes.html", found=found, trends=trends, states=STATES, kinds=_KINDS)
+
+
+@page.get("/dead/letters", budget=4)
+def list_letters(view: View) -> Response:
+    """The letters that the address asks for."""
+    return view.show("dead/letters.html", **_letters(view))
+
+
+@page.get("/dead/causes/{fingerprint}", budget=6)
+def show_cause(view: View) -> Response:
+    """One cause and its letters."""
+    fingerprint = view.path["fingerprint"]
+    cause = view.bus.fingerprint(fingerprint)
+    trend = view.bus.fingerprint_trends([fingerprint])[fingerprint]
+    return view.show(
+        "dead/cause.html", cause=cause, trend=trend, kinds=_KINDS, **_letters(view, fingerprint=fingerprint)
+    )
+
+
+@page.get("/dead/{letter_id:int}", budget=4)
+def show(view: View) -> Response:
+    """One letter: the event, each failed run, the traceback."""
+    details = view.bus.dead_letter(_checked_id(view.path["letter_id"]))
+    return view.show(
+        "dead/letter.html",
+        letter=details.letter,
+        event=details.event,
+        attempts=details.attempts,
+        traceback=read_traceback(details.letter.traceback),
+    )
+
+
+def sought_of(filters: Filters) -> dict[str, Any]:
+    """What *filters* ask of `EventBus.dead_letters`.
+
+    Raises:
+        InvalidInput: Something cannot be read.
+    """
+    return {name: filters.text(name) for name in TEXTS}
+
+
+def _letters(view: View, **fixed: str) -> dict[str, Any]:
+    sought = {**sought_of(view.filters), **fixed}
+    status = view.filters.choice("status", [*STATUSES, "all"]) or "open"
+    found = view.bus.dead_letters(
+        **sought, status=None if status == "all" else status, cursor=view.filters.number("cursor"), limit=_ROWS
+    )
+    asked = {name: value for name, value in sought.items() if value is not None}
+    return {"found": found, "sought": asked, "shown_status": status, "statuses": [*STATUSES, "all"]}
+
+
+def _checked_id(id: int) -> int:
+    if id >= 1 << 63:
+        raise InvalidInput(f"{str(id)[:60]} is no dead letter.")
+    return id

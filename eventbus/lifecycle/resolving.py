@@ -1,0 +1,207 @@
+"""Resolving dead letters: those of one moment are counted, and exactly these are retried as if new, or discarded with a reason.
+
+    freeze ─▶ (somebody agrees) ─┬─ retry ───▶ retried     the delivery is pending again, and its group is woken
+                                 └─ discard ─▶ discarded   the delivery is cancelled
+    restore ─▶ open              a discarded one, as if it had not been
+
+Many are resolved in batches, each its own transaction. What is stopped is stopped between two: what was done is done, the rest
+is untouched.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eventbus.broker import WakeUp
+from eventbus.errors import InvalidInput
+from eventbus.lifecycle import fingerprinting
+from eventbus.lifecycle.auditing import Change, audited
+from eventbus.lifecycle.dead_lettering import Sought, filter_of
+from eventbus.lifecycle.waking import Waking
+from eventbus.settings import Settings
+from eventbus.storage import dead_letters, fingerprints, resolving
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.resolving import Resolved
+from eventbus.subscription import check_group
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """The open dead letters of one moment, as an operator is told of them before they are changed."""
+
+    #: How they were asked for; times are what they meant at that moment.
+    sought: Sought
+    #: Rising.
+    ids: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a retry or discard has come."""
+
+    total: int
+    #: Those that were dealt with.
+    seen: int
+    #: Those of them that were still open, and are resolved now.
+    changed: int
+
+    @property
+    def is_complete(self) -> bool:
+        return self.seen == self.total
+
+
+Watch = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolving:
+    """What resolving needs."""
+
+    database: Database
+    waking: Waking
+    settings: Settings
+
+    def freeze(self, sought: Sought) -> Frozen:
+        """The open dead letters of a group that are *sought* now.
+
+        Raises:
+            InvalidInput: Something that was given cannot be used; a subclass says what.
+            UnknownGroup: The group never subscribed.
+        """
+        if sought.fingerprint is None and sought.ids is None:
+            check_group(sought.group)
+        with self.database.autocommit() as connection:
+            wanted = filter_of(connection, sought)
+            ids = tuple(dead_letters.open_ids(connection, wanted))
+        return Frozen(sought=replace(sought, since=wanted.since, until=wanted.until), ids=ids)
+
+    def retry(self, frozen: Frozen, *, watch: Watch | None = None, stop: threading.Event | None = None) -> Progress:
+        """Make the deliveries of those that are still open as if new.
+
+        Args:
+            watch: Called after each batch.
+            stop: When set, no other batch is begun.
+        """
+
+        def wake(resolved: Sequence[Resolved]) -> None:
+            queue = self.settings.queue
+            self.waking.send(
+                [WakeUp(queue=queue(item.group), event_id=item.event_id, type=item.type) for item in resolved]
+            )
+
+        with audited(self.database, "dead retry", frozen.sought.as_json(), asked=frozen.count) as change:
+            watching = _Watching(change, "dead_letter_retried", watch, wake)
+            return self._in_batches(frozen, resolving.retry, watching, stop)
+
+    def discard(
+        self, frozen: Frozen, *, reason: str, watch: Watch | None = None, stop: threading.Event | None = None
+    ) -> Progress:
+        """Cancel the deliveries of those that are still open, for *reason*.
+
+        Args:
+            watch: Called after each batch.
+            stop: When set, no other batch is begun.
+
+        Raises:
+            InvalidInput: The reason is empty. Nothing was changed.
+        """
+        check_reason(reason)
+
+        def resolve(connection: Connection, ids: Sequence[int]) -> list[Resolved]:
+            return resolving.discard(connection, ids, reason=reason)
+
+        given = {**frozen.sought.as_json(), "reason": reason}
+        with audited(self.database, "dead discard", given, asked=frozen.count) as change:
+            progress = self._in_batches(frozen, resolve, _Watching(change, "dead_letter_discarded", watch), stop)
+        fingerprinting.settle(self.database)
+        return progress
+
+    def restore(self, ids: Sequence[int]) -> int:
+        """Open discarded dead letters again, as if they had not been discarded; how many there were.
+
+        Raises:
+            InvalidInput: An id is not one. Nothing was changed.
+        """
+        with self.database.autocommit() as connection:
+            filter_of(connection, Sought(ids=ids))
+        with audited(self.database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
+            with self.database.transaction() as connection:
+                restored = resolving.restore(connection, ids)
+                fingerprints.reopen(connection, [item.id for item in restored])
+            change.changed = len(restored)
+        for item in restored:
+            log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})
+        return len(restored)
+
+    def _in_batches(
+        self,
+        frozen: Frozen,
+        resolve: Callable[[Connection, Sequence[int]], list[Resolved]],
+        watching: "_Watching",
+        stop: threading.Event | None,
+    ) -> Progress:
+        progress = Progress(total=frozen.count, seen=0, changed=0)
+        while not progress.is_complete:
+            if stop is not None and stop.is_set():
+                watching.interrupted()
+                break
+            ids = frozen.ids[progress.seen : progress.seen + _BATCH]
+            with self.database.transaction() as connection:
+                resolved = resolve(connection, ids)
+            progress = Progress(
+                total=progress.total, seen=progress.seen + len(ids), changed=progress.changed + len(resolved)
+            )
+            watching.tell(progress, resolved)
+        return progress
+
+
+def check_reason(reason: object) -> None:
+    """Refuse a reason that says nothing.
+
+    Raises:
+        InvalidInput: It is empty, or no text.
+    """
+    if not isinstance(reason, str) or not reason.strip() or "\x00" in reason:
+        raise InvalidInput(f"reason={reason!r:.60}: say why these dead letters are discarded; it is kept with them.")
+
+
+class _Watching:
+    """All who hear of a batch that has committed: the audit first, which must be right if the rest is cut short."""
+
+    def __init__(
+        self,
+        change: Change,
+        message: str,
+        watch: Watch | None,
+        then: Callable[[Sequence[Resolved]], None] | None = None,
+    ) -> None:
+        self._change, self._message, self._watch, self._then = change, message, watch, then
+        change.changed = 0
+
+    def tell(self, progress: Progress, resolved: Sequence[Resolved]) -> None:
+        self._change.changed = progress.changed
+        for item in resolved:
+            facts: Mapping[str, Any] = {
+                "dead_letter": item.id,
+                "event_id": str(item.event_id),
+                "group": item.group,
+            }
+            log.info(self._message, extra=facts)
+        if self._then is not None and resolved:
+            self._then(resolved)
+        if self._watch is not None:
+            self._watch(progress)
+
+    def interrupted(self) -> None:
+        self._change.result = "interrupted"

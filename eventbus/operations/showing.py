@@ -1,0 +1,101 @@
+"""Showing: no view of a bus shows what EVENTBUS_REDACT names, neither in an event nor in the errors of its handlers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from eventbus.event import Event
+from eventbus.lifecycle.browsing import EventDetails
+from eventbus.lifecycle.dead_lettering import Details, Page
+from eventbus.lifecycle.explaining import Explanation
+from eventbus.operations.parts import Parts
+from eventbus.redaction import conceal, redact, secrets_of
+from eventbus.storage import event_log
+from eventbus.storage.dead_letters import DeadLetter
+from eventbus.storage.overview.stories import Standing, Story
+
+Secrets = Sequence[str]
+
+
+class Showing(Parts):
+    """What the views of a bus have in common."""
+
+    def shown(self, event: Event) -> Event:
+        """*event* without what EVENTBUS_REDACT names."""
+        return redact(event, self.settings.redact) if self.settings.redact else event
+
+    def _shown_details(self, details: EventDetails) -> EventDetails:
+        if not self.settings.redact:
+            return details
+        event, secrets = details.event, secrets_of(details.event, self.settings.redact)
+        return replace(
+            details,
+            event=self.shown(event),
+            standings=self._shown_standings(details.standings, {event.id: event}),
+            failings=tuple(replace(run, error_message=conceal(run.error_message, secrets)) for run in details.failings),
+        )
+
+    def _shown_events_standings(self, standings: list[Standing]) -> list[Standing]:
+        if not self.settings.redact or not standings:
+            return standings
+        with self.database.autocommit() as connection:
+            events = event_log.find_events(connection, [standing.event_id for standing in standings])
+        return list(self._shown_standings(standings, events))
+
+    def _shown_story(self, story: Story) -> Story:
+        if not self.settings.redact:
+            return story
+        standings = self._shown_standings(story.standings, {event.id: event for event in story.events})
+        return replace(story, events=tuple(map(self.shown, story.events)), standings=standings)
+
+    def _shown_explanation(self, found: Explanation) -> Explanation:
+        if not self.settings.redact:
+            return found
+        facts, secrets = found.facts, secrets_of(found.facts.event, self.settings.redact)
+        letter = facts.letter
+        shown = replace(
+            facts,
+            event=self.shown(facts.event),
+            standing=None if facts.standing is None else _standing(facts.standing, secrets),
+            letter=None if letter is None else replace(letter, note=_concealed(letter.note, secrets)),
+            runs=[replace(run, error_message=conceal(run.error_message, secrets)) for run in facts.runs],
+        )
+        return replace(found, sentence=conceal(found.sentence, secrets), facts=shown)
+
+    def _shown_letters(self, page: Page) -> Page:
+        if not self.settings.redact or not page.items:
+            return page
+        with self.database.autocommit() as connection:
+            events = event_log.find_events(connection, [letter.event_id for letter in page.items])
+        secrets = {id: secrets_of(event, self.settings.redact) for id, event in events.items()}
+        return replace(page, items=tuple(_letter(letter, secrets[letter.event_id]) for letter in page.items))
+
+    def _shown_letter(self, details: Details) -> Details:
+        if not self.settings.redact:
+            return details
+        secrets = secrets_of(details.event, self.settings.redact)
+        attempts = (replace(run, error_message=conceal(run.error_message, secrets)) for run in details.attempts)
+        return Details(
+            letter=_letter(details.letter, secrets), event=self.shown(details.event), attempts=tuple(attempts)
+        )
+
+    def _shown_standings(self, standings: Sequence[Standing], events: Mapping[UUID, Event]) -> tuple[Standing, ...]:
+        secrets = {id: secrets_of(event, self.settings.redact) for id, event in events.items()}
+        return tuple(_standing(item, secrets[item.event_id]) for item in standings)
+
+
+def _standing(standing: Standing, secrets: Secrets) -> Standing:
+    return replace(standing, last_error=_concealed(standing.last_error, secrets))
+
+
+def _letter(letter: DeadLetter, secrets: Secrets) -> DeadLetter:
+    return replace(
+        letter,
+        error_message=conceal(letter.error_message, secrets),
+        traceback=conceal(letter.traceback, secrets),
+        note=_concealed(letter.note, secrets),
+    )
+
+
+def _concealed(text: str | None, secrets: Secrets) -> str | None:
+    return None if text is None else conceal(text, secrets)

@@ -1,0 +1,330 @@
+"""Dead letters in the console: by cause and one by one; exactly what was shown is retried, discarded, restored."""
+
+import re
+from html import unescape
+
+import pytest
+from playwright.sync_api import expect
+
+from eventbus import EventBus
+from eventbus.console import Role, User, create_app
+from eventbus.console.pages import dead_changes
+from tests.console.client import Client
+from tests.console.conftest import OpenPage
+from tests.console.seed import EVIL, Seed
+from tests.support import wait_until
+from tests.support.rows import Rows
+
+KILL = """
+WITH died AS (
+    UPDATE eventbus.delivery SET state = 'dead', finished_at = now(), last_error = 'ValueError: no stock'
+    WHERE group_name = 'archive' AND state = 'pending' RETURNING event_id
+)
+INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint)
+SELECT event_id, 'archive', 'load.made', 1, 0, 'ValueError', 'no stock', 'tb', 'cafe' FROM died ORDER BY event_id
+"""
+CAUSE = """
+INSERT INTO eventbus.fingerprint (fingerprint, error_type, gist, place, groups, occurrences, news_occurrence)
+VALUES ('cafe', 'ValueError', 'no stock', 'stock.py:reserve', '{archive}', 8, 1)
+"""
+LETTERS = "/dead/letters?group=archive"
+
+
+@pytest.fixture
+def rows(own_seed: Seed) -> Rows:
+    """The test's own database, behind the back of the bus."""
+    return Rows(own_seed.bus.settings.database_url.replace("+psycopg2", ""))
+
+
+@pytest.fixture
+def eight(own_seed: Seed, rows: Rows) -> list[int]:
+    """Eight open dead letters of archive, of one cause; their ids."""
+    for number in range(4):
+        own_seed.bus.publish("load.made", {"number": number}, source="tests")
+    rows.all(KILL)
+    rows.all(CAUSE)
+    return sorted(letter.id for letter in own_seed.bus.dead_letters(group="archive").items)
+
+
+def ids_in(text: str) -> list[int]:
+    """The letters that can be ticked."""
+    return [int(id) for id in re.findall(r'name="id" value="(\d+)"', text)]
+
+
+def open_ids(bus: EventBus) -> list[int]:
+    """What is still open of archive."""
+    return sorted(letter.id for letter in bus.dead_letters(group="archive").items)
+
+
+def finish(rows: Rows, state: str) -> None:
+    """Let all deliveries of archive that run again end that way."""
+    rows.all(f"UPDATE eventbus.delivery SET state = '{state}', finished_at = now() WHERE state = 'pending'")
+
+
+def test_causes_come_first(client: Client, seed: Seed) -> None:
+    """A line for each, with its state, counts, times, groups and trend; nothing of it is HTML."""
+    text = client.text("/dead")
+
+    assert text.count("<tr data-row") == 2
+    for part in ("KeyError", ">new<", "notification", "<polyline", "1 in the last 24 hours"):
+        assert part in text
+    assert "<script>window" not in text
+    assert "No dead letter is like that." in client.text("/dead?state=resolved")
+    assert "must be one of" in client.text("/dead?state=sad", status=400)
+
+
+def test_a_letter_is_shown_with_the_handlers_own_frames_first(client: Client, seed: Seed) -> None:
+    """Its event, its failed runs, the whole traceback; and what may be done with it."""
+    text = client.text(f"/dead/{seed.letter_id}")
+
+    for part in (
+        "<strong>_deliver</strong>",
+        "As it was printed",
+        "o-4711",
+        "asked the shop",
+        "worker-1@host",
+        ">Retry<",
+    ):
+        assert part in text
+    evil = client.text(f"/dead/{seed.evil_letter_id}")
+    assert "<script>window" not in evil
+    assert unescape(evil).count(EVIL) >= 2
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/dead/4711", 404, "dead letter 4711"),
+        (f"/dead/{1 << 63}", 400, "is no dead letter"),
+        (f"/dead/{'9' * 400}", 400, "is no dead letter"),
+        ("/dead/causes/0000", 404, "0000"),
+        ("/dead/causes/..%2f..", 404, ""),
+        ("/dead/letters?cursor=-1", 400, "must be a whole number"),
+        ("/dead/letters?status=sad", 400, "must be one of"),
+        ("/dead/letters?fingerprint=%3Cscript%3E", 400, "fingerprint="),
+        ("/dead/letters?since=2h&until=3h", 400, "is not before"),
+        ("/dead?cursor=x", 400, "is not one"),
+        ("/dead/trial?plan=forged", 400, "was not begun in this console"),
+        (f"/dead/trial?plan={'a' * 20_000}", 400, "is longer than"),
+    ],
+)
+def test_what_does_not_exist_is_said_so(client: Client, path: str, status: int, says: str) -> None:
+    """In a sentence, whatever the address holds."""
+    text = unescape(client.text(path, status=status))
+
+    assert says.lower() in text.lower()
+    assert "Traceback" not in text
+
+
+def test_what_is_chosen_is_retried(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """After the question, which tells how many; nothing else is."""
+    page = own_client.text(LETTERS)
+    assert sorted(ids_in(page)) == eight
+
+    asked = own_client.submit(page, "/dead/retry", scope="chosen", id=[str(id) for id in eight[:3]])
+    assert "Retry 3 dead letters?" in asked.text
+    assert open_ids(own_seed.bus) == eight
+    done = own_client.submit(asked.text, "/dead/retry", id=[str(id) for id in eight[:3]])
+
+    assert "3 dead letters retried." in done.text
+    assert open_ids(own_seed.bus) == eight[3:]
+    entry = own_seed.bus.audit()[0]
+    assert (entry.action, entry.asked, entry.changed) == ("dead retry", 3, 3)
+
+
+def test_everything_that_matches_is_what_was_counted(
+    own_client: Client, own_seed: Seed, eight: list[int], rows: Rows
+) -> None:
+    """What dies between question and answer is left; what was resolved meanwhile is not counted."""
+    asked = own_client.submit(own_client.text("/dead/causes/cafe"), "/dead/retry", scope="all")
+    assert "Retry 8 dead letters?" in asked.text
+    own_seed.bus.publish("load.made", {}, source="tests")
+    rows.all(KILL)
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")
+
+    done = own_client.submit(asked.text, "/dead/retry")
+
+    assert "7 dead letters retried." in done.text
+    assert len(open_ids(own_seed.bus)) == 1
+    assert max(eight) < open_ids(own_seed.bus)[0]
+
+
+def test_more_than_was_shown_is_refused(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """A letter that was restored in between, or a form that was tampered with, changes nothing."""
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")
+    asked = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all")
+    own_seed.bus.restore_dead_letters([eight[0]])
+
+    refused = own_client.submit(asked.text, "/dead/retry")
+    uncounted = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all", confirmed="yes")
+
+    assert (refused.status_code, "more than the 7 that were shown" in refused.text) == (400, True)
+    assert (uncounted.status_code, "Count what is meant" in uncounted.text) == (400, True)
+    assert open_ids(own_seed.bus) == eight
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "says"),
+    [
+        ("/dead/retry", {"scope": "chosen"}, "choose the dead letters"),
+        ("/dead/retry", {"scope": "nothing"}, "must be one of"),
+        ("/dead/retry", {"scope": "chosen", "id": "x"}, "must be a whole number"),
+        ("/dead/retry", {"scope": "chosen", "id": ",".join(["1"] * 501)}, "use a filter"),
+        ("/dead/retry", {"scope": "chosen", "id": "1", "carefully": "yes", "first": "101"}, "from 1 to 100"),
+        ("/dead/discard", {"scope": "chosen", "id": "1"}, "say why"),
+        ("/dead/restore", {}, "choose the dead letters"),
+        ("/dead/trial", {}, "was not begun in this console"),
+    ],
+)
+def test_a_form_that_says_too_little_is_refused(
+    client: Client, seed: Seed, action: str, fields: dict[str, str], says: str
+) -> None:
+    """In a sentence; nothing is changed."""
+    token = client.token("/dead/letters")
+
+    answer = client.post(action, data={"token": token, **fields})
+
+    assert (answer.status_code, says in unescape(answer.text).lower()) == (400, True)
+    assert len(seed.bus.dead_letters().items) == 2
+
+
+def test_the_others_follow_when_the_first_have_succeeded(
+    own_client: Client, own_seed: Seed, eight: list[int], rows: Rows
+) -> None:
+    """Not before, and not after one has failed again."""
+    asked = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all", carefully="yes", first="2")
+    assert "2 of them are retried first" in asked.text
+    trial = own_client.submit(asked.text, "/dead/retry")
+    assert "2 dead letters are retried first." in trial.text
+    assert open_ids(own_seed.bus) == eight[2:]
+    assert "/dead/trial" not in re.findall(r'action="([^"]*)"', trial.text)
+    plan = str(trial.url).partition("plan=")[2]
+    early = own_client.post("/dead/trial", data={"token": own_client.token("/dead/letters"), "plan": plan})
+    assert (early.status_code, "2 are not done yet" in early.text) == (400, True)
+
+    finish(rows, "done")
+    passed = own_client.text(f"/dead/trial?plan={plan}")
+    assert "Retry the other 6" in passed
+    done = own_client.submit(passed, "/dead/trial")
+
+    assert "6 dead letters retried." in done.text
+    assert open_ids(own_seed.bus) == []
+
+
+def test_one_that_fails_again_stops_the_others(
+    own_client: Client, own_seed: Seed, eight: list[int], rows: Rows
+) -> None:
+    """They are as they were, whoever sends the form."""
+    page = own_client.text(LETTERS)
+    chosen = {"id": [str(id) for id in eight[:4]], "scope": "chosen", "carefully": "yes", "first": "1"}
+    asked = own_client.submit(page, "/dead/retry", **chosen)
+    trial = own_client.submit(asked.text, "/dead/retry", id=chosen["id"])
+    plan = str(trial.url).partition("plan=")[2]
+    finish(rows, "dead")
+
+    text = own_client.text(f"/dead/trial?plan={plan}")
+    forced = own_client.post("/dead/trial", data={"token": own_client.token("/dead/letters"), "plan": plan})
+
+    assert "The other 3 are as they were" in text
+    assert (forced.status_code, "1 failed again" in forced.text) == (400, True)
+    assert set(eight[1:]) <= set(open_ids(own_seed.bus))
+
+
+def test_a_trial_goes_on_by_itself_only_for_the_one_who_began_it(own_seed: Seed, eight: list[int], rows: Rows) -> None:
+    """Others who are sent its address may press the button; it belongs to the name in the audit."""
+    app = create_app(own_seed.bus, check=lambda request: User(name=request.headers["x-user"], role=Role.OPERATOR))
+    with Client(app, headers={"x-user": "ann"}) as ann, Client(app, headers={"x-user": "bob"}) as bob:
+        asked = ann.submit(ann.text(LETTERS), "/dead/retry", scope="all", carefully="yes")
+        path = str(ann.submit(asked.text, "/dead/retry").url).removeprefix("http://127.0.0.1")
+        finish(rows, "done")
+
+        assert "data-submit" in ann.text(path)
+        shown = bob.text(path)
+        bob.submit(shown, "/dead/trial")
+
+    assert "data-submit" not in shown
+    assert [entry.who for entry in own_seed.bus.audit()[:2]] == ["bob", "ann"]
+    assert open_ids(own_seed.bus) == []
+
+
+def test_a_trial_without_others_is_a_retry(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """There is nothing to wait for."""
+    page = own_client.text(LETTERS)
+    chosen = {"id": [str(eight[0])], "scope": "chosen", "carefully": "yes"}
+
+    done = own_client.submit(own_client.submit(page, "/dead/retry", **chosen).text, "/dead/retry", id=chosen["id"])
+
+    assert "1 dead letters retried." in done.text
+
+
+def test_letters_are_discarded_for_a_reason_and_restored(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """From the page of one; the reason is kept with it."""
+    path = f"/dead/{eight[0]}"
+    asked = own_client.press(path, "/dead/discard", reason="a test order")
+    discarded = own_client.submit(asked.text, "/dead/discard")
+    assert "1 dead letters discarded." in discarded.text
+    assert "a test order" in discarded.text
+    assert str(discarded.url).endswith(path)
+
+    restored = own_client.submit(discarded.text, "/dead/restore")
+    again = own_client.post("/dead/restore", data={"token": own_client.token(path), "id": str(eight[0])})
+
+    assert "1 dead letters restored." in restored.text
+    assert "1 could not be" in again.text
+    assert open_ids(own_seed.bus) == eight
+
+
+def test_notes_and_states_are_kept(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """Of one letter, and of a cause."""
+    noted = own_client.press(f"/dead/{eight[0]}", f"/dead/{eight[0]}/note", note="Ann looks")
+    acknowledged = own_client.press("/dead/causes/cafe", "/dead/causes/cafe/acknowledge", note=EVIL)
+    assert "Ann looks" in noted.text
+    assert ">acknowledged<" in acknowledged.text
+    assert own_seed.bus.fingerprint("cafe").note == EVIL
+    assert "<script>window" not in own_client.text("/dead")
+
+    token = own_client.token("/dead/causes/cafe")
+    resolved = own_client.post("/dead/causes/cafe/resolve", data={"token": token})
+    late = own_client.post("/dead/causes/cafe/acknowledge", data={"token": token})
+
+    assert ">resolved<" in resolved.text
+    assert (late.status_code, "is resolved" in late.text) == (400, True)
+
+
+def test_very_many_are_changed_in_the_background(
+    own_seed: Seed, eight: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the name of the user who asked; ending the console waits for the batch that is under way."""
+    monkeypatch.setattr(dead_changes, "_AT_ONCE", 7)
+    with Client(create_app(own_seed.bus)) as client:
+        asked = client.submit(client.text(LETTERS), "/dead/retry", scope="all")
+        begun = client.submit(asked.text, "/dead/retry")
+        assert "8 dead letters are being retried in the background" in begun.text
+
+    wait_until(lambda: open_ids(own_seed.bus) == [], message="all to be discarded")
+    assert own_seed.bus.audit()[0].changed == 8
+
+
+@pytest.mark.chromium
+def test_a_person_retries_a_few_first_by_keyboard(
+    own_seed: Seed, own_served: str, open_page: OpenPage, eight: list[int], rows: Rows
+) -> None:
+    """And the page goes on by itself when they are done."""
+    page = open_page(f"{own_served}/dead", theme="dark", width=400)
+    page.get_by_role("link", name="ValueError").first.focus()
+    page.get_by_role("row").filter(has_text="no stock").get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("ValueError")
+    page.get_by_label("everything that matches").press("Space")
+    page.get_by_label("retry", exact=True).press("Space")
+    page.get_by_label("how many first").fill("3")
+    page.get_by_role("button", name="Retry").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Retry 8 dead letters?")
+    page.get_by_role("button", name="Retry").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Retrying a few first")
+    assert open_ids(own_seed.bus) == eight[3:]
+
+    finish(rows, "done")
+
+    expect(page.get_by_text("5 dead letters retried.")).to_be_visible()
+    assert open_ids(own_seed.bus) == []

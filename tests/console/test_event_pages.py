@@ -1,0 +1,232 @@
+"""Events in the console: found by the address, looked at from all sides, delivered again, watched as they come."""
+
+import json
+import shlex
+from html import unescape
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import expect
+
+from eventbus.console.copying import copies_of
+from eventbus.console.event_tail import EventTail
+from tests.console.client import Client
+from tests.console.conftest import OpenPage
+from tests.console.seed import EVIL, Seed
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("", 4),
+        ("pattern=order.paid", 1),
+        ("pattern=order.*", 4),
+        ("group=notification&state=dead", 2),
+        ("group=notification&state=retrying", 1),
+        ("error=mail+server", 1),
+        ("correlation_id=o-4711", 2),
+        ("pattern=order.created&since=1h&data.orderId=o-4711", 1),
+        ("pattern=order.created&since=1h&where=data.orderId%3Do-4711&where=data.total%3D99", 1),
+        ("until=1h", 0),
+    ],
+)
+def test_events_are_found_by_the_address(client: Client, query: str, rows: int) -> None:
+    """What is asked for can be shared, as it can be typed."""
+    text = client.text(f"/events?{query}")
+
+    assert text.count("<tr data-row") == rows
+    assert ("No event is like that." in text) is (rows == 0)
+
+
+def test_each_row_says_how_the_groups_stand(client: Client, seed: Seed) -> None:
+    """With what was asked in the fields of the form."""
+    text = client.text("/events?correlation_id=o-4711&group=notification&state=dead")
+
+    assert text.count("<tr data-row") == 1
+    for state in ("archive <", "inventory <", "notification <", ">dead<", ">done<", ">pending<"):
+        assert state in text
+    assert 'name="correlation_id" value="o-4711"' in text
+    assert "<option selected>dead</option>" in text
+
+
+def test_pages_follow_each_other(own_client: Client, own_seed: Seed) -> None:
+    """By a link that keeps the filters; what is live is the newest page alone."""
+    for number in range(50):
+        own_seed.bus.publish("load.made", {"number": number}, source="tests")
+
+    first = own_client.text("/events?pattern=load.%23&since=1h")
+    assert "Older" not in first
+    assert "data-live=" in first
+    own_seed.bus.publish("load.made", {"number": 50}, source="tests")
+    first = own_client.text("/events?pattern=load.%23&since=1h")
+    [older] = [part.split('"')[0] for part in first.split('href="')[1:] if "cursor=" in part.split('"')[0]]
+    second = own_client.text(unescape(older))
+
+    assert "pattern=load.%23" in older
+    assert second.count("<tr data-row") == 1
+    assert "data-live=" not in second
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("pattern=a..b", "is not a pattern"),
+        ("since=yesterday", "is not a time"),
+        ("since=1h&until=2h", "is not before"),
+        ("state=sad", "must be one of"),
+        ("group=NOBODY", "is not a group name"),
+        ("group=nobody", "does not exist"),
+        ("cursor=1", "is not an id"),
+        ("data.a=1", "give a type and since"),
+        ("where=a", "is not of the form"),
+        ("correlation_id=%00", "is not a text"),
+        (f"pattern={'a' * 501}", "is longer than 500"),
+        ("&".join(f"where=data.a{n}%3D1" for n in range(9)), "is given 9 times"),
+        (f"error={quote(EVIL)}&state=sad", "must be one of"),
+        ("since=999999w", "more than a century"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_above_the_form(client: Client, query: str, says: str) -> None:
+    """And what was typed is still there."""
+    text = client.text(f"/events?{query}", status=400)
+
+    assert says in unescape(text)
+    assert "<script>window" not in text
+    assert 'role="alert"' in text
+    assert text.count("<tr data-row") == 0
+
+
+def test_an_event_is_shown_from_all_sides(client: Client, seed: Seed) -> None:
+    """Each group with its failed runs, each version, the story, why, and ways to copy it."""
+    text = unescape(client.text(f"/events/{seed.order.id}"))
+
+    for part in (
+        "Version 1, as published",
+        "Version 2",
+        '"note": ""',
+        "KeyError: 'sku'",
+        f'href="/dead/{seed.letter_id}"',
+        "order.paid",
+        f"eventbus trace {seed.order.correlation_id}",
+        f"curl -fsS http://127.0.0.1/events/{seed.order.id}.json",
+        "bus.publish(",
+        "worker-1@host",
+    ):
+        assert part in text, part
+
+
+def test_why_is_told_for_each_group(client: Client, seed: Seed) -> None:
+    """As the command line tells it; without a group one is led back."""
+    assert "analytics is paused." in client.text(f"/events/{seed.order.id}/why?group=analytics")
+    assert "given up after" in client.text(f"/events/{seed.order.id}/why?group=notification")
+    assert client.get(f"/events/{seed.order.id}/why", follow_redirects=False).status_code == 303
+    assert "does not exist" in unescape(client.text(f"/events/{seed.order.id}/why?group=nobody", status=404))
+
+
+def test_programs_get_an_event_as_json(client: Client, seed: Seed) -> None:
+    """As the command line prints it."""
+    answer = client.get(f"/events/{seed.evil.id}.json")
+
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == seed.evil.as_json()
+
+
+@pytest.mark.parametrize(
+    "path", [f"/events/{uuid4()}", f"/events/{uuid4()}.json", f"/events/{uuid4()}/why?group=archive"]
+)
+def test_an_event_that_does_not_exist_is_said_so(client: Client, path: str) -> None:
+    """With the status of what is not there."""
+    assert "<h1>Not found</h1>" in client.text(path, status=404)
+
+
+def test_nothing_of_an_event_is_taken_for_html(client: Client, seed: Seed) -> None:
+    """Neither data nor source, correlation id, headers or errors."""
+    for path in ("/events", f"/events/{seed.evil.id}", f"/events/{seed.evil.id}/why?group=notification"):
+        text = client.text(path)
+        assert "<script>window" not in text
+        assert "<img" not in text
+        assert "49" not in text.split("<main")[1].split("Copy</h2>")[0] or "{{7*7}}" in unescape(text)
+
+
+def test_a_copy_can_be_pasted(seed: Seed) -> None:
+    """Into a shell and into Python, whatever the event holds."""
+    curl, cli, python = copies_of(seed.evil, url="http://127.0.0.1/events/x.json?a=b&c")
+    words = shlex.split(cli.text.splitlines()[1])
+    made: dict[str, object] = {}
+
+    class Recorder:
+        def publish(self, type: str, data: object, **more: object) -> None:
+            made.update(type=type, data=data, **more)
+
+    exec(python.text, {"bus": Recorder()})
+
+    assert shlex.split(curl.text)[-1] == "http://127.0.0.1/events/x.json?a=b&c"
+    assert words[:2] == ["eventbus", "publish"]
+    assert words[-2:] == [seed.evil.type, json.dumps(seed.evil.data, ensure_ascii=False)]
+    assert made == {
+        "type": seed.evil.type,
+        "data": seed.evil.data,
+        "source": EVIL,
+        "version": 2,
+        "correlation_id": EVIL,
+    }
+
+
+def test_an_event_is_delivered_again_after_a_question(own_client: Client, own_seed: Seed) -> None:
+    """Which says what becomes of it; the audit names who did it."""
+    id = own_seed.order.id
+    asked = own_client.press(f"/events/{id}", f"/events/{id}/replay", group="inventory")
+    assert "it ended before, and is delivered again" in asked.text
+
+    done = own_client.submit(asked.text, f"/events/{id}/replay")
+
+    assert "1 delivery to inventory, as replay" in done.text
+    [standing] = [item for item in own_seed.bus.standings([id]) if item.group == "inventory"]
+    assert (standing.state, standing.replay_id is not None) == ("pending", True)
+    entry = own_seed.bus.audit()[0]
+    assert (entry.action, entry.changed) == ("replay run", 1)
+
+
+def test_a_tail_hears_what_is_sought_once(own_seed: Seed) -> None:
+    """Also what commits while it looks; nothing that was there before, and nothing after it is closed."""
+    bus = own_seed.bus
+    bus.publish("tail.before", {"number": -1}, source="tests")
+    tail = EventTail(bus, {"pattern": "tail.*", "group": None})
+    for number in range(10):
+        bus.publish("tail.heard", {"number": number}, source="tests")
+        bus.publish("other.heard", {"number": number}, source="tests")
+    heard = iter(tail)
+
+    numbers = [next(heard).data["number"] for _ in range(10)]
+    bus.publish("tail.heard", {"number": 10}, source="tests")
+    numbers.append(next(heard).data["number"])
+    tail.close()
+
+    assert numbers == list(range(11))
+    assert list(heard) == []
+
+
+@pytest.mark.chromium
+def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: str, open_page: OpenPage) -> None:
+    """On top, with what they hold escaped; a row is opened by the keyboard alone."""
+    page = open_page(f"{own_served}/events?pattern=tail.*")
+    with page.expect_response("**/events/tail*"):
+        page.reload()
+    rows = page.locator("tr[data-row]")
+    expect(rows).to_have_count(0)
+
+    own_seed.bus.publish("tail.heard", {"text": EVIL}, source=EVIL, correlation_id=EVIL)
+    expect(rows).to_have_count(1)
+    pause = page.get_by_role("button", name="Pause")
+    pause.click()
+    own_seed.bus.publish("tail.heard", {"number": 2}, source="tests")
+    with page.expect_response("**/events/tail*"):
+        page.get_by_role("button", name="Go on").click()
+    own_seed.bus.publish("tail.heard", {"number": 3}, source="tests")
+    expect(rows.first).to_contain_text('"number": 3')
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("tail.heard")
+    assert page.evaluate("window.evil") is None
