@@ -15,6 +15,7 @@ from eventbus.failure import Failure, from_death, from_exception, from_summary
 from eventbus.lifecycle.publishing import describe
 from eventbus.retry import RetryPolicy
 from eventbus.storage import dead_letters, settling
+from eventbus.storage.attempts import add_attempt
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection, Database
 
@@ -118,7 +119,7 @@ def settle_dead(database: Database, claimed: Claimed, failure: Failure, *, worke
         state = settling.mark_dead(connection, claimed, error=failure.summary, attempts=attempts, deaths=deaths)
         if state is None:
             return report(claimed, Fenced())
-        dead_letters.add_attempt(connection, claimed, failure, worker=worker)
+        add_attempt(connection, claimed, failure, worker=worker, state=state)
         letter = dead_letters.open_letter(connection, claimed, failure) if state == "dead" else None
     return report(claimed, Dead(letter_id=letter), failure)
 
@@ -133,7 +134,7 @@ def _retry(
         )
         if not kept:
             return report(claimed, Fenced())
-        dead_letters.add_attempt(connection, claimed, failure, worker=worker)
+        add_attempt(connection, claimed, failure, worker=worker, state="retrying")
     return report(claimed, Retrying(wait=wait, attempts=claimed.attempts + attempts), failure)
 
 

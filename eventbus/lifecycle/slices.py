@@ -141,7 +141,7 @@ class Slice:
         holding = Holding(execution.database, self._slot, [claimed])
         outcome: Outcome | Parked | None = execution.begin(claimed)
         if outcome is None and holding.start(0):
-            ended = execution.call(claimed)
+            ended = self._call(claimed)
             if isinstance(ended, BaseException):
                 holding.failed(0, from_exception(ended).summary)
                 return Failed(claimed=claimed, error=ended)
@@ -172,7 +172,7 @@ class Slice:
             self._pace.note(self._group, deliveries=ran, seconds=seconds)
 
     def _run_row(self, holding: Holding, row: int, claimed: Claimed, on_failure: OnFailure) -> None:
-        ended = self._execution.call(claimed)
+        ended = self._call(claimed)
         if ended is None:
             holding.returned(row)
             return
@@ -185,6 +185,13 @@ class Slice:
             return
         holding.settled(row)
         self._count(claimed, ended)
+
+    def _call(self, claimed: Claimed) -> BaseException | Outcome | Parked | None:
+        began = time.perf_counter()
+        ended = self._execution.call(claimed)
+        if not isinstance(ended, Parked):
+            self._slot.timer.note(self._group, claimed.event.type, time.perf_counter() - began)
+        return ended
 
     def _count(self, claimed: Claimed, outcome: Outcome | Parked | None) -> None:
         match outcome:

@@ -170,3 +170,20 @@ def test_an_id_leads_to_what_it_names(seed: Seed, client: Client, where: str) ->
     answer = client.get("/find", params={"id": text}, follow_redirects=False)
 
     assert (answer.status_code, answer.headers["location"]) == (303, path)
+
+
+def test_a_groups_page_says_all_about_it(client: Client) -> None:
+    """Lag, backlog, handler times, errors, throughput, subscriptions, workers and their versions."""
+    text = client.text("/groups/notification")
+
+    for part in (
+        "p50 ",
+        "p95 ",
+        "p99 ",
+        "100 runs in the last hour",
+        "1 retrying",
+        "worker-1@host",
+        "0.1.0",
+        "order.created",
+    ):
+        assert part in text, part

@@ -7,6 +7,8 @@ import pytest
 
 from eventbus import Event, EventBus
 from eventbus.delivery import State
+from eventbus.durations import BUCKETS, Histogram
+from eventbus.storage import runs
 from tests.integration.conftest import MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
@@ -76,6 +78,20 @@ def test_each_minute_says_what_happened_in_it(bus: EventBus, execution: SingleRu
     assert all(5 in series[49:51] for series in shown[:1])
     assert all(sum(series[-3:]) >= 1 for series in shown[:2])
     assert shown[2][-5:].index(1) in (1, 0)
+
+
+def test_it_tells_how_long_handlers_ran(bus: EventBus, rows: Rows) -> None:
+    """The last hour's percentiles of each group, as `durations` tells them."""
+    with bus.database.autocommit() as connection:
+        runs.add_durations(
+            connection,
+            {("stock", "order.created"): Histogram(counts=(0, 90, 0, 0, 0, 10, *(0,) * (BUCKETS - 6)), seconds=1.0)},
+        )
+
+    found = bus.pulse().durations
+
+    assert found == bus.durations()
+    assert (found["stock"].runs, found["stock"].p95 > found["stock"].p50 > timedelta()) == (100, True)
 
 
 def test_a_minute_outside_is_left_out(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:

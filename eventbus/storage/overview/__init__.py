@@ -29,9 +29,10 @@ GROUP BY type, group_name
 """
 DEAD = "SELECT type, group_name, count(*) AS dead FROM eventbus.dead_letter WHERE status = 'open' GROUP BY type, group_name"
 DEPTHS = """
-SELECT known.name, COALESCE(open.depth, 0) AS depth FROM eventbus.consumer_group AS known
+SELECT known.name, COALESCE(open.depth, 0) AS depth, COALESCE(open.due, 0) AS due FROM eventbus.consumer_group AS known
 LEFT JOIN (
-    SELECT group_name, count(*) AS depth FROM eventbus.delivery WHERE finished_at IS NULL GROUP BY group_name
+    SELECT group_name, count(*) AS depth, count(*) FILTER (WHERE due_at <= statement_timestamp()) AS due
+    FROM eventbus.delivery WHERE finished_at IS NULL GROUP BY group_name
 ) AS open ON open.group_name = known.name
 ORDER BY known.name
 """
@@ -59,6 +60,16 @@ class GroupStats:
     dead: int = 0
     #: Deliveries that are not final: due, waiting, running or parked.
     depth: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What a group has to do."""
+
+    #: Deliveries that are not final.
+    open: int
+    #: Those of them that could be taken now: neither running, nor waiting for a retry or for other code.
+    due: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,4 +141,9 @@ def count_dead(connection: Connection) -> dict[tuple[str, str], int]:
 
 def count_open(connection: Connection) -> dict[str, int]:
     """Deliveries that are not final, by group; every group that is known, by name."""
-    return {row.name: row.depth for row in connection.rows(DEPTHS)}
+    return {name: backlog.open for name, backlog in count_backlogs(connection).items()}
+
+
+def count_backlogs(connection: Connection) -> dict[str, Backlog]:
+    """What each group has to do; every group that is known, by name."""
+    return {row.name: Backlog(open=row.depth, due=row.due) for row in connection.rows(DEPTHS)}
