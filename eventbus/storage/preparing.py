@@ -3,6 +3,9 @@
     PREPARE ─▶ EXECUTE ─┬─ done
                         └─ forgotten (DISCARD ALL, a proxy's other backend), or its plan is outdated ─▶ run as it is, prepare anew
 
+A plan that is kept must stay good while tables grow, but the planner sees only today's few rows, and would read a small table from
+the first to the last long after it has stopped being small. So connections on which statements are prepared prefer indexes always.
+
 Only in autocommit, where a statement that was refused has done nothing and may be repeated; in a transaction the refusal would end
 the transaction. What is prepared is noted beside the connection, and goes with it.
 """
@@ -42,6 +45,8 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
     prepare, run, name = _commands(sql)
     names = known.setdefault(_KEY, set())
     if name not in names:
+        if not names:
+            prepare = f"{prepare}; SET enable_seqscan = off"
         # Behind a proxy another client may have prepared it; it is the same, for its name is made from its text.
         _ignoring(DuplicatePreparedStatement, cursor, prepare)
         names.add(name)

@@ -17,6 +17,7 @@ from eventbus.embedded import EmbeddedValkey
 from eventbus.embedded.binaries import find_valkey
 from eventbus.errors import BrokerUnreachable
 from tests.support import wait_until
+from tests.support.commands import commands
 
 
 @pytest.fixture
@@ -35,22 +36,6 @@ def broker(app: Celery, broker_url: str) -> RedisBroker:
 def wake_ups(queue: str, count: int) -> list[WakeUp]:
     """That many for one queue."""
     return [WakeUp(queue=queue, event_id=uuid4(), type="order.created") for _ in range(count)]
-
-
-@contextmanager
-def commands(client: "redis.Redis[bytes]") -> Iterator[list[str]]:
-    """What is sent to the server, by name, while the block runs, without what scripts call and what connecting takes."""
-    seen: list[str] = []
-    marker = uuid4().hex
-    with client.monitor() as monitor:
-        yield seen
-        client.echo(marker)
-        for command in monitor.listen():
-            if marker in command["command"]:
-                return
-            name = command["command"].split()[0]
-            if command["client_type"] != "lua" and name not in ("HELLO", "CLIENT", "SELECT"):
-                seen.append(name)
 
 
 def test_a_write_is_one_command(broker: RedisBroker, prefix: str, redis_client: "redis.Redis[bytes]") -> None:
