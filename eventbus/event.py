@@ -49,7 +49,7 @@ class Event:
     #: The wire form: JSON values only.
     data: Any
     #: ``correlation_id``, ``causation_id`` (the event whose handler published this one, or None), ``timestamp`` (ISO 8601, UTC)
-    #: and ``headers``.
+    #: and ``headers``; ``traceparent`` and ``tracestate``, if its publish was traced.
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: When it was recorded: aware, UTC, the database's clock.
     created_at: datetime

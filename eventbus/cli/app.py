@@ -44,6 +44,7 @@ COMMANDS = {
     "tail": ("eventbus.cli.tail:tail", "Show events as they are published."),
     "trace": ("eventbus.cli.trace:trace", "Show what led to what, and what each group made of it."),
     "why": ("eventbus.cli.why:why", "Say why a group did or did not get an event."),
+    "workers": ("eventbus.cli.workers:workers", "List the workers that live."),
     "worker": ("eventbus.cli.worker:worker", "Start a Celery worker for some or all groups of an app."),
 }
 

@@ -1,23 +1,36 @@
 """What operators changed, on the command line."""
 
 import json
+from typing import Any
 
 import click
 
-from eventbus.cli.lists import attribute, paged, print_page
+from eventbus.cli.lists import attribute, paged, print_page, timed
 from eventbus.cli.tables import Column
 from eventbus.cli.target import plain_bus
 
 
 @click.command()
+@click.option("--who", help="Only what this one did, as ann@host.")
+@click.option(
+    "--action", metavar="WORDS", help="Only this, as 'dead retry'; 'dead' means all that was done to dead letters."
+)
+@click.option("--group", help="Only what was done to this group.")
+@click.option("--result", help="Only what ended so: done, began, interrupted, cancelled, failed.")
+@timed
 @paged(cursor=click.INT)
 @click.pass_context
-def audit(ctx: click.Context, *, limit: int, cursor: int | None, as_json: bool) -> None:
+def audit(ctx: click.Context, /, *, limit: int, cursor: int | None, as_json: bool, **sought: Any) -> None:
     """List what operators changed, newest first: who, what, which, how many they were told, how many it were.
 
     A change whose result is 'began' is under way, or was cut short.
+
+    \b
+    Examples:
+      eventbus audit --since 1d
+      eventbus audit --action 'dead discard' --group notification --json
     """
-    found = plain_bus(ctx).audit(cursor=cursor, limit=limit)
+    found = plain_bus(ctx).audit(**sought, cursor=cursor, limit=limit)
     filter = attribute("filter") if as_json else Column("filter", lambda entry: json.dumps(dict(entry.filter)))
     names = ("asked", "changed", "result", "began_at", "ended_at")
     columns = [*map(attribute, ("id", "who", "action")), filter, *map(attribute, names)]

@@ -110,12 +110,12 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
         "resolved_at",
         "note",
     ):
-        click.echo(f"{name.replace('_', ' '):12} {plain(letter[name])}")
-    click.echo(f"{'correlation':12} {event.correlation_id}")
+        click.echo(f"{_bold(name)} {plain(letter[name])}")
+    click.echo(f"{_bold('correlation')} {event.correlation_id}")
     for attempt in details.attempts:
         what = f"{attempt.error_type}: {attempt.error_message}".splitlines()[0]
         click.echo(f"attempt {attempt.number:<4} {plain(attempt.failed_at)}  {plain(what)}")
-    click.echo(f"data         {plain(json.dumps(event.data, ensure_ascii=False))}")
+    click.echo(f"{_bold('data')} {plain(json.dumps(event.data, ensure_ascii=False))}")
     click.echo(plain(details.letter.traceback))
 
 
@@ -195,6 +195,10 @@ def note(ctx: click.Context, id: int, text: str) -> None:
       eventbus dead note 17 'Ann looks after it'
     """
     plain_bus(ctx).note_dead_letter(id, text)
+
+
+def _bold(name: str) -> str:
+    return click.style(f"{name.replace('_', ' '):12}", bold=True)
 
 
 def _frozen(ctx: click.Context, sought: dict[str, Any]) -> tuple[Resolving, Frozen]:

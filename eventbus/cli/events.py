@@ -33,7 +33,11 @@ events.add_command(tail)
 @timed
 @click.option("--correlation-id", help="Only events of this story.")
 @click.option("--group", help="Only events with a delivery to this group.")
-@click.option("--state", type=click.Choice(list(State)), help="Only where a delivery (to --group) is in this state.")
+@click.option(
+    "--state",
+    type=click.Choice([str(state) for state in State]),
+    help="Only where a delivery (to --group) is in this state.",
+)
 @click.option("--error", metavar="TEXT", help="Only where a delivery's last error holds TEXT.")
 @click.option("--where", "where", multiple=True, metavar="data.PATH=VALUE", help="Only with this value; repeatable.")
 @paged(cursor=click.UUID)
@@ -69,14 +73,23 @@ def list_events(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show(ctx: click.Context, id: UUID, *, as_json: bool) -> None:
-    """Show event ID, and how each group stands with it."""
+    """Show event ID, and how each group stands with it.
+
+    \b
+    Examples:
+      eventbus events show 0199c3a2-5d1e-7b5e-8f44-3f1f6d1b2a77
+      eventbus events show 0199c3a2-5d1e-7b5e-8f44-3f1f6d1b2a77 --json | jq .deliveries
+    """
     details = plain_bus(ctx).event_details(id)
     event = details.event
     if as_json:
         click.echo(json.dumps({**event.as_json(), "deliveries": list(map(standing_json, details.standings))}))
         return
     for name in ("id", "type", "version", "source", "created_at", "correlation_id", "causation_id"):
-        click.echo(f"{name.replace('_', ' '):14} {plain(getattr(event, name))}")
+        name_shown = click.style(name.replace("_", " ").ljust(14), bold=True)
+        click.echo(f"{name_shown} {plain(getattr(event, name))}")
+    if "traceparent" in event.metadata:
+        click.echo(f"traceparent    {plain(event.metadata['traceparent'])}")
     if event.headers:
         click.echo(f"headers        {plain(json.dumps(dict(event.headers), ensure_ascii=False))}")
     click.echo(f"data           {plain(json.dumps(event.data, ensure_ascii=False))}")

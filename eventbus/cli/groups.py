@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from eventbus.cli.asking import confirm
-from eventbus.cli.lists import attribute
-from eventbus.cli.tables import Column, plain, print_rows
+from eventbus.cli.lists import attribute, cut_page, paged, print_page
+from eventbus.cli.tables import plain, print_rows
 from eventbus.cli.target import plain_bus
+from eventbus.subscription import check_group, check_pattern, overlap
 
 
 @click.group()
@@ -17,24 +18,45 @@ def groups() -> None:
 
 
 @groups.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--type", "type", metavar="PATTERN", help="Only subscriptions that get events of such types.")
+@click.option("--group", help="Only of this group.")
+@click.option("--state", type=click.Choice(["active", "paused"]), help="Only of groups in this state.")
+@paged()
 @click.pass_context
-def list_groups(ctx: click.Context, *, as_json: bool) -> None:
-    """List all groups and their subscriptions."""
-    found = plain_bus(ctx).groups()
-    print_rows(
-        found,
-        [
-            Column("group", lambda item: item.group),
-            Column("pattern", lambda item: item.pattern),
-            Column("handler", lambda item: item.handler),
-            Column("queue", lambda item: item.queue),
-            Column("paused", lambda item: item.paused),
-            Column("last_seen_at", lambda item: item.last_seen_at),
-        ],
-        as_json=as_json,
-        empty="no group has subscribed yet: start a worker or run 'eventbus sync'.",
-    )
+def list_groups(
+    ctx: click.Context,
+    *,
+    type: str | None,
+    group: str | None,
+    state: str | None,
+    limit: int,
+    cursor: str | None,
+    as_json: bool,
+) -> None:
+    """List all groups and their subscriptions.
+
+    \b
+    Examples:
+      eventbus groups list
+      eventbus groups list --type order.created --json
+    """
+    if type is not None:
+        check_pattern(type)
+    if group is not None:
+        check_group(group)
+    found = [
+        item
+        for item in plain_bus(ctx).groups()
+        if (type is None or overlap(item.pattern, type))
+        and group in (None, item.group)
+        and (state is None or item.paused == (state == "paused"))
+    ]
+    page, next = cut_page(found, lambda item: (item.group, item.pattern), limit=limit, cursor=cursor)
+    names = ("group", "pattern", "handler", "queue", "paused", "last_seen_at")
+    empty = "no group has subscribed yet: start a worker or run 'eventbus sync'."
+    if type or group or state or cursor:
+        empty = "no such subscription."
+    print_page(page, list(map(attribute, names)), as_json=as_json, empty=empty, next=next)
 
 
 @groups.command()
@@ -42,7 +64,13 @@ def list_groups(ctx: click.Context, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
-    """Show what GROUP wants, what it has to do, and who does it."""
+    """Show what GROUP wants, what it has to do, and who does it.
+
+    \b
+    Examples:
+      eventbus groups show inventory
+      eventbus groups show inventory --json | jq .open
+    """
     found = plain_bus(ctx).group_details(group)
     facts: dict[str, Any] = {
         "group": found.group.name,
@@ -61,7 +89,8 @@ def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
         return
     states = ", ".join(f"{count:,} {state}" for state, count in found.open.items())
     for name, value in {**facts, "open": states or "nothing", "workers": ", ".join(facts["workers"]) or "none"}.items():
-        click.echo(f"{name.replace('_', ' '):12} {plain(value)}")
+        name_shown = click.style(name.replace("_", " ").ljust(12), bold=True)
+        click.echo(f"{name_shown} {plain(value)}")
     columns = [attribute(name) for name in ("pattern", "handler", "created_at", "last_seen_at")]
     print_rows(found.wishes, columns, as_json=False, empty="no subscription.")
 
@@ -70,7 +99,12 @@ def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
 @click.argument("group")
 @click.pass_context
 def pause(ctx: click.Context, group: str) -> None:
-    """Let no worker take deliveries of GROUP any more; what runs ends, and events go on being recorded for it."""
+    """Let no worker take deliveries of GROUP any more; what runs ends, and events go on being recorded for it.
+
+    \b
+    Example:
+      eventbus groups pause inventory
+    """
     changed = plain_bus(ctx).pause_group(group)
     click.echo(f"{group} is paused." if changed else f"{group} was paused before.")
 
@@ -79,7 +113,12 @@ def pause(ctx: click.Context, group: str) -> None:
 @click.argument("group")
 @click.pass_context
 def resume(ctx: click.Context, group: str) -> None:
-    """Let workers take deliveries of GROUP again; they do within two seconds."""
+    """Let workers take deliveries of GROUP again; they do within two seconds.
+
+    \b
+    Example:
+      eventbus groups resume inventory
+    """
     changed = plain_bus(ctx).resume_group(group)
     click.echo(f"{group} goes on." if changed else f"{group} was not paused.")
 
@@ -93,6 +132,11 @@ def remove(ctx: click.Context, group: str, *, pattern: str | None, yes: bool) ->
     """Unsubscribe GROUP and cancel its open deliveries.
 
     A worker whose code still declares it subscribes it again when it starts.
+
+    \b
+    Examples:
+      eventbus groups remove analytics
+      eventbus groups remove analytics --pattern order.paid --yes
     """
     bus = plain_bus(ctx)
     count = bus.open_deliveries(group, pattern=pattern)

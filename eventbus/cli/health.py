@@ -48,6 +48,11 @@ def worker(ctx: click.Context, groups: tuple[str, ...], *, here: bool, as_json: 
 
     Exits with 0 if so, else with 1. Workers say that they live every 5 seconds, in PostgreSQL; one that was silent for 30 is
     taken for dead. The broker is not asked.
+
+    \b
+    Examples:
+      eventbus health worker inventory
+      eventbus health worker --here
     """
     for name in groups:
         check_group(name)

@@ -9,6 +9,7 @@ import click
 from eventbus.cli.tables import Column, plain, print_rows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Item = TypeVar("Item")
 
 
 def paged(*, limit: int = 50, cursor: Any = click.STRING) -> Callable[[Command], Command]:
@@ -53,6 +54,30 @@ def print_page(
         click.echo(f"looked at {looked_at:,} events, back to {plain(looked_until)}.", err=True)
     if next is not None:
         click.echo(f"more with --cursor {next}", err=True)
+
+
+def cut_page(
+    items: Sequence[Item], key: Callable[[Item], tuple[str | int, ...]], *, limit: int, cursor: str | None
+) -> tuple[Sequence[Item], str | None]:
+    """The page of *items*, which all are at hand, behind *cursor*; and the cursor of the next page.
+
+    Args:
+        key: What the items are sorted by; a cursor is the key of the last item of a page, its parts joined by colons.
+    """
+    left = sorted(items, key=key)
+    if cursor is not None and left:
+        after = _key_of(cursor, like=key(left[0]))
+        left = [item for item in left if key(item) > after]
+    next = ":".join(map(str, key(left[limit - 1]))) if len(left) > limit else None
+    return left[:limit], next
+
+
+def _key_of(cursor: str, *, like: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    parts = cursor.split(":")
+    try:
+        return tuple(type(part)(text) for part, text in zip(like, parts, strict=True))
+    except ValueError:
+        raise click.UsageError(f"--cursor {cursor!r:.80} is not where a page of this list ended.") from None
 
 
 def attribute(name: str) -> Column:

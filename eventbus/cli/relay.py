@@ -21,6 +21,10 @@ def relay(ctx: click.Context) -> None:
 
     Each worker does so for the groups that it serves. This one serves none: it is for groups whose workers are started by the
     messages in their queue, and are not there while it is empty. Any number may run.
+
+    \b
+    Example:
+      eventbus relay
     """
     bus = plain_bus(ctx)
     handler = logging.StreamHandler()

@@ -10,6 +10,7 @@ from eventbus.bus import EventBus
 from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
 from eventbus.cli.interrupting import interruptible
+from eventbus.cli.lists import paged, print_page, timed
 from eventbus.cli.progress_bar import counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
@@ -48,8 +49,7 @@ def _asking(command: Command) -> Command:
     options = (
         click.argument("pattern", required=False),
         click.option("--group", required=True, help="Who gets the events."),
-        click.option("--since", help="From this time on: '2h ago', 30m, 1d, or ISO 8601 with an offset."),
-        click.option("--until", help="Before this time."),
+        timed,
         click.option("--event-id", "event_ids", multiple=True, metavar="ID", help="Only this event; may be repeated."),
         click.option("--correlation-id", help="Only events of this story."),
         click.option("--include-dead", is_flag=True, help="Dead and discarded deliveries too."),
@@ -64,7 +64,12 @@ def _asking(command: Command) -> Command:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
 def plan(ctx: click.Context, /, *, as_json: bool, **asked: Any) -> None:
-    """Count what a replay of PATTERN would do; nothing is changed."""
+    """Count what a replay of PATTERN would do; nothing is changed.
+
+    \b
+    Example:
+      eventbus replay plan 'order.*' --group analytics --since '2h ago'
+    """
     planned = plain_bus(ctx).replaying.plan(_asked(asked))
     _print_outcomes(planned.outcomes, as_json=as_json)
     if not as_json:
@@ -80,6 +85,11 @@ def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -
     """Replay PATTERN to a group, after showing the count.
 
     Ctrl-C stops it between two batches; 'eventbus replay resume' goes on from there.
+
+    \b
+    Examples:
+      eventbus replay run 'order.*' --group analytics --since '2h ago' --rate 200
+      eventbus replay run --correlation-id o-4711 --group analytics --include-dead --yes
     """
     bus = plain_bus(ctx)
     check_rate(rate)
@@ -92,11 +102,19 @@ def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -
 
 
 @replay.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--group", help="Only to this group.")
+@click.option("--state", type=click.Choice([str(state) for state in ReplayState]), help="Only those in this state.")
+@timed
+@paged(limit=20, cursor=click.UUID)
 @click.pass_context
-def list_jobs(ctx: click.Context, *, limit: int, as_json: bool) -> None:
-    """List replays, newest first."""
+def list_jobs(ctx: click.Context, /, *, limit: int, cursor: UUID | None, as_json: bool, **sought: Any) -> None:
+    """List replays, newest first; --since and --until mean when they were asked for.
+
+    \b
+    Examples:
+      eventbus replay list
+      eventbus replay list --state interrupted --json | jq -r .id
+    """
     columns = [
         Column("id", lambda job: job.id),
         Column("state", lambda job: job.shown_state),
@@ -114,7 +132,9 @@ def list_jobs(ctx: click.Context, *, limit: int, as_json: bool) -> None:
         Column("created_at", lambda job: job.created_at),
         Column("finished_at", lambda job: job.finished_at),
     ]
-    print_rows(plain_bus(ctx).replays(limit=limit), columns, as_json=as_json, empty="no replays.")
+    found = plain_bus(ctx).replays(**sought, cursor=cursor, limit=limit)
+    next = found[-1].id if len(found) == limit else None
+    print_page(found, columns, as_json=as_json, empty="no replays.", next=next)
 
 
 @replay.command()
@@ -124,6 +144,10 @@ def resume(ctx: click.Context, id: UUID) -> None:
     """Carry replay ID on from where it stopped.
 
     If another process is still at it, that one stops.
+
+    \b
+    Example:
+      eventbus replay resume 0199c3a2-5d1e-7b5e-8f44-3f1f6d1b2a77
     """
     bus = plain_bus(ctx)
     _finish(bus, bus.replaying.find(id))
@@ -133,7 +157,12 @@ def resume(ctx: click.Context, id: UUID) -> None:
 @click.argument("id", type=click.UUID)
 @click.pass_context
 def cancel(ctx: click.Context, id: UUID) -> None:
-    """Give replay ID up, wherever it runs; what it replayed stays replayed."""
+    """Give replay ID up, wherever it runs; what it replayed stays replayed.
+
+    \b
+    Example:
+      eventbus replay cancel 0199c3a2-5d1e-7b5e-8f44-3f1f6d1b2a77
+    """
     if not plain_bus(ctx).cancel_replay(id):
         click.echo(f"replay {id} had ended before.")
         raise click.exceptions.Exit(NO)

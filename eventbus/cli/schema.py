@@ -10,14 +10,13 @@ from eventbus.cli.asking import confirm
 from eventbus.cli.schema_check import acceptances, accepting, check
 from eventbus.cli.schema_export import export
 from eventbus.cli.schema_files import find_version, load_snapshot, snapshot_with_code, write_or_compare
+from eventbus.cli.schema_lists import list_all, parked, state_of
 from eventbus.cli.schema_reports import problem_as_json
-from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import app_bus, plain_bus
 from eventbus.lifecycle.schema_comparing import compare
 from eventbus.lifecycle.schema_snapshots import Snapshot, take_snapshot, with_declared, write_snapshot
 from eventbus.schemas.assessment import Assessment
 from eventbus.schemas.refusal import IncompatibleSchema, SchemaEditedInPlace
-from eventbus.storage.schemas import StoredSchema
 
 
 @click.group()
@@ -35,26 +34,8 @@ def schema() -> None:
 
 schema.add_command(check)
 schema.add_command(export)
-
-
-@schema.command("list")
-@click.argument("type", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.pass_context
-def list_all(ctx: click.Context, type: str | None, *, as_json: bool) -> None:
-    """List the versions in the registry, of TYPE or of all types."""
-    found = plain_bus(ctx).stored_schemas(type)
-    columns = [
-        Column("type", lambda each: each.type),
-        Column("version", lambda each: each.version),
-        Column("compatibility", lambda each: _mode(each, as_json=as_json)),
-        Column("state", _state),
-        Column("owner", lambda each: each.owner),
-        Column("fingerprint", lambda each: each.wire_fingerprint[:12]),
-        Column("registered_at", lambda each: each.registered_at),
-        Column("description", lambda each: each.description),
-    ]
-    print_rows(found, columns, as_json=as_json, empty="no schema is registered: start a service or run 'schema push'.")
+schema.add_command(list_all)
+schema.add_command(parked)
 
 
 @schema.command()
@@ -63,7 +44,13 @@ def list_all(ctx: click.Context, type: str | None, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object.")
 @click.pass_context
 def show(ctx: click.Context, type: str, version: int | None, *, as_json: bool) -> None:
-    """Show one version of TYPE, the newest by default, and who reads it."""
+    """Show one version of TYPE, the newest by default, and who reads it.
+
+    \b
+    Examples:
+      eventbus schema show order.created
+      eventbus schema show order.created 2 --json | jq .json_schema
+    """
     snapshot = take_snapshot(plain_bus(ctx).database)
     found = find_version(snapshot, type, version)
     groups = [{"group": each.group, "version": each.version, "reads": each.reads} for each in snapshot.contracts(type)]
@@ -71,7 +58,7 @@ def show(ctx: click.Context, type: str, version: int | None, *, as_json: bool) -
         "type": found.type,
         "version": found.version,
         "compatibility": found.compatibility,
-        "state": _state(found),
+        "state": state_of(found),
         "owner": found.owner,
         "description": found.description,
         "deprecation": found.deprecation,
@@ -101,6 +88,11 @@ def diff(ctx: click.Context, type: str, old: int | None, new: int | None, *, as_
     """Show what lies between two versions of TYPE, by default its two newest.
 
     With -A, what the app declares counts as registered. Exits with 1 if one does not read the other.
+
+    \b
+    Examples:
+      eventbus schema diff order.created
+      eventbus schema diff order.created 1 3 --json
     """
     snapshot = snapshot_with_code(ctx)
     versions = [each.version for each in snapshot.of(type)]
@@ -133,7 +125,13 @@ def diff(ctx: click.Context, type: str, old: int | None, new: int | None, *, as_
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 1 if the file would change.")
 @click.pass_context
 def snapshot(ctx: click.Context, path: Path, *, from_code: bool, only_check: bool) -> None:
-    """Write the registry, and what groups read, to PATH (schemas.json), to be committed and checked against."""
+    """Write the registry, and what groups read, to PATH (schemas.json), to be committed and checked against.
+
+    \b
+    Examples:
+      eventbus schema snapshot
+      eventbus -A shop.app schema snapshot schemas.json --from-code --check
+    """
     if from_code:
         before = load_snapshot(path) if path.exists() else Snapshot()
         taken = with_declared(before, app_bus(ctx, with_handlers=True).schemas)
@@ -149,6 +147,11 @@ def push(ctx: click.Context, *, accept: tuple[str, ...], until: str | None, reas
     """Write the schemas that an app declares to the registry, all or none.
 
     Exits with 1 if one would break somebody, with 3 if nobody can tell.
+
+    \b
+    Examples:
+      eventbus -A shop.app schema push
+      eventbus -A shop.app schema push --accept required-missing --until 2026-12-31 --reason 'only our team reads it'
     """
     bus = app_bus(ctx, with_handlers=True)
     try:
@@ -172,38 +175,14 @@ def push(ctx: click.Context, *, accept: tuple[str, ...], until: str | None, reas
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def retire(ctx: click.Context, type: str, version: int, *, yes: bool) -> None:
-    """Take VERSION of TYPE out of use for good: nobody may publish it, and nothing is checked against it."""
+    """Take VERSION of TYPE out of use for good: nobody may publish it, and nothing is checked against it.
+
+    \b
+    Example:
+      eventbus schema retire order.created 1
+    """
     bus = plain_bus(ctx)
     find_version(take_snapshot(bus.database), type, version)
     confirm(f"Retire {type} version {version} for good?", yes=yes)
     done = bus.retire_schema(type, version)
     click.echo(f"{type} version {version} {'retired' if done else 'was retired before'}.")
-
-
-@schema.command()
-@click.option("--group", help="Only this group's.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.pass_context
-def parked(ctx: click.Context, *, group: str | None, as_json: bool) -> None:
-    """List deliveries that wait for code which can read their events' version."""
-    columns = [
-        Column("group", lambda each: each.group),
-        Column("type", lambda each: each.type),
-        Column("version", lambda each: each.version),
-        Column("deliveries", lambda each: each.deliveries),
-        Column("since", lambda each: each.since),
-        Column("oldest_event", lambda each: str(each.oldest_event)),
-        Column("reason", lambda each: each.reason),
-    ]
-    print_rows(plain_bus(ctx).parked(group), columns, as_json=as_json, empty="nothing is parked.")
-
-
-def _mode(each: StoredSchema, *, as_json: bool) -> str:
-    """The mode; the one that checks nothing stands out to a reader."""
-    return "NONE (unchecked!)" if each.compatibility == "NONE" and not as_json else each.compatibility
-
-
-def _state(each: StoredSchema) -> str:
-    if each.is_retired:
-        return "retired"
-    return "deprecated" if each.deprecation else "live"

@@ -3,6 +3,7 @@
 import click
 
 from eventbus.cli.target import app_bus, plain_bus
+from eventbus.lifecycle.auditing import audited
 from eventbus.storage.migrations import upgrade
 from eventbus.storage.revision import HEAD
 
@@ -13,12 +14,19 @@ def migrate(ctx: click.Context) -> None:
     """Create or upgrade the tables in PostgreSQL.
 
     Idempotent, safe while workers run and from several hosts at once.
+
+    \b
+    Example:
+      eventbus migrate
     """
-    settings = plain_bus(ctx).settings
+    bus = plain_bus(ctx)
+    settings = bus.settings
     before = upgrade(settings.database_url, settings.schema)
     if before == HEAD:
         click.echo(f"schema {settings.schema!r} is at revision {HEAD} already.")
-    else:
+        return
+    # Only now is there a table to write to.
+    with audited(bus.database, "migrate", {"from": before, "to": HEAD}):
         click.echo(f"schema {settings.schema!r} upgraded from {before or 'nothing'} to revision {HEAD}.")
 
 
@@ -50,6 +58,10 @@ def sweep(ctx: click.Context) -> None:
     """Wake the groups that have due deliveries.
 
     Repairs lost messages and dead workers; waking a group for nothing does no harm.
+
+    \b
+    Example:
+      eventbus sweep
     """
     sent = plain_bus(ctx).sweep()
     for group, count in sorted(sent.items()):

@@ -27,6 +27,11 @@ def stats(ctx: click.Context, *, as_json: bool, recount: bool, watch: bool) -> N
 
     All of it comes from PostgreSQL, but for in_broker: the messages that wait in each group's queue. A message is a wake-up; how
     many there are says little about how many deliveries are open.
+
+    \b
+    Examples:
+      eventbus stats --watch
+      eventbus stats --json | jq .queue_depths
     """
     bus = plain_bus(ctx)
     if recount:

@@ -27,7 +27,7 @@ def tail(ctx: click.Context, pattern: str, *, as_json: bool) -> None:
     \b
     Examples:
       eventbus tail 'order.*'
-      eventbus tail '#' | jq .type
+      eventbus events tail '#' | jq .type
     """
     bus = plain_bus(ctx)
     with _logging_to_stderr(), bus.listen(pattern) as listener:

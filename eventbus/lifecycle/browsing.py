@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from eventbus.delivery import State
-from eventbus.errors import InvalidInput, InvalidTime, UnknownEvent, UnknownGroup
+from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
 from eventbus.event import Event
+from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import audit, event_log, replay_selection, subscriptions, workers
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.overview import groups as group_views
@@ -17,7 +18,6 @@ from eventbus.storage.overview.groups import GroupState, Wish
 from eventbus.storage.overview.stories import Standing, Story, read_standings, read_story
 from eventbus.storage.workers import Seen
 from eventbus.subscription import check_group, check_pattern, matches
-from eventbus.times import parse_moment
 
 LARGEST_PAGE = 1000
 #: A story is shown up to so many events.
@@ -42,6 +42,22 @@ class Sought:
     error: str | None = None
     #: Values of the data by their dotted path, as ``{"customer.id": "42"}``.
     data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoughtChanges:
+    """Which changes of operators are asked for, as given: all that is given must hold."""
+
+    #: user@host, or whom a program named.
+    who: str | None = None
+    #: As ``dead retry``; ``dead`` asks for all of dead letters.
+    action: str | None = None
+    #: The group that was changed.
+    group: str | None = None
+    #: ``done``, ``began``, ``interrupted``, ``cancelled``, or ``failed``.
+    result: str | None = None
+    since: object = None
+    until: object = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,15 +155,26 @@ def tell_story(database: Database, correlation_id: str) -> Story:
         return read_story(connection, correlation_id, limit=LONGEST_STORY)
 
 
-def list_changes(database: Database, *, before: int | None, limit: int) -> list[audit.Entry]:
-    """Up to *limit* (1 to 1000) changes of operators with ids below *before*, newest first.
+def list_changes(database: Database, sought: SoughtChanges, *, before: int | None, limit: int) -> list[audit.Entry]:
+    """Up to *limit* (1 to 1000) changes of operators that are *sought*, with ids below *before*, newest first.
 
     Raises:
-        InvalidInput: The limit cannot be used.
+        InvalidInput: The limit, a text or a time cannot be used.
     """
     _check_limit(limit)
+    for name in ("who", "action", "group", "result"):
+        _check_text(name, getattr(sought, name))
     with database.autocommit() as connection:
-        return audit.list_newest(connection, before=before, limit=limit)
+        window = resolve_window(connection, sought.since, sought.until)
+        wanted = audit.Wanted(
+            who=sought.who,
+            action=sought.action,
+            group=sought.group,
+            result=sought.result,
+            since=window.since,
+            until=window.until,
+        )
+        return audit.list_newest(connection, wanted, before=before, limit=limit)
 
 
 def _check_limit(limit: int) -> None:
@@ -188,11 +215,7 @@ def _check_text(name: str, value: object) -> None:
 def _wanted(connection: Connection, sought: Sought, data: Mapping[tuple[str, ...], str]) -> Wanted:
     if sought.group is not None and sought.group not in (known := subscriptions.list_groups(connection)):
         raise UnknownGroup(sought.group, known)
-    since = None if sought.since is None else parse_moment("since", sought.since)
-    until = None if sought.until is None else parse_moment("until", sought.until)
-    bounds = replay_selection.resolve_bounds(connection, since=since, until=until)
-    if bounds.since is not None and bounds.until is not None and bounds.since >= bounds.until:
-        raise InvalidTime("since", sought.since, f"is not before until={sought.until!s:.40}")
+    bounds = resolve_window(connection, sought.since, sought.until)
     return Wanted(
         bounds=bounds,
         types=_types(connection, sought.pattern),

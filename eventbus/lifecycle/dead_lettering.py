@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eventbus.errors import InvalidInput, InvalidTime, UnknownDeadLetter, UnknownGroup
+from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
 from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import audited
+from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import dead_letters, event_log, replay_selection, resolving, subscriptions
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.dead_letters import Attempt, DeadLetter, Filter
 from eventbus.subscription import check_group, check_pattern, matches
-from eventbus.times import parse_moment
 
 STATUSES = ("open", "retried", "discarded")
 _LARGEST_PAGE = 1000
@@ -131,11 +131,7 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         raise InvalidInput(f"ids={sought.ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
     if sought.group is not None and check_group(sought.group) not in (known := subscriptions.list_groups(connection)):
         raise UnknownGroup(sought.group, known)
-    since = None if sought.since is None else parse_moment("since", sought.since)
-    until = None if sought.until is None else parse_moment("until", sought.until)
-    bounds = replay_selection.resolve_bounds(connection, since=since, until=until)
-    if bounds.since is not None and bounds.until is not None and bounds.since >= bounds.until:
-        raise InvalidTime("since", sought.since, f"is not before until={sought.until!s:.40}")
+    bounds = resolve_window(connection, sought.since, sought.until)
     return Filter(
         types=_types(connection, sought.type),
         group=sought.group,

@@ -114,15 +114,18 @@ def _database(condition: Condition, _version: str) -> Iterator[Finding]:
 
 
 def _workers(condition: Condition, version: str) -> Iterator[Finding]:
-    if not condition.workers:
+    if not any(worker.groups for worker in condition.workers):
         sentence, advice = "no worker lives.", "start one: eventbus worker"
         level = Level.FAULT if condition.groups else Level.NOTICE
         yield Finding(check="workers", level=level, sentence=sentence, advice=advice)
     for worker in condition.workers:
-        sentence = (
-            f"{worker.name} ({worker.pool} x {worker.concurrency}, version {worker.version}) serves "
-            + ", ".join(worker.groups)
+        sentence = f"{worker.name} ({worker.pool} x {worker.concurrency}, version {worker.version}) serves " + (
+            ", ".join(worker.groups) or "no group"
         )
+        if not worker.groups:
+            advice = "its -Q names no group's queue: start it by 'eventbus worker GROUP'."
+            yield Finding(check="worker", level=Level.NOTICE, sentence=f"{sentence}.", advice=advice)
+            continue
         differs = worker.version != version
         yield Finding(
             check="worker",

@@ -25,6 +25,7 @@ from celery.exceptions import TaskPredicate, WorkerShutdown, WorkerTerminate
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.orm import Session
 
+from eventbus import tracing
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import HandlerError, HandlerTimeout
 from eventbus.storage.claiming import Claimed
@@ -58,6 +59,16 @@ def handle(subscription: Subscription, claimed: Claimed, *, database: Database, 
         exception that ended it.
     """
     delivery = Delivery(group=claimed.group, attempt=claimed.attempts + claimed.deaths + 1, replay=claimed.replay_id)
+    with tracing.handling(claimed.event, delivery) as span:
+        error = _run(subscription, claimed, delivery, database=database, settle=settle)
+        if error is not None:
+            span.failed(error)
+        return error
+
+
+def _run(
+    subscription: Subscription, claimed: Claimed, delivery: Delivery, *, database: Database, settle: Settle
+) -> BaseException | None:
     try:
         if "session" in subscription.takes:
             with _session(database) as session:

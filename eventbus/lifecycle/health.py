@@ -46,7 +46,7 @@ class Health:
 
 def check(database: Database, broker: Broker) -> Health:
     """Ask both servers."""
-    return Health(database=_ask(lambda: _find_workers(database)), broker=_ask(broker.ping))
+    return Health(database=_ask(lambda: list_workers(database)), broker=_ask(broker.ping))
 
 
 def find_workers(database: Database, *, groups: Sequence[str] = (), host: str | None = None) -> dict[str, list[Seen]]:
@@ -55,12 +55,13 @@ def find_workers(database: Database, *, groups: Sequence[str] = (), host: str | 
     Args:
         host: Only those that run there.
     """
-    found = [worker for worker in _find_workers(database) if host in (None, worker.host)]
+    found = [worker for worker in list_workers(database) if host in (None, worker.host)]
     names = groups or sorted({group for worker in found for group in worker.groups})
     return {name: [worker for worker in found if name in worker.groups] for name in names}
 
 
-def _find_workers(database: Database) -> list[Seen]:
+def list_workers(database: Database) -> list[Seen]:
+    """All living workers, by name; those that serve no group too."""
     with database.autocommit() as connection:
         return workers.list_live(connection)
 

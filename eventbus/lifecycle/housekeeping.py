@@ -41,14 +41,17 @@ class Chore:
 
 
 def chores_of(worker: Worker) -> Sequence[Chore]:
-    """All that *worker* has to do, the most urgent first."""
+    """All that *worker* has to do, the most urgent first; one without groups only says that it lives."""
 
     def beat(database: Database) -> None:
         with database.autocommit() as connection:
             workers.beat(connection, worker)
 
+    heartbeat = Chore(name="heartbeat", every=timedelta(seconds=5), do=beat)
+    if not worker.groups:
+        return (heartbeat,)
     return (
-        Chore(name="heartbeat", every=timedelta(seconds=5), do=beat),
+        heartbeat,
         Chore(name="traffic", every=timedelta(seconds=2), do=count_traffic),
         Chore(name="fingerprints", every=timedelta(seconds=5), do=fingerprinting.settle),
         Chore(name="keys", every=timedelta(minutes=10), do=expire_keys),

@@ -14,6 +14,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
+from eventbus import tracing
 from eventbus.delivery import Run, current_run
 from eventbus.errors import EventBusError, EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput
 from eventbus.event import Draft, Event, check_draft, encode_data
@@ -61,11 +62,14 @@ class Publisher:
         """
         run = current_run()
         session = session if session is not None else run and run.session
-        try:
-            [recorded] = self._record([prepare(draft, run, schemas=self.schemas, settings=self.settings)], session)
-        except IdempotencyConflict as error:
-            error.index = None
-            raise
+        type = draft.type if isinstance(draft, Draft) and isinstance(draft.type, str) else None
+        with tracing.publishing(type) as span:
+            try:
+                [recorded] = self._record([prepare(draft, run, schemas=self.schemas, settings=self.settings)], session)
+            except IdempotencyConflict as error:
+                error.index = None
+                raise
+            span.recorded([recorded.event])
         return recorded.event
 
     def publish_many(self, drafts: Iterable[Draft], *, session: Any = None) -> list[Event]:
@@ -85,16 +89,18 @@ class Publisher:
         run = current_run()
         session = session if session is not None else run and run.session
         done = Progress()
-        try:
-            for batch in self._batches(drafts, run):
-                done.add(self._record(batch.entries, session, after=done.newest))
-        except EventBusError as error:
-            done.locate(error, in_session=session is not None)
-            raise
-        except Exception as error:
-            # The iterable's own.
-            error.add_note(f"publish_many had {done.extent(in_session=session is not None)}.")
-            raise
+        with tracing.publishing(None) as span:
+            try:
+                for batch in self._batches(drafts, run):
+                    done.add(self._record(batch.entries, session, after=done.newest))
+            except EventBusError as error:
+                done.locate(error, in_session=session is not None)
+                raise
+            except Exception as error:
+                # The iterable's own.
+                error.add_note(f"publish_many had {done.extent(in_session=session is not None)}.")
+                raise
+            span.recorded(done.events)
         return done.events
 
     def dispatch(self, recorded: list[Recorded]) -> None:
@@ -102,7 +108,7 @@ class Publisher:
         new = [item for item in recorded if not item.is_repeat]
         for item in new:
             log.info("event_published", extra={**describe(item.event), "groups": list(item.groups)})
-        self.waking.wake(new)
+        self._wake(new)
 
     def dispatch_batch(self, recorded: list[Recorded]) -> None:
         """The same for events by the thousand: one line in the log."""
@@ -110,7 +116,13 @@ class Publisher:
         if new:
             ids = {"first_event_id": str(new[0].event.id), "last_event_id": str(new[-1].event.id)}
             log.info("events_published", extra={"events": len(new), **ids})
-        self.waking.wake(new)
+        self._wake(new)
+
+    def _wake(self, recorded: list[Recorded]) -> None:
+        if recorded:
+            owed = sum(len(item.groups) for item in recorded)
+            with tracing.dispatching([item.event for item in recorded], groups=owed):
+                self.waking.wake(recorded)
 
     def _record(self, entries: list[Entry], session: Any, *, after: datetime | None = None) -> list[Recorded]:
         dispatch = self.dispatch if len(entries) == 1 else self.dispatch_batch
@@ -202,6 +214,7 @@ def prepare(draft: Draft, run: Run | None, *, schemas: Catalog, settings: Settin
         "correlation_id": draft.correlation_id or inherited or draw_uuid(),
         "causation_id": str(run.event.id) if run else None,
         "headers": dict(draft.headers or {}),
+        **tracing.carried(),
     }
     digest = None if draft.idempotency_key is None else digest_of(draft.type, version, data)
     return Entry(draft=draft, version=version, data=data, metadata=metadata, token=draw_uuid(), digest=digest)

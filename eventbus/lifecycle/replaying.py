@@ -24,6 +24,7 @@ from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
 from eventbus.lifecycle.auditing import audited, whoami
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
+from eventbus.lifecycle.windows import resolve_window
 from eventbus.replay import DELIVERED, MADE_DUE, Outcome, ReplayState, judge, total
 from eventbus.settings import Settings
 from eventbus.storage import redelivery, replay_selection, replays, subscriptions
@@ -32,7 +33,7 @@ from eventbus.storage.redelivery import Wanted
 from eventbus.storage.replay_selection import Chosen
 from eventbus.storage.replays import Job
 from eventbus.storage.subscriptions import Target, find_target
-from eventbus.subscription import matches
+from eventbus.subscription import check_group, matches
 
 log = logging.getLogger(__name__)
 
@@ -130,12 +131,31 @@ class Replaying:
             raise UnknownReplay(id)
         return job
 
-    def list_newest(self, *, before: UUID | None = None, limit: int = 100) -> list[Job]:
-        """Up to *limit* (1 to 1000) jobs with an id below *before*, newest first."""
+    def list_newest(
+        self,
+        *,
+        group: str | None = None,
+        state: str | None = None,
+        since: object = None,
+        until: object = None,
+        before: UUID | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Up to *limit* (1 to 1000) jobs with ids below *before*, newest first; all that is given must hold.
+
+        Raises:
+            InvalidInput: Something that was given cannot be used.
+        """
         if not 1 <= limit <= _LARGEST_PAGE:
             raise InvalidInput(f"limit={limit!r} must lie between 1 and {_LARGEST_PAGE}.")
+        if group is not None:
+            check_group(group)
+        if state is not None and state not in set(ReplayState):
+            raise InvalidInput(f"state={state!r:.60} must be one of {', '.join(ReplayState)}.")
         with self.database.autocommit() as connection:
-            return replays.list_newest(connection, before=before, limit=limit)
+            window = resolve_window(connection, since, until)
+            sought = replays.Sought(group=group, state=state, since=window.since, until=window.until)
+            return replays.list_newest(connection, sought, before=before, limit=limit)
 
     def _take(self, id: UUID) -> Job:
         with self.database.transaction() as connection:

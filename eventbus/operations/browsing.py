@@ -8,7 +8,7 @@ from uuid import UUID
 from eventbus.errors import InvalidInput
 from eventbus.event import Event
 from eventbus.lifecycle import browsing, explaining, rendering
-from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought
+from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought, SoughtChanges
 from eventbus.lifecycle.explaining import Explanation
 from eventbus.lifecycle.rendering import Rendering
 from eventbus.operations.showing import Showing
@@ -113,6 +113,23 @@ class BrowsingOperations(Showing):
         with self.database.autocommit() as connection:
             return read_clock(connection)
 
-    def audit(self, *, cursor: int | None = None, limit: int = 100) -> list[Entry]:
-        """What operators changed, newest first, with ids below *cursor*."""
-        return browsing.list_changes(self.database, before=cursor, limit=limit)
+    def audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        group: str | None = None,
+        result: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        cursor: int | None = None,
+        limit: int = 100,
+    ) -> list[Entry]:
+        """What operators changed, newest first, with ids below *cursor*; all that is given must hold.
+
+        Args:
+            action: As ``dead retry``; ``dead`` means every action on dead letters.
+            result: ``done``, ``began``, ``interrupted``, ``cancelled`` or ``failed``.
+        """
+        sought = SoughtChanges(who=who, action=action, group=group, result=result, since=since, until=until)
+        return browsing.list_changes(self.database, sought, before=cursor, limit=limit)

@@ -196,7 +196,7 @@ class DeadLetterOperations(Showing):
         return fingerprinting.show(self.database, fingerprint)
 
     def fingerprint_trends(self, fingerprints: Sequence[str]) -> Mapping[str, list[int]]:
-        """How many dead letters of each came in each of the last 24 hours, oldest first; of its newest 500 letters."""
+        """How many dead letters of each came in each of the last 24 hours, oldest first; of its newest 200 letters."""
         with self.database.autocommit() as connection:
             return causes.read_trends(connection, fingerprints)
 

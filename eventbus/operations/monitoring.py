@@ -111,6 +111,10 @@ class MonitoringOperations(Parts):
         """The workers that serve each of *groups*, or of all groups that have one; seen in the last 30 seconds."""
         return health.find_workers(self.database, groups=groups, host=host)
 
+    def workers(self) -> list[Seen]:
+        """All workers that were seen in the last 30 seconds, by name; those that serve no group too."""
+        return health.list_workers(self.database)
+
     def diagnose(self) -> list[Finding]:
         """A check-up of the whole bus: what is well, what is odd and what is wrong, with what to do."""
         return diagnosing.diagnose(self.database, self.broker, version=version("eventbus"))

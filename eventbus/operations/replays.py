@@ -71,9 +71,24 @@ class ReplayOperations(Parts):
             return Replay(id=None, count=planned.count, outcomes=planned.outcomes)
         return self.resume_replay(self.replaying.create(planned, rate=rate).id)
 
-    def replays(self, *, cursor: UUID | None = None, limit: int = 100) -> list[Job]:
-        """Replay jobs, newest first; those with ids below *cursor*, the id of the last one that was seen."""
-        return self.replaying.list_newest(before=cursor, limit=limit)
+    def replays(
+        self,
+        *,
+        group: str | None = None,
+        state: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        cursor: UUID | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Replay jobs with ids below *cursor*, newest first; all that is given must hold.
+
+        Args:
+            since: Created from this time on; *until*: before.
+        """
+        return self.replaying.list_newest(
+            group=group, state=state, since=since, until=until, before=cursor, limit=limit
+        )
 
     def find_replay(self, id: UUID) -> Job:
         """The replay job of that id.

@@ -142,9 +142,13 @@ class SchemaOperations(Parts):
             IncompatibleSchema, SchemaEditedInPlace: Nothing was changed.
         """
         self.catalog.refuse_gaps()
-        return schema_registration.register_schemas(
-            self.database, self.schemas, registration=SchemaRegistration.REGISTER, acceptances=acceptances
-        )
+        meant = {"types": self.schemas.types(), "accepted": [each.as_json() for each in acceptances] or None}
+        with audited(self.database, "schema push", meant) as change:
+            done = schema_registration.register_schemas(
+                self.database, self.schemas, registration=SchemaRegistration.REGISTER, acceptances=acceptances
+            )
+            change.changed = len(done.added) + len(done.reworded)
+        return done
 
     def stored_schemas(self, type: str | None = None) -> list[StoredSchema]:
         """The registry: all versions of *type*, or of all types."""
@@ -169,13 +173,14 @@ class SchemaOperations(Parts):
         Raises:
             UnknownEventVersion: It is not in the registry.
         """
-        given = {"type": type, "version": version}
-        with audited(self.database, "schema retire", given) as change, self.database.transaction() as connection:
-            stored_schemas.lock(connection)
+        with self.database.autocommit() as connection:
             known = [each.version for each in stored_schemas.list_schemas(connection, [type])]
-            if version not in known:
-                raise UnknownEventVersion(type, version, known)
-            retired = stored_schemas.retire(connection, type, version)
+        if version not in known:
+            raise UnknownEventVersion(type, version, known)
+        with audited(self.database, "schema retire", {"type": type, "version": version}, asked=1) as change:
+            with self.database.transaction() as connection:
+                stored_schemas.lock(connection)
+                retired = stored_schemas.retire(connection, type, version)
             change.changed = int(retired)
         return retired
 

@@ -17,7 +17,14 @@ UPDATE eventbus.audit SET changed = :changed, result = :result, ended_at = clock
 """
 LIST = """
 SELECT id, who, action, CAST(filter AS text) AS filter, asked, changed, result, began_at, ended_at
-FROM eventbus.audit WHERE id < :before ORDER BY id DESC LIMIT :limit
+FROM eventbus.audit WHERE id < :before
+AND (CAST(:who AS text) IS NULL OR who = :who)
+AND (CAST(:action AS text) IS NULL OR action = :action OR starts_with(action, :action || ' '))
+AND (CAST(:group AS text) IS NULL OR filter ->> 'group' = :group)
+AND (CAST(:result AS text) IS NULL OR result = :result OR starts_with(result, :result || ':'))
+AND (CAST(:since AS timestamptz) IS NULL OR began_at >= CAST(:since AS timestamptz))
+AND (CAST(:until AS timestamptz) IS NULL OR began_at < CAST(:until AS timestamptz))
+ORDER BY id DESC LIMIT :limit
 """
 _LAST = (1 << 63) - 1
 
@@ -42,6 +49,21 @@ class Entry:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which entries; None asks for all."""
+
+    who: str | None = None
+    #: Or the first word of it.
+    action: str | None = None
+    group: str | None = None
+    #: Or what stands before its colon.
+    result: str | None = None
+    #: When it began.
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 def begin(connection: Connection, *, who: str, action: str, filter: Mapping[str, Any], asked: int | None) -> int:
     """Write that a change begins; the entry's id."""
     return int(connection.value(BEGIN, who=who, action=action, filter=canonical(dict(filter)), asked=asked))
@@ -52,8 +74,9 @@ def end(connection: Connection, id: int, *, changed: int | None, result: str) ->
     connection.change(END, id=id, changed=changed, result=result)
 
 
-def list_newest(connection: Connection, *, before: int | None, limit: int) -> list[Entry]:
-    """Up to *limit* entries with an id below *before*, newest first."""
+def list_newest(connection: Connection, wanted: Wanted, *, before: int | None, limit: int) -> list[Entry]:
+    """Up to *limit* entries that are *wanted*, with an id below *before*, newest first."""
+    rows = connection.rows(LIST, before=_LAST if before is None else before, limit=limit, **vars(wanted))
     return [
         Entry(
             id=row.id,
@@ -66,5 +89,5 @@ def list_newest(connection: Connection, *, before: int | None, limit: int) -> li
             began_at=as_utc(row.began_at),
             ended_at=None if row.ended_at is None else as_utc(row.ended_at),
         )
-        for row in connection.rows(LIST, before=_LAST if before is None else before, limit=limit)
+        for row in rows
     ]

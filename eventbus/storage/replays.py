@@ -37,8 +37,14 @@ RETURNING {_COLUMNS}
 """
 FIND = f"SELECT {_COLUMNS} FROM eventbus.replay WHERE id = CAST(:id AS uuid)"
 LOCK = f"{FIND} FOR UPDATE"
+# The state as `Job.shown_state` has it.
 LIST = f"""
-SELECT {_COLUMNS} FROM eventbus.replay WHERE CAST(:before AS uuid) IS NULL OR id < CAST(:before AS uuid)
+SELECT {_COLUMNS} FROM eventbus.replay
+WHERE (CAST(:before AS uuid) IS NULL OR id < CAST(:before AS uuid)) AND (CAST(:group AS text) IS NULL OR group_name = :group)
+AND (CAST(:state AS text) IS NULL OR :state = CASE
+    WHEN state = 'running' AND updated_at < clock_timestamp() - CAST(:quiet AS interval) THEN 'interrupted' ELSE state END)
+AND (CAST(:since AS timestamptz) IS NULL OR created_at >= CAST(:since AS timestamptz))
+AND (CAST(:until AS timestamptz) IS NULL OR created_at < CAST(:until AS timestamptz))
 ORDER BY id DESC LIMIT :limit
 """
 TAKE = f"""
@@ -144,10 +150,22 @@ def lock(connection: Connection, id: UUID) -> Job:
     return _job(row)
 
 
-def list_newest(connection: Connection, *, before: UUID | None, limit: int) -> list[Job]:
-    """Up to *limit* jobs with an id below *before*, newest first."""
-    rows = connection.rows(LIST, before=None if before is None else str(before), limit=limit)
-    return [_job(row) for row in rows]
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """Which jobs; None asks for all."""
+
+    group: str | None = None
+    #: As `Job.shown_state` has it.
+    state: str | None = None
+    #: When it was created.
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def list_newest(connection: Connection, sought: Sought, *, before: UUID | None, limit: int) -> list[Job]:
+    """Up to *limit* jobs that are *sought*, with ids below *before*, newest first."""
+    above = None if before is None else str(before)
+    return [_job(row) for row in connection.rows(LIST, before=above, limit=limit, quiet=QUIET, **vars(sought))]
 
 
 def take(connection: Connection, id: UUID) -> Job | None:

@@ -32,16 +32,16 @@ class Housekeeping(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     settings: Callable[[], Settings]
-    groups: Callable[[], list[str]]
+    groups: Callable[[], list[str] | None]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         self._thread: threading.Thread | None = None
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
-        """Begin to keep house, in a worker that serves groups."""
+        """Begin to keep house, in a worker that serves groups; one that seems to mean to only says that it lives."""
         groups = self.groups()
-        if not groups:
+        if groups is None:
             return
         settings = self.settings()
         self._worker = _describe(parent, groups)
@@ -74,11 +74,13 @@ class Housekeeping(bootsteps.StartStopStep):
     terminate = stop
 
 
-def keep_house_in_workers(app: Celery, *, settings: Callable[[], Settings], groups: Callable[[], list[str]]) -> None:
+def keep_house_in_workers(
+    app: Celery, *, settings: Callable[[], Settings], groups: Callable[[], list[str] | None]
+) -> None:
     """Let every worker of *app* keep house.
 
     Args:
-        groups: Those that this worker serves; asked when it has started.
+        groups: Those that this worker serves, None if it has nothing to do with the bus; asked when it has started.
     """
     name = f"{__name__}.Housekeeping-{uuid4().hex[:8]}"  # an app may have several buses
     members = {"name": name, "settings": staticmethod(settings), "groups": staticmethod(groups)}

@@ -66,6 +66,7 @@ class Serving:
         self._waking = waking
         self._reading = reading
         self._runtime = Runtime()
+        self._is_mistaken = False
         # Not before the app is complete: its configuration may still change, and reading it here would freeze it.
         app.on_after_finalize.connect(self._declare_all, weak=False)
         signals.worker_init.connect(self._on_worker_init, weak=False)
@@ -78,9 +79,12 @@ class Serving:
         if self._app.finalized:
             self._declare(subscription.group)
 
-    def _served(self) -> list[str]:
+    def _served(self) -> list[str] | None:
+        """The groups of this worker: none, if it seems that it should have some; None, if it has nothing to do with us."""
         tools = self._runtime.equipment
-        return [] if tools is None else sorted(tools.execution.known.by_group)
+        if tools is None:
+            return [] if self._is_mistaken else None
+        return sorted(tools.execution.known.by_group)
 
     def _declare_all(self, **_: Any) -> None:
         for group in self._subscriptions.groups():
@@ -119,6 +123,7 @@ class Serving:
             queues.select([*queues.consume_from, *(settings.queue(group) for group in self._subscriptions.groups())])
         served = set(queues.consume_from)
         wanted = [item for item in self._subscriptions if settings.queue(item.group) in served]
+        self._warn_of(served)
         if not wanted:
             return
         reading = self._reading()
@@ -147,6 +152,26 @@ class Serving:
             waking=self._waking(),
             events=TaskEvents(self._app, hostname=worker.hostname, are_sent=bool(worker.task_events)),
         )
+
+    def _warn_of(self, served: set[str]) -> None:
+        """Say so where *served* queues seem to be meant for groups, and are not theirs: nobody would send anything there."""
+        settings, groups = self._settings(), self._subscriptions.groups()
+        queues = [settings.queue(group) for group in groups]
+        strange = sorted(name for name in served - set(queues) if name in groups or name.startswith(settings.queue("")))
+        self._is_mistaken = bool(strange) and not served & set(queues)
+        if not groups or (served & set(queues) and not strange):
+            return
+        what = (
+            "this worker serves no consumer group"
+            if not served & set(queues)
+            else "some queues are of no consumer group"
+        )
+        sentence = (
+            f"{what}: it consumes {', '.join(strange or sorted(served))}, and the queues of the app's groups are "
+            f"{', '.join(queues)}. 'eventbus worker GROUP' names the right one."
+        )
+        log.warning("queues_of_no_group: %s", sentence)
+        sys.stderr.write(f"eventbus: {sentence}\n")
 
     def _limit_tasks(self, known: Known) -> None:
         """Celery's own time limit ends a process whose handler does not listen to ours: one that hangs in C code."""

@@ -12,6 +12,34 @@ from tests.support import wait_until
 POOLS = ("prefork", "solo", "threads")
 
 
+def test_a_worker_whose_queues_are_of_no_group_says_so(empty_stage: Stage) -> None:
+    """When it starts, and to whoever asks the doctor: a misspelt queue is never written to. Ordinary workers are left alone."""
+    inventory = empty_stage.queue("inventory")
+    misspelt, ordinary, half = (
+        empty_stage.start(arguments=["-Q", queues], environment={"SHOP": "orders"}, wait=False)
+        for queues in (empty_stage.queue("inventry"), "reports", f"{inventory},analytics")
+    )
+    misspelt.wait_for_log(
+        f"this worker serves no consumer group: it consumes {empty_stage.queue('inventry')}, and the", timeout=TIMEOUT
+    )
+    ordinary.wait_for_log("serves no consumer group: it consumes reports", timeout=TIMEOUT)
+    half.wait_for_log("some queues are of no consumer group: it consumes analytics,", timeout=TIMEOUT)
+    rows = wait_until(
+        lambda: (
+            len(found := empty_stage.rows("SELECT name, groups FROM eventbus.worker ORDER BY groups")) == 2 and found
+        ),
+        timeout=TIMEOUT,
+    )
+    checked = empty_stage.run("doctor", "--quiet").stdout
+
+    assert [(row.name.partition("@")[0], row.groups) for row in rows] == [
+        (misspelt.folder.name, []),
+        (half.folder.name, ["inventory"]),
+    ]
+    [line] = [line for line in checked.splitlines() if rows[0].name in line]
+    assert "serves no group. its -Q names no group's queue" in line
+
+
 def test_workers_of_every_pool_are_seen_and_counted(stage: Stage) -> None:
     """From their start to their warm shutdown; health checks and statistics need nothing but PostgreSQL."""
     workers = [stage.start(pool=pool, concurrency=1, environment={"SHOP": "orders"}, wait=False) for pool in POOLS]

@@ -1,15 +1,25 @@
 """The audit: every change that an operator makes is kept, with who, what, which, how many, and how it ended."""
 
 import json
+import sys
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
+from marshmallow import fields
 
-from eventbus import Event, EventBus
-from eventbus.errors import InvalidInput, UnknownDeadLetter
+from eventbus import Event, EventBus, EventSchema
+from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownEventVersion
 from eventbus.lifecycle import resolving
 from eventbus.lifecycle.auditing import acting_as, audited, whoami
+from eventbus.lifecycle.replay_planning import Asked
+from eventbus.schemas.acceptance import Acceptance
+from eventbus.schemas.findings import Rule
+from eventbus.schemas.refusal import SchemaEditedInPlace
+from eventbus.schemas.registry import SchemaRegistry
 from tests.integration.conftest import MakeWorker, Run
+from tests.integration.test_lists import leaves
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -78,6 +88,115 @@ def test_every_change_of_the_command_line_is_kept(bus: EventBus, here: SingleRun
     assert found[6]["filter"] == {"type": "order.created", "group": "stock"}
     assert found[4]["filter"]["reason"] == "x"
     assert found[7]["filter"]["pattern"] == "order.*"
+
+
+#: Commands that only look, or print.
+LOOKING = {
+    *("audit", "completion", "doctor", "grants", "health", "health worker", "metrics", "stats", "tail", "trace", "why"),
+    *("dead list", "dead show", "events list", "events show", "events tail", "flower", "groups list", "groups show"),
+    *("replay list", "replay plan", "schema check", "schema diff", "schema export", "schema list", "schema parked"),
+    *("schema show", "schema snapshot", "workers"),
+}
+#: Commands that change something by themselves, and why nobody has to be asked who it was.
+WITHOUT_A_PERSON = {
+    "publish": "the event is its own record, with its source",
+    "relay": "does what every worker does",
+    "sweep": "does what every worker does",
+    "sync": "writes what code declares, as every worker that starts does; --replace is kept",
+    "worker": "writes what code declares, and handles",
+}
+SHOP = """
+from celery import Celery
+from marshmallow import fields
+from eventbus import EventBus, EventSchema
+bus = EventBus(Celery("audited", set_as_current=False))
+
+@bus.event("audited.changed", 1)
+class One(EventSchema):
+    id = fields.Integer()
+
+@bus.subscribe("order.*", group="audited")
+def take(event): pass
+"""
+
+
+def test_every_command_that_changes_something_leaves_an_entry(
+    bus: EventBus,
+    here: SingleRuns,
+    run_here: Run,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_database_url: str,
+) -> None:
+    """Whatever commands there are: one that is not known here to look only must be tried here."""
+    (tmp_path / "audited_shop.py").write_text(SHOP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for _ in range(2):
+        give_up(bus, here)
+    rows.all("UPDATE eventbus.event_log SET version = 1")
+    letter = str(rows.value("SELECT min(id) FROM eventbus.dead_letter"))
+    planned = [str(bus.replaying.create(bus.replaying.plan(Asked(group="stock", pattern="#"))).id) for _ in range(2)]
+    app = ("-A", "audited_shop")
+    commands: dict[str, tuple[str, ...]] = {
+        "groups pause": ("stock",),
+        "groups resume": ("stock",),
+        "dead note": (letter, "mine"),
+        "dead discard": (letter, "--group", "stock", "--reason", "x", "--yes"),
+        "dead restore": (letter,),
+        "dead retry": ("--group", "stock", "--yes"),
+        "replay run": ("order.*", "--group", "stock", "--yes"),
+        "replay resume": (planned[0],),
+        "replay cancel": (planned[1],),
+        "schema push": (),
+        "schema retire": ("audited.changed", "1", "--yes"),
+        "groups remove": ("stock", "--yes"),
+        "stats --recount": (),
+        "sync --replace": (),
+    }
+    known = {name for name, _ in leaves()}
+    asked = {name: [*app, *name.split(), *rest] for name, rest in commands.items()}
+
+    kept = {}
+    for name, words in asked.items():
+        done = run_here(*words)
+        assert done.returncode == 0, (words, done.stderr)
+        kept[name] = [(item["action"], item["result"]) for item in entries(run_here)][-1]
+    monkeypatch.setenv("EVENTBUS_DATABASE_URL", empty_database_url)
+    assert run_here("migrate").returncode == 0
+    kept["migrate"] = [(item["action"], item["result"]) for item in entries(run_here)][-1]
+    assert run_here("migrate").returncode == 0
+
+    renamed = {"replay resume": "replay run", "stats --recount": "stats recount", "sync --replace": "sync replace"}
+    assert kept == {name: (renamed.get(name, name), "done") for name in kept}
+    assert len(entries(run_here)) == 1
+    tried = {name.partition(" --")[0] for name in kept}
+    assert known - LOOKING - set(WITHOUT_A_PERSON) <= tried
+    assert LOOKING | set(WITHOUT_A_PERSON) <= known
+
+
+def test_a_schema_that_is_refused_is_kept_as_such(bus: EventBus, here: SingleRuns, run_here: Run) -> None:
+    """With what was asked for, and by which rule somebody answered for it."""
+    bus.register_schema("order.sent", 1, EventSchema.from_dict({"id": fields.Integer()}))
+    answer = Acceptance(rule=Rule.REQUIRED_MISSING, until=date(2999, 1, 1), reason="ours")
+    added = bus.push_schemas(acceptances=[answer]).added
+    again = bus.push_schemas()
+    bus.schemas = SchemaRegistry()
+    vars(bus).pop("catalog")
+    bus.register_schema("order.sent", 1, EventSchema.from_dict({"id": fields.String()}))
+    with pytest.raises(SchemaEditedInPlace):
+        bus.push_schemas()
+    with pytest.raises(UnknownEventVersion):
+        bus.retire_schema("order.sent", 2)
+
+    assert (len(added), again.added) == (1, ())
+    assert [(item["action"], item["changed"], item["result"]) for item in entries(run_here)] == [
+        ("schema push", 1, "done"),
+        ("schema push", 0, "done"),
+        ("schema push", None, "failed: SchemaEditedInPlace"),
+    ]
+    assert entries(run_here)[0]["filter"] == {"types": ["order.sent"], "accepted": [answer.as_json()]}
 
 
 def test_pages_of_the_audit_follow_each_other(bus: EventBus, here: SingleRuns, run_here: Run) -> None:

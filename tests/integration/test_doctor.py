@@ -67,6 +67,15 @@ def group_without_worker(bus: EventBus, rows: Rows) -> None:
     bus.sync()
 
 
+def worker_without_group(bus: EventBus, rows: Rows) -> None:
+    beat(bus)
+
+
+def only_a_worker_without_group(bus: EventBus, rows: Rows) -> None:
+    no_worker(bus, rows)
+    beat(bus)
+
+
 def late(bus: EventBus, rows: Rows) -> None:
     rows.all("UPDATE eventbus.delivery SET due_at = now() - interval '61 s'")
 
@@ -120,6 +129,8 @@ def many_repairs(bus: EventBus, rows: Rows) -> None:
 FAULTS: list[tuple[Sick, list[tuple[str, str]]]] = [
     (no_worker, [("workers", "fault"), ("group", "fault")]),
     (group_without_worker, [("group", "fault")]),
+    (worker_without_group, [("worker", "notice")]),
+    (only_a_worker_without_group, [("workers", "fault"), ("worker", "notice"), ("group", "fault")]),
     (late, [("group", "fault")]),
     (paused, [("group", "notice")]),
     (dead_letters, [("dead", "notice")]),

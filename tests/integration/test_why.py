@@ -11,6 +11,7 @@ import pytest
 from eventbus import Event, EventBus
 from eventbus.errors import UnknownEvent, UnknownGroup
 from eventbus.lifecycle.explaining import Reason
+from eventbus.lifecycle.parking import Parked
 from eventbus.storage import workers
 from eventbus.storage.workers import Worker
 from tests.integration.conftest import MakeWorker, Run
@@ -118,6 +119,7 @@ def waiting(scene: Scene) -> UUID:
 
 
 def not_yet_due(scene: Scene) -> UUID:
+    # Nothing lets a first run wait today, so this one is made to.
     event = done(scene)
     scene.beat()
     scene.rows.all(
@@ -155,10 +157,13 @@ def worker_lost_and_others_live(scene: Scene) -> UUID:
 
 
 def version_unreachable(scene: Scene) -> UUID:
-    scene.subscribe()
-    event = scene.publish()
-    scene.rows.all("UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity', last_error = 'version 2'")
-    return event
+    scene.bus.subscribe("order.created", group="stock", handler=scene.handle, version=1)
+    here = scene.make_worker(scene.bus)
+    event = scene.bus.publish("order.created", {}, source="tests", version=2)
+    claimed = here.take("stock")
+    assert claimed is not None
+    assert isinstance(here.run(claimed), Parked)
+    return event.id
 
 
 def done(scene: Scene) -> UUID:
@@ -228,7 +233,7 @@ CAUSES: list[tuple[Callable[[Scene], UUID], Reason, str, str | None]] = [
     (running, Reason.RUNNING, "worker-1 has it", None),
     (worker_lost, Reason.WORKER_LOST, "worker-1 had it", "eventbus worker stock"),
     (worker_lost_and_others_live, Reason.WORKER_LOST, "worker-1 had it", None),
-    (version_unreachable, Reason.VERSION_UNREACHABLE, "no worker of stock can read", "add an upcaster"),
+    (version_unreachable, Reason.VERSION_UNREACHABLE, "order.created version 2 cannot become 1", "add an upcaster"),
     (done, Reason.DONE, "handled by worker-1 at 20", None),
     (done_again, Reason.DONE, "as part of replay ", None),
     (dead, Reason.DEAD, "given up after 1 failed runs", "eventbus dead show"),

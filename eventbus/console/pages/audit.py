@@ -9,7 +9,7 @@ page = Page("Audit", "/audit")
 _LIMIT = 50
 
 
-@page.get("/audit", budget=1)
+@page.get("/audit", budget=2)
 def list_changes(view: View) -> Response:
     found = view.bus.audit(cursor=view.filters.number("cursor"), limit=_LIMIT + 1)
     more = found[_LIMIT - 1].id if len(found) > _LIMIT else None

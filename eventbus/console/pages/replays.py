@@ -40,13 +40,13 @@ _KINDS = {
 }
 
 
-@page.get("/replays", budget=1)
+@page.get("/replays", budget=2)
 def list_jobs(view: View) -> Response:
     """The newest jobs, with how far they have come."""
     return view.show("replays/list.html", **_listed(view))
 
 
-@page.live("/replays/live", budget=1)
+@page.live("/replays/live", budget=2)
 def pulse(view: View) -> Sequence[Message]:
     """How far those jobs have come now."""
     return [view.fragment("replays", "replays/rows.html", **_listed(view))]

@@ -28,12 +28,12 @@ SELECT type, group_name, CAST(sum(published) AS bigint) AS published, CAST(sum(c
 GROUP BY type, group_name
 """
 DEAD = "SELECT type, group_name, count(*) AS dead FROM eventbus.dead_letter WHERE status = 'open' GROUP BY type, group_name"
+# Group by group, each by the index of what is open: all at once, a large backlog would have the whole table read.
 DEPTHS = """
-SELECT known.name, COALESCE(open.depth, 0) AS depth, COALESCE(open.due, 0) AS due FROM eventbus.consumer_group AS known
-LEFT JOIN (
-    SELECT group_name, count(*) AS depth, count(*) FILTER (WHERE due_at <= statement_timestamp()) AS due
-    FROM eventbus.delivery WHERE finished_at IS NULL GROUP BY group_name
-) AS open ON open.group_name = known.name
+SELECT known.name, open.depth, open.due FROM eventbus.consumer_group AS known CROSS JOIN LATERAL (
+    SELECT count(*) AS depth, count(*) FILTER (WHERE d.due_at <= statement_timestamp()) AS due
+    FROM eventbus.delivery AS d WHERE d.group_name = known.name AND d.finished_at IS NULL
+) AS open
 ORDER BY known.name
 """
 

@@ -7,7 +7,7 @@ from eventbus.delivery import State
 from eventbus.storage.database import Connection
 
 #: A trend is read from so many of a cause's newest letters: it costs the same however many there are.
-MOST_READ = 500
+MOST_READ = 200
 #: Hours that a trend shows, the last one being now.
 HOURS = 24
 
