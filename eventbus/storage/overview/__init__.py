@@ -31,7 +31,7 @@ DEAD = "SELECT type, group_name, count(*) AS dead FROM eventbus.dead_letter WHER
 # Group by group, each by the index of what is open: all at once, a large backlog would have the whole table read.
 DEPTHS = """
 SELECT known.name, open.depth, open.due FROM eventbus.consumer_group AS known CROSS JOIN LATERAL (
-    SELECT count(*) AS depth, count(*) FILTER (WHERE due_at <= statement_timestamp()) AS due
+    SELECT count(*) AS depth, count(*) FILTER (WHERE d.due_at <= statement_timestamp()) AS due
     FROM eventbus.delivery AS d WHERE d.group_name = known.name AND d.finished_at IS NULL
 ) AS open
 ORDER BY known.name
