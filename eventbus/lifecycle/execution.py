@@ -13,7 +13,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from eventbus.lifecycle import settlement
-from eventbus.lifecycle.handling import ClaimLost, handle
+from eventbus.lifecycle.handler_sessions import ClaimLost
+from eventbus.lifecycle.handling import handle
 from eventbus.lifecycle.insisting import insist
 from eventbus.lifecycle.parking import Parked, park
 from eventbus.lifecycle.reading import Reading

@@ -31,13 +31,13 @@ SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
     suspect = false, rerun = false, claim = NULL, started_at = NULL,
     last_error = NULL, due_at = clock_timestamp()
 """
-MARK_DONE = f"""
+MARK_DONE = Hot(f"""
 WITH done AS (
     {_UPDATE_DONE} WHERE {_MINE}
     RETURNING d.state, CAST(:type AS text) AS type, d.group_name, d.finished_at
 ), {COUNT_DONE}
 SELECT state FROM done
-"""
+""")
 _HELD = """
 held AS (
     SELECT d.event_id FROM eventbus.delivery AS d
