@@ -109,6 +109,11 @@ class Execution:
         """Settle *claimed*, whose handler returned."""
         return self.insist(lambda: settlement.settle_done(self.database, claimed))
 
+    def done_alone(self, claimed: Claimed) -> tuple[Done | Fenced, bool]:
+        """The same for one that ran alone, and whether more of its group may be due."""
+        ids = self.known.ids(claimed.group)
+        return self.insist(lambda: settlement.settle_alone(self.database, claimed, subscriptions=ids))
+
     def fail(self, claimed: Claimed, error: BaseException) -> Retrying | Dead | Fenced:
         """Settle *claimed*, whose handler ended with *error*."""
         policy = self.subscription(claimed).retry
