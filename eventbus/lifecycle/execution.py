@@ -15,7 +15,8 @@ from uuid import UUID
 
 from eventbus.errors import DatabaseError
 from eventbus.lifecycle import settlement
-from eventbus.lifecycle.handling import ClaimLost, handle
+from eventbus.lifecycle.handler_sessions import ClaimLost
+from eventbus.lifecycle.handling import handle
 from eventbus.lifecycle.insisting import insist
 from eventbus.lifecycle.parking import Parked, park
 from eventbus.lifecycle.reading import Reading
@@ -111,6 +112,11 @@ class Execution:
     def done(self, claimed: Claimed) -> Done | Fenced:
         """Settle *claimed*, whose handler returned."""
         return self.insist(lambda: settlement.settle_done(self.database, claimed))
+
+    def done_alone(self, claimed: Claimed) -> tuple[Done | Fenced, bool]:
+        """The same for one that ran alone, and whether more of its group may be due."""
+        ids = self.known.ids(claimed.group)
+        return self.insist(lambda: settlement.settle_alone(self.database, claimed, subscriptions=ids))
 
     def fail(self, claimed: Claimed, error: BaseException) -> Retrying | Dead | Fenced:
         """Settle *claimed*, whose handler ended with *error*."""

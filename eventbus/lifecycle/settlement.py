@@ -7,6 +7,7 @@ a lost claim ─▶ Fenced           nothing changes: somebody else has the deli
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -65,6 +66,14 @@ def settle_done(database: Database, claimed: Claimed) -> Done | Fenced:
     with database.autocommit() as connection:
         states = settling.mark_many_done(connection, [claimed.event], group=claimed.group, claim=claimed.claim)
     return report(claimed, as_done(states.get(claimed.event.id)))
+
+
+def settle_alone(database: Database, claimed: Claimed, *, subscriptions: Sequence[int]) -> tuple[Done | Fenced, bool]:
+    """The same, and whether another delivery of these *subscriptions* of its group is due, as far as is known."""
+    with database.autocommit() as connection:
+        found = settling.mark_alone_done(connection, claimed, subscriptions=subscriptions)
+    state, is_more_due = found or (None, True)
+    return report(claimed, as_done(state)), is_more_due
 
 
 def mark_done(connection: Connection, claimed: Claimed) -> Done | Fenced:

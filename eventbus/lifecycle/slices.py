@@ -78,7 +78,7 @@ class Slice:
         Raises:
             DatabaseError: Nothing more was claimed.
         """
-        while self._has_time():
+        while self._has_fresh and self._has_time():
             left = self._ends_seconds - time.monotonic()
             limit = self._pace.fitting(self._group, seconds=left, at_most=CAPACITY)
             claimant = self._execution.claimant(task_id=self._task_id)
@@ -136,7 +136,9 @@ class Slice:
                 return Failed(claimed=claimed, error=ended)
             if ended is None:
                 holding.returned(0)
-                ended = execution.done(claimed)
+                ended, is_more_due = execution.done_alone(claimed)
+                if not is_more_due:
+                    self._has_tried = self._has_fresh = False
             outcome = ended
         holding.settled(0)
         self._count(claimed, outcome)

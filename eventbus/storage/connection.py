@@ -30,10 +30,16 @@ _DIALECT = psycopg2_dialect.dialect(dbapi=psycopg2)  # type: ignore[no-untyped-c
 class Connection:
     """A transaction in which our statements run."""
 
-    def __init__(self, raw: sqlalchemy.Connection, *, schema: str) -> None:
+    def __init__(self, raw: sqlalchemy.Connection, *, schema: str, is_ready: bool = False) -> None:
+        """Use *raw*.
+
+        Args:
+            is_ready: It is one of ours, on which hot statements may have been made ready.
+        """
         self.raw = raw
         self.schema = schema
         self._native = raw.dialect.driver == "psycopg2"
+        self._is_ready = is_ready
 
     def rows(self, statement: str, **parameters: Any) -> Sequence[Row[Any]]:
         """The rows that *statement* returns; ``:name`` marks a parameter."""
@@ -59,9 +65,23 @@ class Connection:
         return list(texts)
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> Any:
+        if self._is_ready and isinstance(statement, Hot):
+            return self._execute_ready(compiled(statement, self.schema), parameters)
         if self._native:
             return self.raw.exec_driver_sql(compiled(statement, self.schema), parameters)
         return self.raw.execute(text(_with_schema(statement, self.schema)), parameters)
+
+    def _execute_ready(self, sql: str, parameters: dict[str, Any]) -> Any:
+        driver: Any = self.raw.connection.dbapi_connection
+        cursor = driver.cursor()
+        try:
+            preparing.execute_ready(cursor, sql, parameters, known=self.raw.info)
+        except psycopg2.Error as error:
+            lost = _DIALECT.is_disconnect(error, driver, None)  # type: ignore[no-untyped-call]
+            if lost:
+                self.raw.invalidate(error)
+            raise wrapped(error, statement=sql, was_lost=lost) from error
+        return _Answer(cursor)
 
 
 class Direct(Connection):

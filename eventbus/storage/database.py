@@ -18,11 +18,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventbus.errors import DatabaseUnreachable
 from eventbus.settings import without_password
+from eventbus.storage import preparing
 from eventbus.storage.connection import Connection as Connection
-from eventbus.storage.connection import Direct
+from eventbus.storage.connection import Direct, compiled
 from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.failures import translate
 from eventbus.storage.keeping import Keeping
+from eventbus.storage.preparing import Hot
 from eventbus.storage.revision import require_current_revision
 
 _POOL_SECONDS = 10
@@ -56,6 +58,7 @@ class Database:
     ) -> None:
         self.schema = schema
         self.shown_url = without_password(url)
+        self._prepares = prepare
         self._checked = False
         self._deadlines = Deadlines()
         given = make_url(url).query
@@ -105,10 +108,19 @@ class Database:
                 yield self._ready(raw)
 
     @contextmanager
-    def join(self, session: Session) -> Iterator[Connection]:
-        """The connection of the caller's *session*: written to, never committed."""
+    def join(self, session: Session, *, is_ready: bool = False) -> Iterator[Connection]:
+        """The connection of the caller's *session*: written to, never committed.
+
+        Args:
+            is_ready: It is a connection of ours, on which `make_ready` may have prepared something.
+        """
         with self._translated():
-            yield self._ready(session.connection())
+            yield self._ready(session.connection(), is_ready=is_ready)
+
+    def make_ready(self, raw: sqlalchemy.Connection, statement: Hot) -> None:
+        """Prepare *statement* on *raw*, a connection of ours that has no transaction yet, unless nothing is to be prepared."""
+        if self._prepares:
+            preparing.make_ready(raw.connection.dbapi_connection, compiled(statement, self.schema), known=raw.info)
 
     def dispose(self) -> None:
         """Close all idle connections."""
@@ -130,10 +142,10 @@ class Database:
             )
             raise DatabaseUnreachable(message) from error
 
-    def _ready(self, raw: sqlalchemy.Connection) -> Connection:
+    def _ready(self, raw: sqlalchemy.Connection, *, is_ready: bool = False) -> Connection:
         if not self._checked:
             self._check(raw)
-        return Connection(raw, schema=self.schema)
+        return Connection(raw, schema=self.schema, is_ready=is_ready)
 
     def _check(self, raw: sqlalchemy.Connection) -> None:
         require_current_revision(raw, schema=self.schema, where=self.shown_url)

@@ -25,6 +25,10 @@ _KEY = "eventbus_prepared"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
 
+class PlanForgotten(Exception):
+    """What was prepared before a transaction was gone within it; nothing of the transaction counts, and it may be repeated."""
+
+
 class Hot(str):
     """A statement that runs so often that preparing it pays.
 
@@ -59,6 +63,41 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
         names.discard(name)
         _ignoring(InvalidSqlStatementName, cursor, f"DEALLOCATE {name}")
         cursor.execute(sql, parameters)
+
+
+def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> None:
+    """Prepare *sql* on *driver*, a connection without a transaction, so that `execute_ready` may run it in one."""
+    prepare, _, name = _commands(sql)
+    names = known.setdefault(_KEY, set())
+    if name in names:
+        return
+    driver.autocommit = True
+    try:
+        with driver.cursor() as cursor:
+            _ignoring(DuplicatePreparedStatement, cursor, prepare)
+    finally:
+        driver.autocommit = False
+    names.add(name)
+
+
+def execute_ready(
+    cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known: MutableMapping[Any, Any]
+) -> None:
+    """Run *sql* in a transaction, prepared if `make_ready` has prepared it.
+
+    Raises:
+        PlanForgotten: It is not prepared any more, or its plan is outdated. The transaction has failed.
+    """
+    _, run, name = _commands(sql)
+    names = known.get(_KEY, set())
+    if name not in names:
+        cursor.execute(sql, parameters)
+        return
+    try:
+        cursor.execute(run, parameters)
+    except (InvalidSqlStatementName, FeatureNotSupported) as error:
+        names.clear()
+        raise PlanForgotten from error
 
 
 def _ignoring(error: type[psycopg2.Error], cursor: DriverCursor, command: str) -> None:

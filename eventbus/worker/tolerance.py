@@ -83,9 +83,11 @@ def drop_lost_messages(app: Any) -> None:
     """Let a worker that serves groups alone keep no second copy of what it takes from Redis.
 
     Celery restores from these copies what a worker that died had taken: for wake-ups that is the relay's business. Only for
-    workers without tasks of other kinds, which need the copies.
+    workers without tasks of other kinds, which need the copies. Nor does it read the three lists beside each queue that are for
+    priorities, which wake-ups do not have.
     """
-    app.conf.broker_transport_options = {**(app.conf.broker_transport_options or {}), "ack_emulation": False}
+    given = app.conf.broker_transport_options or {}
+    app.conf.broker_transport_options = {"priority_steps": [0], **given, "ack_emulation": False}
 
 
 def check_body(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:

@@ -274,9 +274,9 @@ def test_two_workers_of_one_group_share_its_events(empty_stage: Stage) -> None:
     assert {item.worker.partition("@")[0] for item in ran_in} == {worker.folder.name for worker in workers}
 
 
-@pytest.mark.parametrize("pool", ["solo", "threads"])
+@pytest.mark.parametrize("pool", ["solo", "threads", "gevent"])
 def test_other_pools_deliver_too(empty_stage: Stage, pool: str) -> None:
-    """Solo and threads: events of many groups are handled, failures retried and given up, async handlers run."""
+    """Solo, threads and gevent: events of many groups are handled, failures retried and given up, async handlers run."""
     worker = empty_stage.start(pool=pool)
 
     orders = [empty_stage.publish("order.created", {"number": number}) for number in range(5)]
