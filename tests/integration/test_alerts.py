@@ -21,6 +21,7 @@ from eventbus.lifecycle import alerting, housekeeping, settlement
 from eventbus.lifecycle.alerting import Alerting
 from eventbus.retry import RetryPolicy
 from eventbus.settings import load_settings
+from eventbus.storage import alerts
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.receiver import Received, Receiver
 from tests.support.rows import Rows
@@ -341,6 +342,27 @@ def test_a_sender_that_dies_is_followed_by_another(
 
     assert (before, len(receiver.received)) == (0, 1)
     assert rows.all("SELECT result, attempts, last_error FROM eventbus.alert") == [("sent", 3, None)]
+
+
+def test_a_late_refusal_changes_nothing_of_the_next_senders_lease(
+    die: Die, make_alerting: MakeAlerting, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While that one still waits for its answer, nobody sends it a third time."""
+    sender = make_alerting()
+    die("no")
+
+    def overtaken(*_: Any, **__: Any) -> webhook.Refused:
+        rows.all(LATER)
+        with sender.database.transaction() as connection:
+            assert alerts.take(
+                connection, pause=timedelta(0), lease=timedelta(hours=1), kept=timedelta(days=1), limit=1
+            )
+        return webhook.Refused(reason="too late")
+
+    monkeypatch.setattr(webhook, "post", overtaken)
+    sender.send()
+
+    assert rows.value("SELECT due_at - clock_timestamp() FROM eventbus.alert") > timedelta(minutes=50)
 
 
 def test_old_news_is_none(die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows) -> None:
