@@ -348,6 +348,7 @@ def test_depths_are_counted_by_the_index_of_what_is_open(counted: Connection) ->
 
 def test_the_last_hour_is_read_by_index(counted: Connection) -> None:
     """Its minutes, what nobody has counted yet, the newest failed runs; and what is open, state by state."""
+    counted.change("ANALYZE eventbus.traffic")
     since = counted.value(rates.FIRST_MINUTE, span=timedelta(hours=1))
     until = counted.value(overview.COUNTED_UNTIL, beginning=traffic.BEGINNING)
 
