@@ -64,6 +64,7 @@ class Seed:
             "fingerprint": self.bus.dead_letter(self.letter_id).letter.fingerprint,
             "replay_id": self.replay_id,
             "type": "order.created",
+            "version": 1,
             "correlation_id": "o-4711",
         }
 

@@ -84,7 +84,8 @@ def test_what_is_evil_is_shown_and_never_runs(seed: Seed, client: Client) -> Non
         text = client.text(path_of(route.path, seed), status=client.get(path_of(route.path, seed)).status_code)
         assert "<script>window" not in text, route.path
         assert "<img src=x" not in text, route.path
-        assert ("window.evil" in text) == ("{{7*7}}" in text), route.path
+        # Of a cause the numbers are left out.
+        assert ("window.evil" in text) == ("{{7*7}}" in text or "{{?*?}}" in text), route.path
 
 
 @pytest.mark.parametrize("route", READING, ids=lambda route: route.path)
@@ -517,7 +518,8 @@ def test_what_cannot_be_asked_is_one_sentence(seed: Seed, client: Client, route:
     for query in NONSENSE:
         answer = client.get(f"{path_of(route.path, seed)}?{query}", follow_redirects=False)
         assert answer.status_code in (200, 303, 400, 404), (query[:40], answer.text)
-        assert "Traceback" not in answer.text
+        # A dead letter has one to show.
+        assert "Traceback" not in answer.text or "{letter_id" in route.path
 
 
 def test_a_huge_form_is_refused_before_it_is_read(client: Client) -> None:
@@ -559,9 +561,10 @@ def test_no_page_has_a_script_or_a_style_of_its_own(seed: Seed, client: Client) 
     """Nothing inline: the policy would forbid it, and the page would be broken."""
     for route in READING:
         text = client.get(path_of(route.path, seed)).text
-        assert not re.search(
-            r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", re.sub(r"&[^;]*;", "", text)
-        ), route.path
+        # What is shown as text may hold anything; in a tag, what is quoted may.
+        tags = " ".join(re.sub(r'"[^"]*"', '""', tag) for tag in re.findall(r"<[a-zA-Z][^>]*>", text))
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", tags), route.path
+        assert not re.search(r"(?:href|src|action)=\"\s*javascript:", text), route.path
         assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text), route.path
 
 
