@@ -37,7 +37,7 @@ _FILTERED = (
     "/dead/letters?type=load.%23&status=all",
     "/dead/letters?correlation_id=story-10",
 )
-_REQUESTS = 20
+_REQUESTS, _ROUNDS = 20, 3
 _BOUND_SECONDS = 0.1
 
 
