@@ -36,11 +36,14 @@ def test_every_page_can_be_used_by_everybody(seed: Seed, served: str, open_page:
     page = open_page(served, theme=theme)
     script = AXE.read_text()
 
+    found = []
     for route in SHOWN:
         page.goto(served + path_of(route.path, seed))
         page.evaluate(script)
-        found = page.evaluate("axe.run().then(result => result.violations)")
-        assert [(item["id"], [node["html"] for node in item["nodes"]]) for item in found] == [], route.path
+        violations = page.evaluate("axe.run().then(result => result.violations)")
+        found += [(route.path, item["id"], [node["html"] for node in item["nodes"]]) for item in violations]
+
+    assert found == []
 
 
 def test_numbers_move_without_a_reload_and_stop_when_the_tab_is_hidden(

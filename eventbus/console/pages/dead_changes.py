@@ -55,9 +55,11 @@ def retry(view: View) -> Response:
     return _retry_all(view, frozen, back=_back(view.form))
 
 
-@page.get("/dead/trial", budget=1)
+@page.get("/dead/trial", budget=6)
 def show_trial(view: View) -> Response:
-    """How those that were retried first are doing."""
+    """How those that were retried first are doing; without a trial one is led to the causes."""
+    if "plan" not in view.filters:
+        return view.redirect("/dead")
     return view.show("dead/trial.html", **_trial(view))
 
 
@@ -153,9 +155,7 @@ def _try_first(view: View, frozen: Frozen, first: int) -> Response:
 
 
 def _trial(view: View) -> dict[str, Any]:
-    word = view.filters.text("plan", longest=_LONGEST)
-    if word is None:
-        return {"plan": None, "word": None, "trial": None}
+    word = view.filters.text("plan", longest=_LONGEST) or ""
     plan = read_plan(word, view.site)
     return {"plan": plan, "word": word, "trial": view.bus.trial(plan.tried)}
 
