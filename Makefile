@@ -43,8 +43,8 @@ test: $(STAMP) $(AXE)  ## Run all tests, then hold lifecycle and storage to full
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
 	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi
 
-chaos: $(STAMP)  ## Let faults strike for SECONDS=45, then let SQL decide what was lost; SEED=7 repeats a storm, SEEDS=50 runs many
-	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+chaos: $(STAMP)  ## Let faults strike for SECONDS=45, then let SQL decide what was lost; SEED=7 repeats a storm, SEEDS=50 runs many, CONTINUE=1 skips those that passed
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CONTINUE),--continue) $(if $(PAGE),--page $(PAGE))
 
 check: $(STAMP)  ## Check style, types, layers and documentation; takes less than a minute
 	@$(BIN)/python -m ruff check --quiet .

@@ -183,9 +183,16 @@ SYSTEMS = {
         ),
         System(
             key="floor",
-            title="the insert alone",
+            title="the insert of the hand-made tables alone",
             bias="the prepared statement by the bare driver; nobody is told of the event",
             module="floor",
+        ),
+        System(
+            key="statement",
+            title="the statement of publish() alone",
+            bias="the same statement to the same tables, prepared, by the bare driver; neither checked nor announced",
+            module="statement",
+            **_EVENTBUS,  # type: ignore[arg-type]
         ),
         System(
             key="eventbus_session",
@@ -205,4 +212,4 @@ SYSTEMS = {
     )
 }
 #: Variants of eventbus that stand for one measure alone.
-VARIANTS = frozenset({"eventbus_crowded", "eventbus_session"})
+VARIANTS = frozenset({"eventbus_crowded", "eventbus_session", "statement"})

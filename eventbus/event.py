@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from eventbus.errors import InvalidEvent, InvalidEventType, InvalidInput
-from eventbus.wire import NotJson, encode
+from eventbus.wire import NotJson, encode, encode_and_decode
 
 MAX_WORDS = 8
 MAX_TYPE_LENGTH = 200
@@ -129,14 +129,14 @@ def check_draft(draft: Draft) -> None:
         )
 
 
-def encode_data(type: str, data: Any) -> bytes:
-    """The JSON text of an event's *data*.
+def encode_data(type: str, data: Any) -> tuple[bytes, Any]:
+    """The JSON text of an event's *data*, and the value that everybody will read from it.
 
     Raises:
         InvalidEvent: Some part of it is not JSON; the error names each path.
     """
     try:
-        return encode(data)
+        return encode_and_decode(data)
     except NotJson as error:
         errors: dict[str, list[str]] = {}
         for path, sentence in error.problems:

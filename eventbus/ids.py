@@ -2,9 +2,20 @@
 
 from os import urandom
 
+#: Two bits of that digit say which kind of uuid it is.
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 def draw_uuid() -> str:
     """A random uuid (version 4) as text; takes a third of the time of ``str(uuid4())``, which bulk publishing feels."""
-    digits = urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return draw_uuids(1)[0]
+
+
+def draw_uuids(count: int) -> list[str]:
+    """That many of them: the system is asked once for all."""
+    digits = urandom(16 * count).hex()
+    return [
+        f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}-"
+        f"{_VARIANTS[digits[at + 16]]}{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
+        for at in range(0, 32 * count, 32)
+    ]

@@ -54,6 +54,8 @@ class Settings:
     max_event_bytes: int = 1 << 20
     #: How long a claimed delivery belongs to its worker without a sign of life.
     lease: timedelta = timedelta(seconds=30)
+    #: How long a publish waits for PostgreSQL's answer before it takes the connection for lost.
+    publish_limit: timedelta = timedelta(seconds=15)
     #: Refuse events whose type has no registered schema.
     strict_types: bool = False
     #: What starting does with the schemas in PostgreSQL.
@@ -87,8 +89,9 @@ def load_settings(
             raise ConfigurationError(f"{name!r} is no setting: those that exist are {', '.join(_READERS)}.")
     given = {name: _find(name, arguments, environment, celery or {}) for name in _READERS}
     values = {name: _READERS[name](_shown_name(name), value) for name, value in given.items() if value is not None}
-    if "lease_seconds" in values:
-        values["lease"] = values.pop("lease_seconds")
+    for name, field_name in {"lease_seconds": "lease", "publish_seconds": "publish_limit"}.items():
+        if name in values:
+            values[field_name] = values.pop(name)
     if "database_url" not in values:
         raise MissingSetting("EVENTBUS_DATABASE_URL", "the PostgreSQL database, as postgresql://user@host:5432/name")
     if "broker_url" not in values:
@@ -190,7 +193,7 @@ def _max_event_bytes(name: str, value: Any) -> int:
     return size
 
 
-def _lease(name: str, value: Any) -> timedelta:
+def _seconds(name: str, value: Any) -> timedelta:
     try:
         seconds = float(value)
     except (TypeError, ValueError):
@@ -224,7 +227,8 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "schema": _matching(_IDENTIFIER, "a lower-case SQL identifier of at most 63 characters"),
     "prefix": _matching(_PREFIX, "1 to 63 letters, digits, '_', '-', '.' or ':'"),
     "max_event_bytes": _max_event_bytes,
-    "lease_seconds": _lease,
+    "lease_seconds": _seconds,
+    "publish_seconds": _seconds,
     "strict_types": _switch,
     "schema_registration": _schema_registration,
     "prepare": _switch,

@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 #: Digits followed by an exponent, or a negative zero: such text *may* be a float that jsonb would rewrite.
-_UNSTABLE = re.compile(rb"[0-9][eE][+-]?[0-9]|-0\.0")
+_EXPONENT, _NEGATIVE_ZERO = re.compile(rb"[0-9][eE][+-]?[0-9]"), b"-0.0"
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _INTEGER_LIMIT = 1 << 64
 _MAX_DEPTH = 200
 _STRICT = json.JSONEncoder(allow_nan=False)
@@ -37,17 +38,29 @@ def encode(data: Any) -> bytes:
         NotJson: With each offending path: NaN, infinity, keys that are no strings, lone surrogates, NUL characters,
             integers beyond 64 bits, and values of types that JSON lacks.
     """
+    return encode_and_decode(data)[0]
+
+
+def encode_and_decode(data: Any) -> tuple[bytes, Any]:
+    """What `encode` makes of *data*, and what `decode` makes of that.
+
+    Raises:
+        NotJson: As `encode`.
+    """
     try:
-        # The one refuses NaN and foreign types, the other odd keys, surrogates and huge integers: both run in C.
-        _STRICT.encode(data)
-        text = orjson.dumps(data, option=orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME)
+        text = orjson.dumps(data, option=_OPTIONS)
+        value = orjson.loads(text)
+        if value != data:
+            # orjson writes more than JSON has, NaN as null for one; what it wrote differently may be just a tuple.
+            _STRICT.encode(data)
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJson(_problems(data) or [("data", f"cannot be written as JSON ({error})")]) from None
     if b"\\u0000" in text and (problems := _problems(data)):
         raise NotJson(problems)
-    if _UNSTABLE.search(text):
-        text = json.dumps(_stable(data), ensure_ascii=False, separators=(",", ":")).encode()
-    return text
+    if _NEGATIVE_ZERO in text or _EXPONENT.search(text):
+        text = json.dumps(_stable(value), ensure_ascii=False, separators=(",", ":")).encode()
+        value = orjson.loads(text)
+    return text, value
 
 
 def decode(text: str | bytes) -> Any:

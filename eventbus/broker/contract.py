@@ -42,6 +42,13 @@ class Listeners(Protocol):
             BrokerUnreachable: Some or all were not sent.
         """
 
+    def post(self, notices: Sequence[Notice]) -> None:
+        """The same without waiting for an answer; an error may show at the next call only.
+
+        Raises:
+            BrokerUnreachable: Some or all were not sent, now or the last time.
+        """
+
     def ping(self) -> None:
         """Raise BrokerUnreachable unless the server answers."""
 
@@ -58,6 +65,13 @@ class Broker(Protocol):
 
         Raises:
             BrokerUnreachable: Some or all were not sent.
+        """
+
+    def post(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
+        """The same without waiting for an answer: its cost would be a publisher's. An error may show at the next call only.
+
+        Raises:
+            BrokerUnreachable: Some or all were not sent, now or the last time.
         """
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:

@@ -9,6 +9,7 @@ who may change a message.
 
 import base64
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,7 +19,7 @@ from celery import Celery, signals
 from kombu.utils.json import dumps
 
 from eventbus.broker.contract import WakeUp
-from eventbus.ids import draw_uuid
+from eventbus.ids import draw_uuid, draw_uuids
 
 
 class Ids(NamedTuple):
@@ -44,10 +45,14 @@ class Envelopes:
         if self._pid != os.getpid():  # which is in every message
             self._pid, self._templates = os.getpid(), {}
         root_id, parent_id = self._lineage()
+        is_heard = signals.before_task_publish.receivers or signals.after_task_publish.receivers
+        # The app's way to make messages depends on its configuration; it is another object if that was read anew.
+        way = None if is_heard else self._app.amqp.create_task_message
+        drawn = draw_uuids(2 * len(wake_ups))
         texts = []
-        for item in wake_ups:
-            ids = Ids(draw_uuid(), draw_uuid(), root_id, parent_id)
-            template = self._template(item, ids)
+        for number, item in enumerate(wake_ups):
+            ids = Ids(drawn[2 * number], drawn[2 * number + 1], root_id, parent_id)
+            template = None if is_heard else self._template(item, ids, way)
             texts.append(template.filled(item, ids) if template else _joined(*self._encoded(item, ids)))
         return texts
 
@@ -84,17 +89,16 @@ class Envelopes:
         task = self._app.current_worker_task
         return (task.request.root_id or task.request.id, task.request.id) if task else (None, None)
 
-    def _template(self, wake_up: WakeUp, ids: Ids) -> "Template | None":
-        """The template for messages like *wake_up*'s; None if there can be none."""
-        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
-            return None
-        # The app's way to make messages depends on its configuration; it is another object if that was read anew.
-        kind = (wake_up.queue, ids.root_id is None, ids.parent_id is None, self._app.amqp.create_task_message)
-        if kind not in self._templates:
+    def _template(self, wake_up: WakeUp, ids: Ids, way: Any) -> "Template | None":
+        """The template for messages like *wake_up*'s, made in that *way*; None if there can be none."""
+        kind = (wake_up.queue, ids.root_id is None, ids.parent_id is None, way)
+        try:
+            return self._templates[kind]
+        except KeyError:
             template = self._made_template(wake_up.queue, ids)
             is_right = template.filled(wake_up, ids) == _joined(*self._encoded(wake_up, ids))
-            self._templates[kind] = template if is_right else None
-        return self._templates[kind]
+            found = self._templates[kind] = template if is_right else None
+            return found
 
     def _made_template(self, queue: str, ids: Ids) -> "Template":
         root_id, parent_id = ids.root_id and draw_uuid(), ids.parent_id and draw_uuid()
@@ -134,19 +138,22 @@ class Envelopes:
 
 
 class Template:
-    """A message with gaps."""
+    """A message with gaps, which are filled by position: by name it would take twice the time."""
 
     def __init__(self, outer: str, body: str) -> None:
-        self._outer = outer
-        self._body = body
+        self._outer, self._in_outer = _by_position(outer)
+        self._body, self._in_body = _by_position(body)
 
     def filled(self, wake_up: WakeUp, ids: Ids) -> str:
         """The message for *wake_up*."""
-        values = {"event_id": str(wake_up.event_id), "type": wake_up.type, **ids._asdict()}
-        values["body"] = _base64(self._body % values)
-        return self._outer % values
+        # In the order of _GAPS, the body last.
+        values = [str(wake_up.event_id), wake_up.type, *ids]
+        values.append(_base64(self._body % tuple([values[at] for at in self._in_body])))
+        return self._outer % tuple([values[at] for at in self._in_outer])
 
 
+_GAPS = ("event_id", "type", *Ids._fields, "body")
+_GAP = re.compile(r"%\((\w+)\)s")
 #: Stands for the body until that is known; no random id looks like it.
 _BODY = "eventbus:body"
 
@@ -157,6 +164,11 @@ def _joined(outer: str, body: str) -> str:
 
 def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+def _by_position(format: str) -> tuple[str, list[int]]:
+    """*format* with nameless gaps, and which of `_GAPS` belongs in each."""
+    return _GAP.sub("%s", format), [_GAPS.index(name) for name in _GAP.findall(format)]
 
 
 def _as_format(text: str, names: dict[str, str]) -> str:

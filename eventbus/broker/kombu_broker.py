@@ -1,15 +1,21 @@
 """Any broker that kombu knows, such as RabbitMQ."""
 
+import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
 from kombu import Connection, Producer
-from kombu.exceptions import OperationalError
+from kombu.connection import ConnectionPool
+from kombu.exceptions import LimitExceeded, OperationalError
 
 from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, WakeUp, unreachable
 from eventbus.broker.envelopes import Envelopes
 from eventbus.broker.redis_server import RedisListeners
+
+#: At once, for an app that keeps no pool of its own.
+_CONNECTIONS = 10
 
 
 class KombuBroker:
@@ -20,6 +26,9 @@ class KombuBroker:
         self._url = url
         self.listeners = listeners
         self._envelopes = Envelopes(app)
+        self._lock = threading.Lock()
+        self._connections: ConnectionPool | None = None
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
         """Publish *wake_ups* on one connection, then PUBLISH *notices* if there is a Redis for them."""
@@ -27,6 +36,10 @@ class KombuBroker:
             self._with_connection(lambda connection: self._publish(connection, wake_ups))
         if self.listeners:
             self.listeners.tell(notices)
+
+    def post(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
+        """The same: a broker in general offers nothing shorter."""
+        self.send(wake_ups, notices)
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Publish the first of *wake_ups* until *queue* holds *cap*; somebody else may add to it meanwhile."""
@@ -36,8 +49,8 @@ class KombuBroker:
         return len(chosen)
 
     def ping(self) -> None:
-        """Open a channel."""
-        self._with_connection(lambda connection: connection.default_channel)
+        """Open a channel, and close it: the one that is kept would say nothing of the broker."""
+        self._with_connection(lambda connection: connection.channel().close())
 
     def depth(self, queue: str) -> int:
         """How many messages wait in *queue*; 0 if it was never declared."""
@@ -71,8 +84,46 @@ class KombuBroker:
 
     def _with_connection(self, action: Callable[[Connection], Any]) -> Any:
         try:
-            with self._app.pool.acquire(block=True, timeout=TIMEOUT_SECONDS) as connection:
-                connection.ensure_connection(max_retries=1, timeout=TIMEOUT_SECONDS)
-                return action(connection)
-        except (OperationalError, OSError, *Connection(self._url).recoverable_connection_errors) as error:
+            with self._pool().acquire(block=True, timeout=TIMEOUT_SECONDS) as connection:
+                try:
+                    # Half the time: it tries again when that is not over, as after a refusal.
+                    connection.ensure_connection(
+                        max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT_SECONDS / 2
+                    )
+                    _limit(connection)
+                    return action(connection)
+                except BaseException:
+                    # Half a message may be on its way, or half an answer: nobody could make sense of what follows.
+                    connection.collect()
+                    raise
+        except (
+            OperationalError,
+            LimitExceeded,
+            OSError,
+            *Connection(self._url).recoverable_connection_errors,
+        ) as error:
             raise unreachable(self._url, error) from error
+
+    def _pool(self) -> ConnectionPool:
+        """Connections of our own: those of the app wait for a broker that hangs as long as the app lets them."""
+        with self._lock:
+            if self._connections is None:
+                connection = self._app.connection_for_write(connect_timeout=TIMEOUT_SECONDS)
+                self._connections = connection.Pool(limit=self._app.conf.broker_pool_limit or _CONNECTIONS)
+            return self._connections
+
+    def _after_fork(self) -> None:
+        """What the parent has open is the parent's."""
+        self._lock = threading.Lock()
+        self._connections = None
+
+
+def _limit(connection: Connection) -> None:
+    """Let no read or write of *connection* wait longer than `TIMEOUT_SECONDS`.
+
+    On the socket itself: py-amqp's own read_timeout only makes it read again.
+    """
+    transport = getattr(connection.connection, "transport", None)
+    open_socket = getattr(transport, "sock", None)
+    if open_socket is not None:
+        open_socket.settimeout(TIMEOUT_SECONDS)

@@ -20,17 +20,20 @@ class RedisBroker:
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
         """Push *wake_ups* where fewer than `QUEUE_CAP` messages wait, and PUBLISH *notices*."""
-        messages: dict[str, list[str]] = {}
-        for item, text in zip(wake_ups, self._envelopes.stored(wake_ups), strict=True):
-            messages.setdefault(self._keyprefix + item.queue, []).append(text)
-        self._redis.push(messages, [] if self.listeners else notices, cap=QUEUE_CAP)
+        self._redis.push(self._messages(wake_ups), [] if self.listeners else notices, cap=QUEUE_CAP)
         if self.listeners:
             self.listeners.tell(notices)
+
+    def post(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
+        """The same, without waiting for the answer."""
+        self._redis.post(self._messages(wake_ups), [] if self.listeners else notices, cap=QUEUE_CAP)
+        if self.listeners:
+            self.listeners.post(notices)
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Push the first of *wake_ups* until *queue* holds *cap* messages; how many, in one step for everybody else."""
         messages = {self._keyprefix + queue: self._envelopes.stored(wake_ups[:cap])}
-        return sum(self._redis.push(messages, [], cap=cap))
+        return self._redis.push(messages, [], cap=cap)
 
     def ping(self) -> None:
         """Write a key that vanishes: a read-only or full Redis answers PING, but takes no message."""
@@ -39,3 +42,10 @@ class RedisBroker:
     def depth(self, queue: str) -> int:
         """How many messages wait in *queue*."""
         return int(self._redis.call(lambda client: client.llen(self._keyprefix + queue)))
+
+    def _messages(self, wake_ups: Sequence[WakeUp]) -> dict[str, list[str]]:
+        """The messages for *wake_ups*, by the key of their queue."""
+        messages: dict[str, list[str]] = {}
+        for item, text in zip(wake_ups, self._envelopes.stored(wake_ups), strict=True):
+            messages.setdefault(self._keyprefix + item.queue, []).append(text)
+        return messages

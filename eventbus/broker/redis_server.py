@@ -9,7 +9,7 @@ Short time limits and no retries: the caller has better things to do than to wai
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
@@ -21,12 +21,12 @@ Answer = TypeVar("Answer")
 
 #: KEYS are queues. ARGV: the cap; for each queue the number of its messages, and these; then channels and texts in turn.
 PUSH = """
-local cap, at, pushed = tonumber(ARGV[1]), 2, {}
+local cap, at, pushed = tonumber(ARGV[1]), 2, 0
 for i = 1, #KEYS do
   local given = tonumber(ARGV[at])
   local room = math.max(0, math.min(given, cap - redis.call('LLEN', KEYS[i])))
   for j = at + 1, at + room do redis.call('LPUSH', KEYS[i], ARGV[j]) end
-  pushed[i], at = room, at + 1 + given
+  pushed, at = pushed + room, at + 1 + given
 end
 while at < #ARGV do
   redis.call('PUBLISH', ARGV[at], ARGV[at + 1])
@@ -49,22 +49,37 @@ class RedisServer:
         self._connections = Connections(self._client.connection_pool)
         self._scripts_are_allowed = True
 
-    def push(self, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], *, cap: int) -> list[int]:
+    def push(self, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], *, cap: int) -> int:
         """LPUSH *messages* to their keys until each holds *cap*, and PUBLISH *notices*, in one round trip.
 
         Returns:
-            How many were pushed to each key.
+            How many were pushed.
 
         Raises:
             BrokerUnreachable: Some or all were not.
         """
+        return int(self._push(self._connections.execute, messages, notices, cap) or 0)
+
+    def post(self, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], *, cap: int) -> None:
+        """The same without waiting until it is done.
+
+        Raises:
+            BrokerUnreachable: Some or all were not, or were not the last time.
+        """
+        self._push(self._connections.post, messages, notices, cap)
+
+    def _push(
+        self, send: Callable[..., Any], messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
+    ) -> Any:
         if not messages and not notices:
-            return []
+            return 0
         if self._scripts_are_allowed:
             try:
-                return self.call(lambda _: _push_by_script(self._connections, messages, notices, cap))
+                return _push_by_script(self._connections, send, messages, notices, cap)
             except _ScriptsForbidden:
                 self._scripts_are_allowed = False
+            except (redis.RedisError, OSError) as error:
+                raise unreachable(self._url, error) from error
         return self.call(lambda client: _push_by_pipeline(client, messages, notices, cap))
 
     def call(self, action: Callable[[redis.Redis], Answer]) -> Answer:
@@ -89,6 +104,10 @@ class RedisListeners:
         """PUBLISH *notices*."""
         self._server.push({}, notices, cap=0)
 
+    def post(self, notices: Sequence[Notice]) -> None:
+        """PUBLISH *notices* without waiting for an answer."""
+        self._server.post({}, notices, cap=0)
+
     def ping(self) -> None:
         """Ask for an answer."""
         self._server.call(lambda client: client.ping())
@@ -99,8 +118,12 @@ class _ScriptsForbidden(Exception):
 
 
 def _push_by_script(
-    connections: Connections, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
-) -> list[int]:
+    connections: Connections,
+    send: Callable[..., Any],
+    messages: Mapping[str, Sequence[str]],
+    notices: Sequence[Notice],
+    cap: int,
+) -> Any:
     arguments: list[Any] = [len(messages), *messages, cap]
     for texts in messages.values():
         arguments += (len(texts), *texts)
@@ -108,9 +131,9 @@ def _push_by_script(
         arguments += (notice.channel, notice.text)
     try:
         try:
-            return cast("list[int]", connections.execute("EVALSHA", _PUSH_SHA, *arguments))
+            return send("EVALSHA", _PUSH_SHA, *arguments)
         except NoScriptError:
-            return cast("list[int]", connections.execute("EVAL", PUSH, *arguments))
+            return connections.execute("EVAL", PUSH, *arguments)
     except NoPermissionError as error:
         raise _ScriptsForbidden from error
     except ResponseError as error:
@@ -121,17 +144,17 @@ def _push_by_script(
 
 def _push_by_pipeline(
     client: redis.Redis, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
-) -> list[int]:
+) -> int:
     """The same in two round trips; of several writers at once, each may fill a queue up to the cap."""
     with client.pipeline(transaction=False) as lengths:
         for key in messages:
             lengths.llen(key)
         held = lengths.execute() if messages else []
-    pushed = []
+    pushed = 0
     with client.pipeline(transaction=False) as writes:
         for (key, texts), length in zip(messages.items(), held, strict=True):
             chosen = texts[: max(0, cap - length)]
-            pushed.append(len(chosen))
+            pushed += len(chosen)
             if chosen:
                 writes.lpush(key, *chosen)
         for notice in notices:

@@ -38,6 +38,7 @@ COMMANDS = {
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
     "schema": ("eventbus.cli.schema:schema", "Check, register, show and export the schemas of events."),
     "stats": ("eventbus.cli.stats:stats", "Show what was published, consumed and given up, and what is open."),
+    "storage": ("eventbus.cli.storage:storage", "Show how large the tables are, and what vacuum has to do."),
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
     "tail": ("eventbus.cli.tail:tail", "Show events as they are published."),

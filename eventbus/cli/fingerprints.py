@@ -1,4 +1,4 @@
-"""What dead letters have in common, on the command line."""
+"""What dead letters have in common, on the command line: parts of `eventbus dead`."""
 
 import click
 
@@ -16,7 +16,7 @@ _note = click.option("--note", help="Kept with it in the place of the one before
 @paged()
 @click.pass_context
 def fingerprints(
-    ctx: click.Context, *, state: str | None, group: str | None, limit: int, cursor: str | None, as_json: bool
+    ctx: click.Context, /, *, state: str | None, group: str | None, limit: int, cursor: str | None, as_json: bool
 ) -> None:
     """List what dead letters have in common, the last seen first: a line for each cause, however many letters it has.
 
@@ -39,8 +39,13 @@ def fingerprints(
 @click.argument("fingerprint")
 @_note
 @click.pass_context
-def acknowledge(ctx: click.Context, fingerprint: str, *, note: str | None) -> None:
-    """State that somebody looks after FINGERPRINT."""
+def acknowledge(ctx: click.Context, /, *, fingerprint: str, note: str | None) -> None:
+    """State that somebody looks after FINGERPRINT.
+
+    \b
+    Examples:
+      eventbus dead acknowledge 3f2a9c0d1b7e4856 --note 'Ann looks after it'
+    """
     plain_bus(ctx).acknowledge_fingerprint(fingerprint, note=note)
 
 
@@ -48,6 +53,11 @@ def acknowledge(ctx: click.Context, fingerprint: str, *, note: str | None) -> No
 @click.argument("fingerprint")
 @_note
 @click.pass_context
-def resolve(ctx: click.Context, fingerprint: str, *, note: str | None) -> None:
-    """State that the cause of FINGERPRINT is mended: the next dead letter of it means that it has returned."""
+def resolve(ctx: click.Context, /, *, fingerprint: str, note: str | None) -> None:
+    """State that the cause of FINGERPRINT is mended: the next dead letter of it means that it has returned.
+
+    \b
+    Examples:
+      eventbus dead resolve 3f2a9c0d1b7e4856 --note 'mended in 2.4.1'
+    """
     plain_bus(ctx).resolve_fingerprint(fingerprint, note=note)

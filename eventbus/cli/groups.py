@@ -5,8 +5,11 @@ from typing import Any
 
 import click
 
+from eventbus.cli.app import INTERRUPTED
 from eventbus.cli.asking import confirm
+from eventbus.cli.interrupting import interruptible
 from eventbus.cli.lists import attribute, cut_page, paged, print_page
+from eventbus.cli.progress_bar import counted_progress
 from eventbus.cli.tables import plain, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.subscription import check_group, check_pattern, overlap
@@ -142,5 +145,15 @@ def remove(ctx: click.Context, group: str, *, pattern: str | None, yes: bool) ->
     count = bus.open_deliveries(group, pattern=pattern)
     what = f"{group}'s subscription to {pattern}" if pattern else f"group {group}"
     confirm(f"Remove {what} and cancel {count} open deliveries?", yes=yes)
-    cancelled = bus.remove_group(group, pattern=pattern)
+    with (
+        interruptible("ending with this batch ...") as stop,
+        counted_progress(f"open deliveries of {group}", "deliveries", total=count) as show,
+    ):
+        cancelled = bus.remove_group(group, pattern=pattern, watch=lambda done: show(done, count), stop=stop)
+    if stop.is_set() and cancelled < count:
+        click.echo(
+            f"interrupted: removed {what}; {cancelled:,} of {count:,} open deliveries were cancelled, relays cancel the others.",
+            err=True,
+        )
+        raise click.exceptions.Exit(INTERRUPTED)
     click.echo(f"removed {what}; {cancelled} open deliveries cancelled.")

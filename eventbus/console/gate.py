@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from eventbus.console.access import Access, Asked, User
 from eventbus.console.filters import Filters
-from eventbus.console.peer import is_secure
+from eventbus.console.peer import host_of, is_secure
 from eventbus.console.sessions import Browser
 from eventbus.console.site import Site
 from eventbus.console.users import Passwords
@@ -102,7 +102,7 @@ def check_origin(request: Request, site: Site, form: Filters, browser: Browser, 
     """
     tokens = [value for name, value in form.items() if name == TOKEN]
     is_ours = len(tokens) == 1 and not browser.is_new and site.cookies.is_token(tokens[0], browser, user)
-    if not is_ours or _is_from_elsewhere(request):
+    if not is_ours or _is_from_elsewhere(request, site):
         raise Forbidden(
             "This form is out of date, or was not made here. Nothing was changed: reload the page, then repeat."
         )
@@ -132,9 +132,11 @@ def _session_user(site: Site, browser: Browser, *, is_active: bool) -> str | Non
     return site.sessions.user_of(browser, login.users.fingerprint, is_active=is_active)
 
 
-def _is_from_elsewhere(request: Request) -> bool:
+def _is_from_elsewhere(request: Request, site: Site) -> bool:
     """Whether the browser says that another site's page sent it; all browsers do, and other programs need not."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return True
+    fetched = request.headers.get("sec-fetch-site")
+    if fetched is not None:
+        return fetched not in ("same-origin", "none")
+    # Over plain http browsers say less.
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    return origin is not None and urlsplit(origin).netloc != host_of(request, site.settings.proxies)

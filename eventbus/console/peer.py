@@ -69,6 +69,12 @@ def address_of(request: Request, proxies: Collection[Network]) -> str:
     return peer or "unknown"
 
 
+def host_of(request: Request, proxies: Collection[Network]) -> str | None:
+    """The host that the browser asked: as a trusted proxy says, else as the request does."""
+    forwarded = request.headers.get("x-forwarded-host")
+    return forwarded if forwarded and is_among(peer_of(request), proxies) else request.headers.get("host")
+
+
 def is_secure(request: Request, proxies: Collection[Network]) -> bool:
     """Whether the browser speaks https, with us or with a trusted proxy."""
     if request.url.scheme == "https":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from eventbus.delivery import State
+from eventbus.durations import Durations
 from eventbus.lifecycle.diagnosing import Finding, Level
 from eventbus.storage.overview.groups import GroupState
 from eventbus.storage.overview.pulse import Pulse
@@ -28,6 +29,8 @@ class GroupSummary:
     #: Open dead letters.
     dead: int
     workers: Sequence[Seen]
+    #: How long its handlers ran in the last hour; None if none did.
+    durations: Durations | None
     #: By the minute, for the last hour: events for it, deliveries that reached done, runs that failed.
     arrived: Sequence[int]
     handled: Sequence[int]
@@ -94,6 +97,7 @@ def _summary(group: GroupState, pulse: Pulse, level: Level) -> GroupSummary:
         level=level,
         open=dict(pulse.open.get(name, {})),
         dead=pulse.stats.by_group[name].dead,
+        durations=pulse.durations.get(name),
         workers=[worker for worker in pulse.workers if name in worker.groups],
         arrived=total(wanted, len(none)),
         handled=rates.handled.get(name, none),

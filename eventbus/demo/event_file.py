@@ -51,7 +51,7 @@ def _event(line: bytes) -> Draft:
         raise UnusableFile("the line is not an object with exactly the keys 'type', 'source' and 'data'.")
     draft = Draft(type=value["type"], source=value["source"], data=value["data"])
     check_draft(draft)
-    size = len(encode_data(draft.type, draft.data))
+    size = len(encode_data(draft.type, draft.data)[0])
     if size > MAX_EVENT_BYTES:
         raise EventTooLarge(draft.type, size, MAX_EVENT_BYTES)
     return draft

@@ -1,6 +1,7 @@
 """Certainty: a publish that commits by itself was recorded or was not, and its publisher is told which.
 
     record ─▶ answer
+      │ no answer in time ─▶ the connection is cut
       └─ connection lost ─▶ end what may still run ─┬─ all have keys ──▶ publish again: a key records once
                                                     ├─ in the log ─────▶ recorded
                                                     ├─ not in the log ─▶ DatabaseUnreachable: nothing was recorded
@@ -31,8 +32,13 @@ _ASKING_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 
 
-def record(database: Database, entries: Sequence[Entry], *, after: datetime | None = None) -> list[Recorded]:
+def record(
+    database: Database, entries: Sequence[Entry], *, within: timedelta, after: datetime | None = None
+) -> list[Recorded]:
     """Record and commit *entries*, as `recording.write` does.
+
+    Args:
+        within: How long to wait for the answer.
 
     Raises:
         InvalidInput, DatabaseError: As `recording.write`; nothing was recorded.
@@ -40,7 +46,7 @@ def record(database: Database, entries: Sequence[Entry], *, after: datetime | No
     """
     attempt = None
     try:
-        with database.autocommit() as connection:
+        with database.autocommit(within=within) as connection:
             attempt = backends.begin(connection, entries[0].token)
             return recording.write(connection, entries, database=database, after=after)
     except DatabaseUnreachable as error:
@@ -79,13 +85,14 @@ def _ask(
     database: Database, entries: Sequence[Entry], *, attempt: Attempt, after: datetime | None
 ) -> list[Recorded] | None:
     """What became of *entries*; None if they were not, and will not be, recorded."""
-    with database.autocommit() as connection:
+    within = timedelta(seconds=_ASKING_SECONDS)
+    with database.autocommit(within=within) as connection:
         if not backends.is_primary(connection):
             raise _CannotTell
         ended = backends.end(connection, attempt)
     # Begun after that end, so that it sees what was committed before, in any isolation level.
-    with database.transaction() as connection:
-        backends.limit_statements(connection, timedelta(seconds=_ASKING_SECONDS))
+    with database.transaction(within=within * 2) as connection:
+        backends.limit_statements(connection, within)
         if all(entry.digest is not None for entry in entries):
             written = recording.write(connection, entries, database=database, after=after)
             # Those that the lost attempt recorded are new: their groups have not been woken.

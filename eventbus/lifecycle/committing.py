@@ -3,6 +3,9 @@
     publish(session=s) ─▶ pending[(transaction, event)] ─┬─ outermost commit ─────▶ dispatch
                                                          └─ rollback, of a savepoint too ─▶ dropped
 
+A session that joined a transaction of its connection commits nothing by itself, and nobody hears of that transaction's own end:
+a relay finds what it recorded, soon after the end, if it committed.
+
 One list in ``session.info``; each entry remembers the (nested) transaction in which it was recorded.
 """
 
@@ -37,7 +40,7 @@ def dispatch_after_commit(session: Any, recorded: list[Recorded], dispatch: Disp
         event.listen(real, "after_soft_rollback", _after_soft_rollback)
         event.listen(real, "after_transaction_end", _after_transaction_end)
     transaction = real.get_nested_transaction() or real.get_transaction()
-    real.info[_KEY].append((transaction, recorded, dispatch))
+    real.info[_KEY].append((transaction, real.connection(), recorded, dispatch))
 
 
 def synchronous(session: Any) -> Session:
@@ -61,7 +64,9 @@ def _after_commit(session: Session) -> None:
         return
     entries, session.info[_KEY] = session.info[_KEY], []
     by_dispatch: dict[Dispatch, list[Recorded]] = {}
-    for _, recorded, dispatch in entries:
+    for _, connection, recorded, dispatch in entries:
+        if connection.in_transaction():
+            continue
         by_dispatch.setdefault(dispatch, []).extend(recorded)
     for dispatch, recorded in by_dispatch.items():
         try:

@@ -10,9 +10,10 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
-from eventbus.errors import NotPermitted
+from eventbus.durations import Durations, summarize
+from eventbus.errors import InvalidInput, NotPermitted
 from eventbus.lifecycle.auditing import audited
-from eventbus.storage import overview, traffic
+from eventbus.storage import overview, runs, traffic
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.overview import Stats, measures, pulse, space
 from eventbus.storage.overview.measures import Measures
@@ -23,6 +24,8 @@ from eventbus.storage.overview.space import Space
 _EVENTS, _SPANS = 100_000, 20
 #: How far back rates are shown.
 _WATCHED = timedelta(hours=1)
+#: How long the minutes of handlers' durations are kept.
+KEPT = timedelta(days=7)
 
 
 def read_stats(database: Database) -> Stats:
@@ -50,6 +53,19 @@ def read_space(database: Database) -> Space:
     """How large the tables are, and what vacuum has to do; from the server's estimates."""
     with database.autocommit() as connection:
         return space.read_space(connection)
+
+
+def read_durations(database: Database, *, since: timedelta) -> dict[str, Durations]:
+    """How long the runs of each group took since so long ago, by group; one without runs is left out.
+
+    Raises:
+        InvalidInput: *since* is not a time between a minute and what is kept.
+    """
+    if not isinstance(since, timedelta) or not timedelta(minutes=1) <= since <= KEPT:
+        raise InvalidInput(f"since={since!r:.60} must be a timedelta between a minute and {KEPT.days} days.")
+    with database.autocommit() as connection:
+        found = runs.read_recent(connection, since=since)
+    return {group: summarize(histogram) for group, histogram in found.items()}
 
 
 def _catch_up(database: Database) -> None:

@@ -6,14 +6,17 @@
 The event that a wake-up names is only a hint: what is claimed is what PostgreSQL says is due.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from eventbus.errors import DatabaseError
 from eventbus.lifecycle import settlement
-from eventbus.lifecycle.handling import ClaimLost, handle
+from eventbus.lifecycle.handler_sessions import ClaimLost
+from eventbus.lifecycle.handling import handle
 from eventbus.lifecycle.insisting import insist
 from eventbus.lifecycle.parking import Parked, park
 from eventbus.lifecycle.reading import Reading
@@ -21,9 +24,11 @@ from eventbus.lifecycle.registration import Known
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
 from eventbus.lifecycle.slots import Slots
 from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
-from eventbus.storage import claiming, settling
+from eventbus.storage import backends, claiming, settling
+from eventbus.storage.backends import Attempt
 from eventbus.storage.claiming import Claimant, Claimed
 from eventbus.storage.database import Connection, Database
+from eventbus.storage.failures import was_lost
 from eventbus.subscription import Subscription
 
 Result = TypeVar("Result")
@@ -47,7 +52,7 @@ class Execution:
     def claim(self, group: str, hint: UUID | None, claimant: Claimant) -> Claimed | None:
         """Take a due delivery of *group* to run alone: that of the event *hint* if it is due, else the oldest tried one."""
         ids = self.known.ids(group)
-        with self.database.autocommit() as connection:
+        with self._claiming(group, claimant) as connection:
             if hint is not None:
                 named = claiming.claim_named(connection, hint, group=group, subscriptions=ids, claimant=claimant)
                 if named is not None:
@@ -56,7 +61,7 @@ class Execution:
 
     def claim_batch(self, group: str, claimant: Claimant, *, limit: int) -> list[Claimed]:
         """Take up to *limit* due deliveries of *group* that were never tried, the oldest."""
-        with self.database.autocommit() as connection:
+        with self._claiming(group, claimant) as connection:
             return claiming.claim_fresh(
                 connection, group=group, subscriptions=self.known.ids(group), claimant=claimant, limit=limit
             )
@@ -108,6 +113,11 @@ class Execution:
         """Settle *claimed*, whose handler returned."""
         return self.insist(lambda: settlement.settle_done(self.database, claimed))
 
+    def done_alone(self, claimed: Claimed) -> tuple[Done | Fenced, bool]:
+        """The same for one that ran alone, and whether more of its group may be due."""
+        ids = self.known.ids(claimed.group)
+        return self.insist(lambda: settlement.settle_alone(self.database, claimed, subscriptions=ids))
+
     def fail(self, claimed: Claimed, error: BaseException) -> Retrying | Dead | Fenced:
         """Settle *claimed*, whose handler ended with *error*."""
         policy = self.subscription(claimed).retry
@@ -134,6 +144,26 @@ class Execution:
         return self.insist(
             lambda: settlement.settle_died(self.database, claimed, reason, policy=policy, worker=self.worker)
         )
+
+    @contextlib.contextmanager
+    def _claiming(self, group: str, claimant: Claimant) -> Iterator[Connection]:
+        """A connection for a claim; where its answer is lost, what it has taken, or would still take, is given back."""
+        attempt: Attempt | None = None
+        try:
+            with self.database.autocommit() as connection:
+                attempt = backends.begin(connection, str(claimant.claim))
+                yield connection
+        except DatabaseError as error:
+            lost = attempt if was_lost(error) else None
+            self.insist(lambda: self._take_back(group, claimant.claim, lost))
+            raise
+
+    def _take_back(self, group: str, claim: int, lost: Attempt | None) -> None:
+        if lost is not None:
+            # What still runs would take its rows after they were given back; where a proxy hides it, its lease gives them back.
+            with self.database.autocommit() as connection:
+                backends.end(connection, lost)
+        self.give_back(group, claim)
 
     def _commit_start(self, claimed: Claimed) -> bool:
         def commit() -> bool:

@@ -9,42 +9,32 @@ statement before its only COMMIT, so that effect and completion exist together o
 import asyncio
 import contextlib
 import contextvars
-import functools
 import inspect
+import logging
 import os
-import re
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-import sqlalchemy
 from celery.exceptions import TaskPredicate, WorkerShutdown, WorkerTerminate
-from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy.orm import Session
 
 from eventbus import tracing
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import HandlerError, HandlerTimeout
+from eventbus.lifecycle.handler_sessions import Settle, commit, open_session
 from eventbus.storage.claiming import Claimed
-from eventbus.storage.database import Connection, Database
+from eventbus.storage.database import Database
+from eventbus.storage.preparing import PlanForgotten
 from eventbus.subscription import Subscription
+
+log = logging.getLogger(__name__)
 
 #: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.
 _POOL_EXIT = -241
-_ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback(?!\s+to)|abort|prepare\s+transaction)\b", re.IGNORECASE)
-#: In what SQLAlchemy keeps beside a connection: whether its transaction may be committed now.
-_MAY_COMMIT = "eventbus_may_commit"
 _local = threading.local()
-
-
-class ClaimLost(Exception):
-    """The lease ended while the handler ran, and another worker may have the delivery: nothing of this run counts."""
-
-
-Settle = Callable[[Connection], bool]
 
 
 def handle(subscription: Subscription, claimed: Claimed, *, database: Database, settle: Settle) -> BaseException | None:
@@ -71,10 +61,12 @@ def _run(
 ) -> BaseException | None:
     try:
         if "session" in subscription.takes:
-            with _session(database) as session:
-                run = Run(event=claimed.event, delivery=delivery, session=session)
-                _call(subscription, run)
-                _commit(session, database, settle)
+            try:
+                _call_in_session(subscription, claimed, delivery, database, settle, prepares=True)
+            except PlanForgotten:
+                # As behind a proxy that pools transactions. All that was done is undone.
+                log.warning("run_repeated", extra={"group": claimed.group, "consequence": "set EVENTBUS_PREPARE=0"})
+                _call_in_session(subscription, claimed, delivery, database, settle, prepares=False)
         else:
             _call(subscription, Run(event=claimed.event, delivery=delivery))
     except SystemExit as error:
@@ -90,6 +82,20 @@ def _run(
     except Exception as error:  # noqa: BLE001 - a handler may raise anything: whatever it is, it is this run's result
         return error
     return None
+
+
+def _call_in_session(
+    subscription: Subscription,
+    claimed: Claimed,
+    delivery: Delivery,
+    database: Database,
+    settle: Settle,
+    *,
+    prepares: bool,
+) -> None:
+    with open_session(database, prepares=prepares) as session:
+        _call(subscription, Run(event=claimed.event, delivery=delivery, session=session))
+        commit(session, database, settle)
 
 
 def _call(subscription: Subscription, run: Run) -> None:
@@ -140,57 +146,6 @@ def _runner() -> asyncio.Runner:
         _local.runner, _local.pid = asyncio.Runner(), os.getpid()
     runner: asyncio.Runner = _local.runner
     return runner
-
-
-@contextlib.contextmanager
-def _session(database: Database) -> Iterator[Session]:
-    """A session whose transaction only `_commit` may end."""
-    with _guarded(database.engine).connect() as connection:
-        connection.info[_MAY_COMMIT] = False
-        session = Session(bind=connection, expire_on_commit=False)
-        try:
-            yield session
-        finally:
-            session.close()
-
-
-@functools.lru_cache(maxsize=16)
-def _guarded(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
-    """*engine*, with connections that refuse to end a transaction.
-
-    Kept: listeners on each connection would cost as much time as the handler's own statement.
-    """
-    guarded = engine.execution_options()
-    sqlalchemy_event.listen(guarded, "commit", _refuse_commit)
-    sqlalchemy_event.listen(guarded, "before_cursor_execute", _refuse_statement)
-    return guarded
-
-
-def _commit(session: Session, database: Database, settle: Settle) -> None:
-    session.flush()
-    with database.join(session) as connection:
-        if not settle(connection):
-            raise ClaimLost
-        connection.raw.info[_MAY_COMMIT] = True
-    session.commit()
-
-
-def _refuse_commit(connection: sqlalchemy.Connection) -> None:
-    """On the connection, which the session, its connection() and a begin() block all commit through."""
-    if not connection.info[_MAY_COMMIT]:
-        # SQLAlchemy takes the transaction for ended, and would hand it, still open, to the connection's next user.
-        connection.invalidate()
-        raise HandlerError(
-            "the handler committed the session that it was given: eventbus commits it together with the delivery, when the "
-            "handler returns."
-        )
-
-
-def _refuse_statement(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-    if _ENDS_TRANSACTION.match(statement):
-        raise HandlerError(
-            f"the handler executed {statement.strip()[:40]!r}, but the session's transaction is eventbus's to end."
-        )
 
 
 def _timed_out(timeout: timedelta) -> HandlerTimeout:

@@ -16,8 +16,9 @@ from threading import Event
 
 from eventbus.errors import DatabaseError
 from eventbus.lifecycle import fingerprinting
+from eventbus.lifecycle.counting import KEPT as DURATIONS_KEPT
 from eventbus.lifecycle.counting import count_traffic
-from eventbus.storage import partitions, publish_keys, traffic, workers
+from eventbus.storage import partitions, publish_keys, runs, traffic, workers
 from eventbus.storage.database import Database
 from eventbus.storage.workers import Worker
 
@@ -96,10 +97,12 @@ def ensure_partitions(database: Database) -> None:
 
 
 def forget_old(database: Database) -> None:
-    """Delete what was kept for long enough."""
+    """Delete what was kept for long enough, and add up what lies about."""
     with database.autocommit() as connection:
         traffic.expire(connection, kept=MINUTES_KEPT)
         workers.forget(connection, kept=WORKERS_KEPT)
+        runs.expire(connection, kept=DURATIONS_KEPT)
+        runs.fold_tallies(connection)
 
 
 def _do(chore: Chore, database: Database, failing: set[str]) -> None:

@@ -18,7 +18,7 @@ from eventbus import tracing
 from eventbus.delivery import Run, current_run
 from eventbus.errors import EventBusError, EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput
 from eventbus.event import Draft, Event, check_draft, encode_data
-from eventbus.ids import draw_uuid
+from eventbus.ids import draw_uuids
 from eventbus.lifecycle import certainty, recording
 from eventbus.lifecycle.catalog import Catalog
 from eventbus.lifecycle.committing import dispatch_after_commit, synchronous
@@ -27,7 +27,7 @@ from eventbus.schemas.refusal import DataRefused
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
 from eventbus.storage.event_log import Entry, Recorded
-from eventbus.wire import canonical, decode
+from eventbus.wire import canonical
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,9 @@ class Publisher:
     def dispatch(self, recorded: list[Recorded]) -> None:
         """Wake the groups of events that are committed."""
         new = [item for item in recorded if not item.is_repeat]
-        for item in new:
-            log.info("event_published", extra={**describe(item.event), "groups": list(item.groups)})
+        if log.isEnabledFor(logging.INFO):  # putting facts together that nobody reads takes time
+            for item in new:
+                log.info("event_published", extra={**describe(item.event), "groups": list(item.groups)})
         self._wake(new)
 
     def dispatch_batch(self, recorded: list[Recorded]) -> None:
@@ -127,7 +128,7 @@ class Publisher:
     def _record(self, entries: list[Entry], session: Any, *, after: datetime | None = None) -> list[Recorded]:
         dispatch = self.dispatch if len(entries) == 1 else self.dispatch_batch
         if session is None:
-            recorded = certainty.record(self.database, entries, after=after)
+            recorded = certainty.record(self.database, entries, within=self.settings.publish_limit, after=after)
             dispatch(recorded)
         else:
             with self.database.join(synchronous(session)) as connection:
@@ -206,33 +207,35 @@ def prepare(draft: Draft, run: Run | None, *, schemas: Catalog, settings: Settin
         raise InvalidInput(f"{draft!r:.60} is a {type(draft).__name__}, not a Draft.")
     check_draft(draft)
     version = schemas.resolve(draft.type, draft.version, strict=settings.strict_types)
-    data = _wire_form(draft.type, version, draft.data, schemas)
+    data, value = _wire_form(draft.type, version, draft.data, schemas)
     if len(data) > settings.max_event_bytes:
         raise EventTooLarge(draft.type, len(data), settings.max_event_bytes)
     inherited = run.event.correlation_id if run else None
+    token, own = draw_uuids(2)
     metadata: dict[str, Any] = {
-        "correlation_id": draft.correlation_id or inherited or draw_uuid(),
+        "correlation_id": draft.correlation_id or inherited or own,
         "causation_id": str(run.event.id) if run else None,
         "headers": dict(draft.headers or {}),
         **tracing.carried(),
     }
-    digest = None if draft.idempotency_key is None else digest_of(draft.type, version, data)
-    return Entry(draft=draft, version=version, data=data, metadata=metadata, token=draw_uuid(), digest=digest)
+    digest = None if draft.idempotency_key is None else digest_of(draft.type, version, value)
+    return Entry(draft=draft, version=version, data=data, value=value, metadata=metadata, token=token, digest=digest)
 
 
-def digest_of(type: str, version: int, data: bytes) -> bytes:
+def digest_of(type: str, version: int, value: Any) -> bytes:
     """What tells whether two publishes under one idempotency key state the same fact; the order of keys does not count."""
-    return sha256(f"{type}\n{version}\n{canonical(decode(data))}".encode()).digest()
+    return sha256(f"{type}\n{version}\n{canonical(value)}".encode()).digest()
 
 
-def _wire_form(type: str, version: int, data: Any, schemas: Catalog) -> bytes:
-    """The JSON that is stored: validated and normalised if the type has a schema, else as it is."""
+def _wire_form(type: str, version: int, data: Any, schemas: Catalog) -> tuple[bytes, Any]:
+    """The JSON that is stored, and its value: validated and normalised if the type has a schema, else as it is."""
     # Before the schema, which would accept what JSON cannot carry, or fail on it in its own way.
-    wire = encode_data(type, data)
-    if not schemas.knows(type, version):
-        return wire
+    wire, value = encode_data(type, data)
+    schema = schemas.find(type, version)
+    if schema is None:
+        return wire, value
     try:
-        return encode_data(type, schemas.canonical(type, version, decode(wire)))
+        return encode_data(type, schema.form(value))
     except DataRefused as error:
         raise InvalidEvent(type, {path or "data": messages for path, messages in error.errors.items()}) from error
 

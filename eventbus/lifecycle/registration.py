@@ -6,7 +6,8 @@ Nothing is deleted here: another codebase may own what this one does not know.
 """
 
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from eventbus.errors import SubscriptionConflict, UnknownGroup
@@ -76,22 +77,40 @@ def open_deliveries(database: Database, group: str, pattern: str | None = None) 
         return deliveries.count_open(connection, group=group, subscriptions=[item.id for item in found])
 
 
-def remove(database: Database, group: str, pattern: str | None = None) -> int:
+def remove(
+    database: Database,
+    group: str,
+    pattern: str | None = None,
+    *,
+    watch: Callable[[int], None] = lambda _cancelled: None,
+    stop: threading.Event | None = None,
+) -> int:
     """Unsubscribe *group*, from *pattern* or from all, and cancel its open deliveries; how many were cancelled.
 
     An event that is being published at this moment may still be owed; a worker's relay cancels it.
+
+    Args:
+        watch: Told how many were cancelled so far, after each batch.
+        stop: When set, no other batch is begun; relays cancel the rest.
 
     Raises:
         UnknownGroup: The group, or the pattern in it, is not subscribed. Nothing was changed.
     """
     asked = open_deliveries(database, group, pattern)
     with audited(database, "groups remove", {"group": group, "pattern": pattern}, asked=asked) as change:
-        change.changed = _remove(database, group, pattern)
+        change.changed = 0
+        for cancelled in _remove(database, group, pattern):
+            change.changed = cancelled
+            watch(cancelled)
+            if stop is not None and stop.is_set() and cancelled < asked:
+                change.result = "interrupted"
+                break
     log.warning("group_removed", extra={"group": group, "pattern": pattern, "cancelled": change.changed})
     return change.changed
 
 
-def _remove(database: Database, group: str, pattern: str | None) -> int:
+def _remove(database: Database, group: str, pattern: str | None) -> Iterator[int]:
+    """Unsubscribe at once, then cancel batch by batch; how many so far, as long as more may be left."""
     with database.transaction() as connection:
         ids = [item.id for item in _stored(connection, group, pattern)]
         subscriptions.remove(connection, ids)
@@ -100,8 +119,9 @@ def _remove(database: Database, group: str, pattern: str | None) -> int:
         with database.transaction() as connection:
             batch = deliveries.cancel_open(connection, group=group, subscriptions=ids, limit=_CANCEL_BATCH)
         cancelled += batch
+        yield cancelled
         if batch < _CANCEL_BATCH:
-            return cancelled
+            return
 
 
 def set_paused(database: Database, group: str, *, paused: bool) -> bool:

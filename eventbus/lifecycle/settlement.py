@@ -7,6 +7,7 @@ a lost claim ─▶ Fenced           nothing changes: somebody else has the deli
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -15,6 +16,7 @@ from eventbus.failure import Failure, from_death, from_exception, from_summary
 from eventbus.lifecycle.publishing import describe
 from eventbus.retry import RetryPolicy
 from eventbus.storage import dead_letters, settling
+from eventbus.storage.attempts import add_attempt
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection, Database
 
@@ -64,6 +66,14 @@ def settle_done(database: Database, claimed: Claimed) -> Done | Fenced:
     with database.autocommit() as connection:
         states = settling.mark_many_done(connection, [claimed.event], group=claimed.group, claim=claimed.claim)
     return report(claimed, as_done(states.get(claimed.event.id)))
+
+
+def settle_alone(database: Database, claimed: Claimed, *, subscriptions: Sequence[int]) -> tuple[Done | Fenced, bool]:
+    """The same, and whether another delivery of these *subscriptions* of its group is due, as far as is known."""
+    with database.autocommit() as connection:
+        found = settling.mark_alone_done(connection, claimed, subscriptions=subscriptions)
+    state, is_more_due = found or (None, True)
+    return report(claimed, as_done(state)), is_more_due
 
 
 def mark_done(connection: Connection, claimed: Claimed) -> Done | Fenced:
@@ -118,7 +128,7 @@ def settle_dead(database: Database, claimed: Claimed, failure: Failure, *, worke
         state = settling.mark_dead(connection, claimed, error=failure.summary, attempts=attempts, deaths=deaths)
         if state is None:
             return report(claimed, Fenced())
-        dead_letters.add_attempt(connection, claimed, failure, worker=worker)
+        add_attempt(connection, claimed, failure, worker=worker, state=state)
         letter = dead_letters.open_letter(connection, claimed, failure) if state == "dead" else None
     return report(claimed, Dead(letter_id=letter), failure)
 
@@ -133,7 +143,7 @@ def _retry(
         )
         if not kept:
             return report(claimed, Fenced())
-        dead_letters.add_attempt(connection, claimed, failure, worker=worker)
+        add_attempt(connection, claimed, failure, worker=worker, state="retrying")
     return report(claimed, Retrying(wait=wait, attempts=claimed.attempts + attempts), failure)
 
 

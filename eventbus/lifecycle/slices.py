@@ -9,13 +9,11 @@ A delivery that was tried may fail again, or kill its process again: it is never
 batches as large as fit into the time that is left, by the measured time of its handlers.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from eventbus.errors import DatabaseError
 from eventbus.failure import from_exception
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
@@ -25,7 +23,7 @@ from eventbus.lifecycle.parking import Parked
 from eventbus.lifecycle.settlement import Dead, Done, Outcome, Retrying
 from eventbus.lifecycle.slots import CAPACITY
 from eventbus.storage import deliveries
-from eventbus.storage.claiming import Claimant, Claimed
+from eventbus.storage.claiming import Claimed
 
 SLICE_SECONDS = 0.5
 
@@ -80,12 +78,13 @@ class Slice:
         Raises:
             DatabaseError: Nothing more was claimed.
         """
-        while self._has_time():
+        while self._has_fresh and self._has_time():
             left = self._ends_seconds - time.monotonic()
             limit = self._pace.fitting(self._group, seconds=left, at_most=CAPACITY)
             claimant = self._execution.claimant(task_id=self._task_id)
-            with self._claiming(claimant):
-                batch = self._execution.claim_batch(self._group, claimant, limit=limit)
+            # The fence is noted before the claim, for the case that this process dies in between.
+            self._slot.expect(self._group, claimant.claim)
+            batch = self._execution.claim_batch(self._group, claimant, limit=limit)
             if not batch:
                 self._has_fresh = False
                 return
@@ -112,8 +111,8 @@ class Slice:
         may_run_suspects = self._slots.begin_suspect()
         try:
             claimant = self._execution.claimant(task_id=self._task_id, suspects=may_run_suspects)
-            with self._claiming(claimant):
-                claimed = self._execution.claim(self._group, hint, claimant)
+            self._slot.expect(self._group, claimant.claim)
+            claimed = self._execution.claim(self._group, hint, claimant)
             if claimed is None:
                 self._has_tried = False
                 return None
@@ -126,28 +125,20 @@ class Slice:
             if may_run_suspects:
                 self._slots.end_suspect()
 
-    @contextlib.contextmanager
-    def _claiming(self, claimant: Claimant) -> Iterator[None]:
-        """Note the fence before the claim; where its answer is lost, give back what it may have taken."""
-        self._slot.expect(self._group, claimant.claim)
-        try:
-            yield
-        except DatabaseError:
-            self._execution.insist(lambda: self._execution.give_back(self._group, claimant.claim))
-            raise
-
     def _run_claimed(self, claimed: Claimed) -> Failed | None:
         execution = self._execution
         holding = Holding(execution.database, self._slot, [claimed])
         outcome: Outcome | Parked | None = execution.begin(claimed)
         if outcome is None and holding.start(0):
-            ended = execution.call(claimed)
+            ended = self._call(claimed)
             if isinstance(ended, BaseException):
                 holding.failed(0, from_exception(ended).summary)
                 return Failed(claimed=claimed, error=ended)
             if ended is None:
                 holding.returned(0)
-                ended = execution.done(claimed)
+                ended, is_more_due = execution.done_alone(claimed)
+                if not is_more_due:
+                    self._has_tried = self._has_fresh = False
             outcome = ended
         holding.settled(0)
         self._count(claimed, outcome)
@@ -172,7 +163,7 @@ class Slice:
             self._pace.note(self._group, deliveries=ran, seconds=seconds)
 
     def _run_row(self, holding: Holding, row: int, claimed: Claimed, on_failure: OnFailure) -> None:
-        ended = self._execution.call(claimed)
+        ended = self._call(claimed)
         if ended is None:
             holding.returned(row)
             return
@@ -185,6 +176,13 @@ class Slice:
             return
         holding.settled(row)
         self._count(claimed, ended)
+
+    def _call(self, claimed: Claimed) -> BaseException | Outcome | Parked | None:
+        began = time.perf_counter()
+        ended = self._execution.call(claimed)
+        if not isinstance(ended, Parked):
+            self._slot.timer.note(self._group, claimed.event.type, time.perf_counter() - began)
+        return ended
 
     def _count(self, claimed: Claimed, outcome: Outcome | Parked | None) -> None:
         match outcome:

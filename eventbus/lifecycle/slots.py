@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
 
+from eventbus.lifecycle.timing import Timer, Timings
+
 #: Rows that a slot has room for: no claim may take more.
 CAPACITY = 100
 _COUNT = 512
@@ -76,6 +78,8 @@ class Slots:
         self._lock = threading.Lock()
         self._suspect_lock = threading.Lock()
         self._spare: list[Slot] = []
+        #: How long handlers ran, as each slot has counted it.
+        self.timings = Timings(_COUNT)
         os.register_at_fork(after_in_child=self._after_fork)
 
     @property
@@ -139,7 +143,7 @@ class Slots:
                 at = _offset(number)
                 if _HEAD.unpack_from(self._memory, at)[0] == 0 and self._try_lock(_FIRST + number):
                     _HEAD.pack_into(self._memory, at, os.getpid(), 0, 0, 0, 0)
-                    return Slot(self._memory, number)
+                    return Slot(self._memory, number, self.timings.timer(number))
         raise RuntimeError(
             f"all {_COUNT} slots of this worker are taken: start more workers with fewer processes each."
         )
@@ -189,8 +193,9 @@ class Slots:
 class Slot:
     """One process's part of the table, or one thread's: what it holds under one claim at a time."""
 
-    def __init__(self, memory: mmap.mmap, number: int) -> None:
+    def __init__(self, memory: mmap.mmap, number: int, timer: Timer) -> None:
         self._memory = memory
+        self.timer = timer
         self._at = _offset(number)
 
     def expect(self, group: str, claim: int) -> None:

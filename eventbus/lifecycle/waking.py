@@ -6,7 +6,7 @@
 Nothing here may fail a publish: the event is committed, and a relay finds what no worker was told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -17,6 +17,8 @@ from eventbus.settings import Realtime, Settings
 from eventbus.storage.event_log import Recorded
 from eventbus.wire import encode_again
 
+_Send = Callable[[Sequence[WakeUp], Sequence[Notice]], None]
+_Tell = Callable[[Sequence[Notice]], None]
 #: The most messages and notices that one write to the broker carries: its time limit is for the whole write.
 _CHUNK = 500
 #: So many deliveries of a group at once have a wake-up each, as if there were a worker for each.
@@ -41,22 +43,29 @@ class Waking:
         if self._circuit.is_open and self._listeners is None:
             return False
         notices = [notice for item in recorded for notice in self._notices(item.event)]
-        return self.send(wake_ups_for(recorded, self._settings), notices)
+        wake_ups = wake_ups_for(recorded, self._settings)
+        if len(recorded) == 1 and len(wake_ups) <= _CHUNK:
+            # A publisher waits for this: an answer would cost it as much as everything else that is done here.
+            return self._pass_on(
+                self._broker.post, self._listeners.post if self._listeners else None, wake_ups, notices
+            )
+        return self.send(wake_ups, notices)
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice] = ()) -> bool:
         """Send what there is, unless the broker is known to be down; False if it could not be told. Never raises."""
+        send, tell = self._broker.send, self._listeners.tell if self._listeners else None
         told = [
-            self._send_chunk(wake_ups[start : start + _CHUNK], notices[start : start + _CHUNK])
+            self._pass_on(send, tell, wake_ups[start : start + _CHUNK], notices[start : start + _CHUNK])
             for start in range(0, max(len(wake_ups), len(notices)), _CHUNK)
         ]
         return all(told)
 
-    def _send_chunk(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> bool:
-        listeners, facts = self._listeners, {"wake_ups": len(wake_ups), "notices": len(notices)}
-        if listeners is None:
-            return self._circuit.attempt(lambda: self._broker.send(wake_ups, notices), **facts)
-        told = self._circuit.attempt(lambda: self._broker.send(wake_ups, []), **facts)
-        self._listeners_circuit.attempt(lambda: listeners.tell(notices), **facts)
+    def _pass_on(self, send: _Send, tell: _Tell | None, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> bool:
+        facts = {"wake_ups": len(wake_ups), "notices": len(notices)}
+        if tell is None:
+            return self._circuit.attempt(lambda: send(wake_ups, notices), **facts)
+        told = self._circuit.attempt(lambda: send(wake_ups, []), **facts)
+        self._listeners_circuit.attempt(lambda: tell(notices), **facts)
         return told  # what becomes of notices is nothing to workers
 
     def _notices(self, event: Event) -> list[Notice]:

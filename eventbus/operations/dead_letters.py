@@ -1,6 +1,7 @@
 """Dead letters: the methods of a bus that look at them, retry them and give them up. No view shows what EVENTBUS_REDACT names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
@@ -185,7 +186,8 @@ class DeadLetterOperations(Showing):
                 were discarded, or retried and ended, and has returned with the next.
             group: Has, or had, dead letters of it.
         """
-        return fingerprinting.list_page(self.database, state=state, group=group, cursor=cursor, limit=limit)
+        page = fingerprinting.list_page(self.database, state=state, group=group, cursor=cursor, limit=limit)
+        return replace(page, items=self._shown_fingerprints(page.items))
 
     def fingerprint(self, fingerprint: str) -> KnownFingerprint:
         """One of them; `dead_letters` with ``fingerprint=`` lists its letters.
@@ -193,7 +195,8 @@ class DeadLetterOperations(Showing):
         Raises:
             UnknownFingerprint: No dead letter ever had it.
         """
-        return fingerprinting.show(self.database, fingerprint)
+        [shown] = self._shown_fingerprints([fingerprinting.show(self.database, fingerprint)])
+        return shown
 
     def fingerprint_trends(self, fingerprints: Sequence[str]) -> Mapping[str, list[int]]:
         """How many dead letters of each came in each of the last 24 hours, oldest first; of its newest 200 letters."""

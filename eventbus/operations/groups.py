@@ -1,5 +1,8 @@
 """Groups: the methods of a bus that show, write and remove subscriptions."""
 
+import threading
+from collections.abc import Callable
+
 from eventbus.lifecycle import registration
 from eventbus.lifecycle.auditing import audited
 from eventbus.operations.parts import Parts
@@ -46,13 +49,24 @@ class GroupOperations(Parts):
         """
         return registration.open_deliveries(self.database, group, pattern)
 
-    def remove_group(self, group: str, *, pattern: str | None = None) -> int:
+    def remove_group(
+        self,
+        group: str,
+        *,
+        pattern: str | None = None,
+        watch: Callable[[int], None] = lambda _cancelled: None,
+        stop: threading.Event | None = None,
+    ) -> int:
         """Unsubscribe *group*, from all or from *pattern*; the number of open deliveries that were cancelled.
+
+        Args:
+            watch: Told how many were cancelled so far, after each batch.
+            stop: When set, no other batch is begun; workers' relays, and `sweep`, cancel the rest.
 
         Raises:
             UnknownGroup: It is not subscribed, or not to that pattern. Nothing was changed.
         """
-        return registration.remove(self.database, group, pattern)
+        return registration.remove(self.database, group, pattern, watch=watch, stop=stop)
 
     def pause_group(self, group: str) -> bool:
         """Let no worker take deliveries of *group* any more; what runs ends. False if it was paused before.

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 
+from eventbus.durations import Durations, Histogram
 from eventbus.errors import BrokerUnreachable
 from eventbus.lifecycle import counting, diagnosing, health
 from eventbus.lifecycle.diagnosing import Finding
+from eventbus.lifecycle.fingerprinting import STATES
 from eventbus.lifecycle.health import Health
 from eventbus.operations.parts import Parts
 from eventbus.storage.overview import Stats
 from eventbus.storage.overview.pulse import Pulse
 from eventbus.storage.overview.space import Space
+from eventbus.storage.runs import Tally
 from eventbus.storage.workers import Seen
 
 
@@ -21,10 +25,18 @@ class Measured:
 
     published: Mapping[str, int]
     handled: Mapping[tuple[str, str], int]
+    #: Runs that did not end well since ever: failed, deaths, retries and dead of each.
+    runs: Mapping[tuple[str, str], Tally]
+    #: How long runs took since ever, as far as workers have written it down.
+    durations: Mapping[tuple[str, str], Histogram]
     #: Open dead letters.
     dead: Mapping[tuple[str, str], int]
+    #: Causes of dead letters, by state.
+    fingerprints: Mapping[str, int]
     #: Deliveries that are not final.
     open: Mapping[str, int]
+    #: Those of them that could be taken now.
+    due: Mapping[str, int]
     lag_seconds: Mapping[str, float]
     workers: Mapping[str, int]
     paused: Mapping[str, int]
@@ -67,14 +79,29 @@ class MonitoringOperations(Parts):
         return Measured(
             published=reading.published,
             handled=reading.handled,
+            runs=reading.tallies,
+            durations=reading.durations,
             dead=reading.dead,
-            open=reading.open,
+            fingerprints={state: reading.fingerprints.get(state, 0) for state in STATES},
+            open={group: backlog.open for group, backlog in reading.backlogs.items()},
+            due={group: backlog.due for group, backlog in reading.backlogs.items()},
             lag_seconds={group.name: group.lag.total_seconds() for group in reading.groups},
             workers={name: sum(name in worker.groups for worker in reading.workers) for name in groups},
             paused={group.name: int(group.paused) for group in reading.groups},
             repairs={group: sent.wake_ups for group, sent in reading.repairs.items()},
             broker_messages=self.broker_depths(groups),
         )
+
+    def durations(self, *, since: timedelta = timedelta(hours=1)) -> dict[str, Durations]:
+        """How long each group's handlers ran lately: runs, mean, p50, p95 and p99; from the histogram that metrics serve.
+
+        Args:
+            since: So long ago, to the minute; up to 7 days. Groups without runs are left out; the last five seconds may be missing.
+
+        Raises:
+            InvalidInput: Not such a time.
+        """
+        return counting.read_durations(self.database, since=since)
 
     def health(self) -> Health:
         """Whether PostgreSQL has our tables and the broker takes messages, asked now."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
-from eventbus.schemas.compiled_scalars import Convert, Unsupported, Unusual, boolean, float_, integer, text
+from eventbus.schemas.compiled_scalars import Convert, Unsupported, Unusual, boolean, decimal, float_, integer, text
 from eventbus.schemas.field_conversion import is_custom
 from eventbus.schemas.json_values import to_json
 from eventbus.schemas.refusal import DataRefused
@@ -121,6 +121,8 @@ def _field(each: fields.Field[Any]) -> Convert:
         return _with_lengths(make(each), each)
     if isinstance(each, (fields.Nested, fields.Method, fields.Function, fields.List, fields.Mapping, fields.Tuple)):
         raise Unsupported
+    if type(each) is fields.Decimal and each.as_string and each.places is None and not each.validators:
+        return decimal(_by_marshmallow(each))
     scalar = _SCALARS.get(type(each))
     return _checked(scalar(each), each.validators) if scalar else _by_marshmallow(each)
 

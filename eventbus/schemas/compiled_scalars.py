@@ -1,10 +1,13 @@
 """Scalars on the fast path: a value that is plainly right as it is written, or Unusual."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from marshmallow import fields
 
+#: What the type Decimal writes as it reads it.
+_PLAIN_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 Convert = Callable[[Any], Any]
 
 
@@ -48,6 +51,17 @@ def float_(each: fields.Float) -> Convert:
         if type(value) is not float or value - value != 0:
             raise Unusual
         return value
+
+    return convert
+
+
+def decimal(otherwise: Convert) -> Convert:
+    """For a decimal that is written as text, unrounded: plain digits stay as they are, *otherwise* sees to the rest."""
+
+    def convert(value: Any) -> Any:
+        if type(value) is str and _PLAIN_DECIMAL.fullmatch(value):
+            return value
+        return otherwise(value)
 
     return convert
 

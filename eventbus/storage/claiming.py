@@ -37,13 +37,15 @@ SELECT taken.*, e.id, e.type, e.version, e.source, CAST(e.data AS text) AS data,
 FROM taken JOIN eventbus.event_log AS e ON e.id = taken.event_id
 ORDER BY taken.event_id
 """
+# Comes first, so that it is in what pg_stat_activity shows of a long statement: a claimer that lost its answer looks for it there.
+_FENCE = "fence AS (SELECT CAST(:claim AS bigint))"
 _NOT_PAUSED = "NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name = :group AND g.paused)"
 # A suspect may take its process along: whoever may not run one now passes over all that could be.
 _ALLOWED = "(CAST(:suspects AS boolean) OR (d.state <> 'running' AND NOT d.suspect AND d.deaths = 0))"
 # Asks for the state, where "finished_at IS NULL" would say the same: that would let the planner take the index of open rows,
 # and on a table without statistics it does, reading the whole backlog for one row that the primary key knows.
 CLAIM_NAMED = Hot(f"""
-WITH due AS (
+WITH {_FENCE}, due AS (
     SELECT d.event_id, d.started_at IS NOT NULL AS died FROM eventbus.delivery AS d
     WHERE d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group
     AND d.subscription_id = ANY (CAST(:subscriptions AS bigint[])) AND d.state IN ('pending', 'running', 'retrying')
@@ -67,7 +69,7 @@ def _oldest(states: str, condition: str) -> str:
     ORDER BY d.due_at
     """
     return f"""
-WITH due AS (
+WITH {_FENCE}, due AS (
     SELECT oldest.event_id, oldest.died FROM (
         SELECT s.id, s.state
         FROM (SELECT ids.id, open.state FROM unnest(CAST(:subscriptions AS bigint[])) AS ids (id)

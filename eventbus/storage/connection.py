@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy
-from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class, whatever its name
-from psycopg2.extensions import cursor as DriverCursor  # noqa: N812
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
 from sqlalchemy import PoolProxiedConnection, Row, text
 from sqlalchemy.dialects.postgresql import psycopg2 as psycopg2_dialect
 from sqlalchemy.engine import result_tuple
@@ -30,10 +30,16 @@ _DIALECT = psycopg2_dialect.dialect(dbapi=psycopg2)  # type: ignore[no-untyped-c
 class Connection:
     """A transaction in which our statements run."""
 
-    def __init__(self, raw: sqlalchemy.Connection, *, schema: str) -> None:
+    def __init__(self, raw: sqlalchemy.Connection, *, schema: str, is_ready: bool = False) -> None:
+        """Use *raw*.
+
+        Args:
+            is_ready: It is one of ours, on which hot statements may have been made ready.
+        """
         self.raw = raw
         self.schema = schema
         self._native = raw.dialect.driver == "psycopg2"
+        self._is_ready = is_ready
 
     def rows(self, statement: str, **parameters: Any) -> Sequence[Row[Any]]:
         """The rows that *statement* returns; ``:name`` marks a parameter."""
@@ -54,36 +60,81 @@ class Connection:
         """Run *statement*; the number of rows that it changed."""
         return int(self._execute(statement, parameters).rowcount)
 
+    def array(self, texts: tuple[str, ...]) -> Any:
+        """*texts* as the value of a parameter."""
+        return list(texts)
+
     def _execute(self, statement: str, parameters: dict[str, Any]) -> Any:
+        if self._is_ready and isinstance(statement, Hot):
+            return self._execute_ready(compiled(statement, self.schema), parameters)
         if self._native:
             return self.raw.exec_driver_sql(compiled(statement, self.schema), parameters)
         return self.raw.execute(text(_with_schema(statement, self.schema)), parameters)
+
+    def _execute_ready(self, sql: str, parameters: dict[str, Any]) -> Any:
+        driver: Any = self.raw.connection.dbapi_connection
+        cursor = driver.cursor()
+        try:
+            preparing.execute_ready(cursor, sql, parameters, known=self.raw.info)
+        except psycopg2.Error as error:
+            lost = _DIALECT.is_disconnect(error, driver, None)  # type: ignore[no-untyped-call]
+            if lost:
+                self.raw.invalidate(error)
+            raise wrapped(error, statement=sql, was_lost=lost) from error
+        return _Answer(cursor)
 
 
 class Direct(Connection):
     """A pooled connection in autocommit, used through its driver; hot statements are prepared on it."""
 
-    def __init__(self, pooled: PoolProxiedConnection, driver: DriverConnection, *, schema: str, prepares: bool) -> None:
+    def __init__(self, pooled: PoolProxiedConnection, *, schema: str, prepares: bool) -> None:
         self.schema = schema
         self._pooled = pooled
-        self._driver = driver
+        driver: Any = pooled.dbapi_connection
+        # Asks nothing of the server, unlike SQLAlchemy's isolation level, which costs a round trip.
+        driver.autocommit = True
+        self.driver = driver
+        #: Lives and dies with the connection.
+        self.info = pooled.info
         self._prepares = prepares
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open, and not in mid-statement."""
+        return not self.driver.closed and self.driver.get_transaction_status() == TRANSACTION_STATUS_IDLE
+
+    def give_back(self) -> None:
+        """Return it to its pool, or close it where it was interrupted in mid-statement."""
+        if not self.is_idle:
+            self.drop()
+            return
+        self.driver.autocommit = False
+        self._pooled.close()
+
+    def drop(self) -> None:
+        """Close it."""
+        self._pooled.invalidate()
+        self._pooled.close()
 
     @property
     def backend_pid(self) -> int:
         """The number of the server's process, as the client was told; a proxy tells numbers of its own."""
-        return self._driver.get_backend_pid()
+        return int(self.driver.get_backend_pid())
+
+    def array(self, texts: tuple[str, ...]) -> Any:
+        """*texts* as the value of a parameter: written once, where the driver would write each of them each time."""
+        return _array_literal(texts)
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> Any:
         sql = compiled(statement, self.schema)
-        cursor = self._driver.cursor()
+        cursor = self.driver.cursor()
         try:
             if self._prepares and isinstance(statement, Hot):
-                preparing.execute(cursor, sql, parameters, known=self._pooled.info)
+                preparing.execute(cursor, sql, parameters, known=self.info)
             else:
                 cursor.execute(sql, parameters)
         except psycopg2.Error as error:
-            lost = _DIALECT.is_disconnect(error, self._driver, None)  # type: ignore[no-untyped-call]
+            lost = _DIALECT.is_disconnect(error, self.driver, None)  # type: ignore[no-untyped-call]
             raise wrapped(error, statement=sql, was_lost=lost) from error
         return _Answer(cursor)
 
@@ -119,6 +170,12 @@ class _Answer:
 
     def _maker(self) -> Callable[[Sequence[Any]], Row[Any]]:
         return _row_maker(tuple(column[0] for column in self._cursor.description or ()))
+
+
+@lru_cache(maxsize=1024)
+def _array_literal(texts: tuple[str, ...]) -> str:
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
 @lru_cache(maxsize=256)

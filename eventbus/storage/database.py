@@ -6,24 +6,25 @@ Database ──autocommit()──▶ Connection   a single statement, one round 
 """
 
 import os
-import select
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
-import psycopg2
 import sqlalchemy
-from sqlalchemy import PoolProxiedConnection, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventbus.errors import DatabaseUnreachable
 from eventbus.settings import without_password
+from eventbus.storage import preparing
 from eventbus.storage.connection import Connection as Connection
-from eventbus.storage.connection import Direct, wrapped
+from eventbus.storage.connection import Direct, compiled
+from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.failures import translate
+from eventbus.storage.keeping import Keeping
+from eventbus.storage.preparing import Hot
 from eventbus.storage.revision import require_current_revision
 
 _POOL_SECONDS = 10
@@ -59,19 +60,20 @@ class Database:
         self.shown_url = without_password(url)
         self._prepares = prepare
         self._checked = False
-        self._lost_at = 0.0
+        self._deadlines = Deadlines()
         given = make_url(url).query
+        kept = pool_size // 2
         defaults = {**_CONNECTING, "application_name": application}
         self._engine = sqlalchemy.create_engine(
             url,
             pool_size=pool_size,
-            max_overflow=pool_size,
+            # What is kept outside of the pool is not there for sessions.
+            max_overflow=pool_size + kept,
             pool_timeout=_POOL_SECONDS,
             pool_use_lifo=True,
             connect_args={name: value for name, value in defaults.items() if name not in given},
         )
-        event.listen(self._engine, "connect", _note_time)
-        event.listen(self._engine, "checkout", self._refuse_stale)
+        self._keeping = Keeping(self._engine, schema=schema, prepares=prepare, at_most=kept)
         os.register_at_fork(after_in_child=self._after_fork)
 
     @property
@@ -80,39 +82,49 @@ class Database:
         return self._engine
 
     @contextmanager
-    def autocommit(self) -> Iterator[Direct]:
-        """A connection on which each statement commits by itself."""
+    def autocommit(self, *, within: timedelta | None = None) -> Iterator[Direct]:
+        """A connection on which each statement commits by itself; it is lost if the block takes longer than *within*."""
         with self._translated():
             if not self._checked:
                 with self._engine.connect() as raw:
                     self._check(raw)
-            pooled = self._checkout()
-            driver: Any = pooled.dbapi_connection
-            # Asks nothing of the server, unlike SQLAlchemy's isolation level, which costs a round trip.
-            driver.autocommit = True
+            direct = self._keeping.take()
             try:
-                yield Direct(pooled, driver, schema=self.schema, prepares=self._prepares)
+                with self._deadlines.limit(direct.driver, within):
+                    yield direct
             finally:
-                try:
-                    driver.autocommit = False
-                except psycopg2.Error:  # it is closed, or was interrupted in mid-statement
-                    pooled.invalidate()
-                pooled.close()
+                self._keeping.give_back(direct)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A connection whose transaction commits when the block ends, and rolls back when it raises."""
-        with self._translated(), self._engine.begin() as raw:
-            yield self._ready(raw)
+    def transaction(self, *, within: timedelta | None = None) -> Iterator[Connection]:
+        """A connection whose transaction commits when the block ends, and rolls back when it raises.
+
+        Args:
+            within: It is lost if block and commit take longer.
+        """
+        with self._translated(), self._engine.connect() as raw:
+            driver: Any = raw.connection.dbapi_connection
+            with self._deadlines.limit(driver, within), raw.begin():
+                yield self._ready(raw)
 
     @contextmanager
-    def join(self, session: Session) -> Iterator[Connection]:
-        """The connection of the caller's *session*: written to, never committed."""
+    def join(self, session: Session, *, is_ready: bool = False) -> Iterator[Connection]:
+        """The connection of the caller's *session*: written to, never committed.
+
+        Args:
+            is_ready: It is a connection of ours, on which `make_ready` may have prepared something.
+        """
         with self._translated():
-            yield self._ready(session.connection())
+            yield self._ready(session.connection(), is_ready=is_ready)
+
+    def make_ready(self, raw: sqlalchemy.Connection, statement: Hot) -> None:
+        """Prepare *statement* on *raw*, a connection of ours that has no transaction yet, unless nothing is to be prepared."""
+        if self._prepares:
+            preparing.make_ready(raw.connection.dbapi_connection, compiled(statement, self.schema), known=raw.info)
 
     def dispose(self) -> None:
         """Close all idle connections."""
+        self._keeping.release()
         self._engine.dispose()
 
     @contextmanager
@@ -122,7 +134,7 @@ class Database:
             yield
         except DBAPIError as error:
             if error.connection_invalidated:
-                self._lost_at = time.monotonic()
+                self._keeping.distrust()
             raise translate(error, where=self.shown_url) from error
         except PoolTimeout as error:
             message = (
@@ -130,39 +142,14 @@ class Database:
             )
             raise DatabaseUnreachable(message) from error
 
-    def _checkout(self) -> PoolProxiedConnection:
-        try:
-            return self._engine.raw_connection()
-        except psycopg2.Error as error:
-            raise wrapped(error) from error
-
-    def _ready(self, raw: sqlalchemy.Connection) -> Connection:
+    def _ready(self, raw: sqlalchemy.Connection, *, is_ready: bool = False) -> Connection:
         if not self._checked:
             self._check(raw)
-        return Connection(raw, schema=self.schema)
+        return Connection(raw, schema=self.schema, is_ready=is_ready)
 
     def _check(self, raw: sqlalchemy.Connection) -> None:
         require_current_revision(raw, schema=self.schema, where=self.shown_url)
         self._checked = True
 
-    def _refuse_stale(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
-        """Drop a pooled connection that the server has closed: its idle socket is readable. Costs no round trip.
-
-        Also one that is older than the last loss: where a network has gone silent, each would cost its whole time limit.
-        """
-        if dbapi_connection.closed or record.info[_MADE_AT] < self._lost_at:
-            raise DisconnectionError
-        poller = select.poll()
-        poller.register(dbapi_connection.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
-        if poller.poll(0):
-            raise DisconnectionError
-
     def _after_fork(self) -> None:
         self._engine.dispose(close=False)
-
-
-_MADE_AT = "eventbus_made_at"
-
-
-def _note_time(_dbapi_connection: Any, record: Any) -> None:
-    record.info[_MADE_AT] = time.monotonic()

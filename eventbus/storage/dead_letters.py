@@ -13,10 +13,6 @@ from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc, as_uuid
 
-ADD_ATTEMPT = """
-INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message, worker)
-VALUES (CAST(:event_id AS uuid), :group, :kind, :number, :error_type, :message, :worker)
-"""
 # The fingerprint's row is locked before the letter gets its id: so letters of one cause commit in the order of their ids.
 OPEN = f"""
 WITH {fingerprints.COUNT_OCCURRENCE}, letter AS (
@@ -132,20 +128,6 @@ class Filter:
             "ids": None if self.ids is None else list(self.ids),
             "last_id": self.last_id,
         }
-
-
-def add_attempt(connection: Connection, claimed: Claimed, failure: Failure, *, worker: str) -> None:
-    """Keep *failure* as one more failed run of *claimed*."""
-    connection.change(
-        ADD_ATTEMPT,
-        event_id=str(claimed.event.id),
-        group=claimed.group,
-        kind=failure.kind,
-        number=claimed.attempts + claimed.deaths + 1,
-        error_type=failure.error_type,
-        message=failure.message,
-        worker=worker,
-    )
 
 
 def open_letter(connection: Connection, claimed: Claimed, failure: Failure) -> int:

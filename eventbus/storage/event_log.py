@@ -64,6 +64,8 @@ class Entry:
     draft: Draft
     version: int
     data: bytes
+    #: What *data* decodes to.
+    value: Any
     metadata: dict[str, Any]
     #: A random uuid; the event's id ends in its last 8 bytes, so that a publisher that lost the answer finds its event.
     token: str
@@ -77,7 +79,7 @@ class Entry:
             type=self.draft.type,
             version=self.version,
             source=self.draft.source,
-            data=decode(self.data),
+            data=self.value,
             metadata=with_time(self.metadata, created_at),
             created_at=created_at,
         )
@@ -98,15 +100,15 @@ def append(connection: Connection, entry: Entry) -> Recorded:
         source=entry.draft.source,
         data=entry.data.decode(),
         metadata=encode_again(entry.metadata).decode(),
-        patterns=_patterns(entry.draft.type),
+        patterns=connection.array(_patterns(entry.draft.type)),
     )
     assert row is not None
     return entry.recorded(as_uuid(row.id), as_utc(row.created_at), tuple(row.groups))
 
 
 @lru_cache(maxsize=512)
-def _patterns(type: str) -> list[str]:
-    return list(candidates(type))
+def _patterns(type: str) -> tuple[str, ...]:
+    return candidates(type)
 
 
 def find(connection: Connection, event_id: UUID) -> Event | None:

@@ -61,6 +61,7 @@ WITH found AS MATERIALIZED (
 {_SHOWN}
 """
 FIND = f"WITH found AS MATERIALIZED (SELECT * FROM eventbus.fingerprint WHERE fingerprint = :fingerprint) {_SHOWN}"
+COUNT_STATES = "SELECT state, count(*) AS fingerprints FROM eventbus.fingerprint GROUP BY state"
 CHANGE = """
 UPDATE eventbus.fingerprint AS f
 SET state = :state, state_since = CASE f.state WHEN :state THEN f.state_since ELSE clock_timestamp() END,
@@ -202,6 +203,11 @@ def find(connection: Connection, fingerprint: str) -> KnownFingerprint | None:
     """That fingerprint, or None."""
     row = connection.row(FIND, fingerprint=fingerprint)
     return None if row is None else _known(row)
+
+
+def count_states(connection: Connection) -> dict[str, int]:
+    """How many are in each state that any is in."""
+    return {row.state: row.fingerprints for row in connection.rows(COUNT_STATES)}
 
 
 def change_state(connection: Connection, fingerprint: str, *, state: str, note: str | None) -> bool:

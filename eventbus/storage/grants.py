@@ -31,8 +31,9 @@ _ROLES: dict[str, tuple[str, str | None, dict[str, Sequence[str]]]] = {
             "INSERT, UPDATE": (
                 *("consumer_group", "subscription", "event_schema", "delivery", "attempt", "dead_letter", "repair"),
                 *("worker", "traffic", "traffic_total", "traffic_tally", "traffic_span", "fingerprint", "alert"),
+                *("run_tally", "run_duration", "run_minute"),
             ),
-            "DELETE": ("worker", "traffic", "traffic_tally", "traffic_span", "alert"),
+            "DELETE": ("worker", "traffic", "traffic_tally", "traffic_span", "alert", "run_tally", "run_minute"),
         },
     ),
     "viewer": ("looks at everything, changes nothing", None, {"SELECT": ("*",)}),

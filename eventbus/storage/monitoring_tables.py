@@ -1,4 +1,4 @@
-"""The tables of monitoring, as SQLAlchemy knows them: which workers live, and how much was published and consumed.
+"""The tables of monitoring, as SQLAlchemy knows them: which workers live, how much happened, and how handlers' runs went.
 
 Like `tables`, and in the same metadata.
 """
@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     Integer,
     PrimaryKeyConstraint,
     Table,
@@ -96,4 +97,49 @@ traffic_span = Table(
     Column("writers", ARRAY(BigInteger), nullable=False),
     PrimaryKeyConstraint("started_at", name="traffic_span_pkey"),
     CheckConstraint("ended_at > started_at", name="traffic_span_ended_check"),
+)
+
+#: Runs that did not end well, by the connection that kept them; 0 has those of connections that were added up.
+run_tally = Table(
+    "run_tally",
+    metadata,
+    Column("backend", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("group_name", Text, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False, server_default=text("0"))
+        for name in ("failed", "deaths", "retries", "dead")
+    ),
+    PrimaryKeyConstraint("backend", "type", "group_name", name="run_tally_pkey"),
+    CheckConstraint("least(failed, deaths, retries, dead) >= 0", name="run_tally_counts_check"),
+)
+
+
+def _durations(table: str) -> tuple[SchemaItem, ...]:
+    """Runs in each bucket of `eventbus.durations`, and how long they took together."""
+    return (
+        Column("counts", ARRAY(BigInteger), nullable=False),
+        Column("seconds", Double, nullable=False),
+        CheckConstraint("cardinality(counts) = 16 AND seconds >= 0", name=f"{table}_counts_check"),
+    )
+
+
+#: How long all runs took.
+run_duration = Table(
+    "run_duration",
+    metadata,
+    Column("group_name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    *_durations("run_duration"),
+    PrimaryKeyConstraint("group_name", "type", name="run_duration_pkey"),
+)
+
+#: How long the runs of each minute took.
+run_minute = Table(
+    "run_minute",
+    metadata,
+    Column("minute", _TIME, nullable=False),
+    Column("group_name", Text, nullable=False),
+    *_durations("run_minute"),
+    PrimaryKeyConstraint("minute", "group_name", name="run_minute_pkey"),
 )

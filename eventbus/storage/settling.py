@@ -31,13 +31,13 @@ SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
     suspect = false, rerun = false, claim = NULL, started_at = NULL,
     last_error = NULL, due_at = clock_timestamp()
 """
-MARK_DONE = f"""
+MARK_DONE = Hot(f"""
 WITH done AS (
     {_UPDATE_DONE} WHERE {_MINE}
     RETURNING d.state, CAST(:type AS text) AS type, d.group_name, d.finished_at
 ), {COUNT_DONE}
 SELECT state FROM done
-"""
+""")
 _HELD = """
 held AS (
     SELECT d.event_id FROM eventbus.delivery AS d
@@ -46,7 +46,7 @@ held AS (
 )
 """
 # The commit need not reach the disk: a server that crashes and forgets it repeats the work, no more.
-MARK_MANY_DONE = Hot(f"""
+_MARKED = f"""
 WITH quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting), {_HELD}, done AS (
     {_UPDATE_DONE} FROM held, quick
     WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
@@ -54,7 +54,22 @@ WITH quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting),
     RETURNING d.event_id, d.state, d.group_name, d.finished_at,
               (CAST(:types AS text[]))[array_position(CAST(:events AS uuid[]), d.event_id)] AS type
 ), {COUNT_DONE}
-SELECT event_id, state FROM done
+SELECT event_id, state
+"""
+MARK_MANY_DONE = Hot(f"{_MARKED} FROM done")
+# What becomes due from now on has wake-ups of its own: a slice that hears of nothing more need not look for it.
+MARK_ALONE_DONE = Hot(f"""
+{_MARKED}, EXISTS (
+    SELECT FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id)
+    CROSS JOIN (VALUES ('pending'), ('retrying'), ('running')) AS open (state)
+    CROSS JOIN LATERAL (
+        SELECT FROM eventbus.delivery AS d
+        WHERE d.group_name = :group AND d.subscription_id = s.id AND d.state = open.state AND d.finished_at IS NULL
+        AND d.due_at <= statement_timestamp()
+        ORDER BY d.due_at LIMIT 1
+    ) AS first
+) AS is_more_due
+FROM done
 """)
 MARK_RETRYING = f"""
 UPDATE eventbus.delivery AS d
@@ -130,6 +145,25 @@ def mark_many_done(connection: Connection, events: Sequence[Event], *, group: st
         claim=claim,
     )
     return {as_uuid(row.event_id): str(row.state) for row in rows}
+
+
+def mark_alone_done(
+    connection: Connection, claimed: Claimed, *, subscriptions: Sequence[int]
+) -> tuple[str, bool] | None:
+    """Settle *claimed* in the same way; its new state, and whether another delivery of these *subscriptions* is due.
+
+    Returns:
+        None if the claim is lost.
+    """
+    row = connection.row(
+        MARK_ALONE_DONE,
+        group=claimed.group,
+        events=[str(claimed.event.id)],
+        types=[claimed.event.type],
+        claim=claimed.claim,
+        subscriptions=list(subscriptions),
+    )
+    return None if row is None else (str(row.state), bool(row.is_more_due))
 
 
 def mark_retrying(

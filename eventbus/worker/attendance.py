@@ -4,6 +4,7 @@ leases    every third of a lease (10 s at most): renews what living children hol
 accounts  four times a second: settles what dead children held
 relay     twice a second: wakes for what is due and was told to nobody
 parked    every ten seconds: makes due what was parked and this worker's code can read
+timings   every five seconds: writes down how long handlers ran
 """
 
 import logging
@@ -20,6 +21,7 @@ from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.leasing import renew_leases
 from eventbus.lifecycle.parking import unpark
 from eventbus.lifecycle.relaying import Relay
+from eventbus.lifecycle.timing import Timekeeper
 from eventbus.worker.children import Children
 from eventbus.worker.duties import Duty
 
@@ -29,6 +31,7 @@ _RENEWAL = timedelta(seconds=10)
 _ACCOUNTS = timedelta(milliseconds=250)
 _SWEEP = timedelta(milliseconds=500)
 _UNPARK = timedelta(seconds=10)
+_TIMINGS = timedelta(seconds=5)
 #: So long an account waits for its pool to say what ended the process.
 _REASON_SECONDS = 1.0
 #: What a duty may still take when the worker ends.
@@ -42,12 +45,14 @@ class Attendance:
         self._execution = execution
         self._children = children
         self._first_seen: dict[int, float] = {}
+        self._timekeeper = Timekeeper(database=execution.database, timings=execution.slots.timings)
         renewal = min(_RENEWAL, execution.lease / 3)
         self._duties = (
             Duty("leases", self.renew, period=renewal),
             Duty("accounts", self.settle, period=_ACCOUNTS),
             Duty("relay", relay.sweep, period=_SWEEP),
             Duty("parked", self.unpark, period=_UNPARK),
+            Duty("timings", self._timekeeper.write, period=_TIMINGS),
         )
 
     def start(self) -> None:
@@ -61,6 +66,7 @@ class Attendance:
             duty.stop(timeout_seconds=_STOP_SECONDS)
         self._first_seen = dict.fromkeys((item.pid for item in self._execution.slots.list_accounts()), 0.0)
         Duty("last accounts", self.settle, period=_ACCOUNTS).do()
+        Duty("last timings", self._timekeeper.write, period=_TIMINGS).do()
 
     def renew(self) -> None:
         """Renew the leases of the living.

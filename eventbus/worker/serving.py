@@ -36,7 +36,7 @@ from eventbus.worker.housekeeping import keep_house_in_workers
 from eventbus.worker.log_format import show_facts
 from eventbus.worker.task import DeliveryTask, Equipment, Runtime
 from eventbus.worker.task_events import TaskEvents
-from eventbus.worker.tolerance import drop_lost_messages, tolerate_malformed_items
+from eventbus.worker.tolerance import drop_lost_messages, tolerate_ended_children, tolerate_malformed_items
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,10 @@ class Serving:
         name = self._settings().queue(group)
         if name in self._app.tasks:
             return
-        task_class = type(
-            "GroupTask", (DeliveryTask,), {"name": name, "group": group, "runtime": self._runtime, "queue": name}
-        )
-        self._app.register_task(task_class())
+        task_class = type("GroupTask", (DeliveryTask,), {"name": name, "group": group, "runtime": self._runtime})
+        task: Any = self._app.register_task(task_class())
+        # Celery warns of a queue that a task's class names. This one is for whoever sends the task without the bus.
+        task.queue = name
         self._app.amqp.queues.add(Queue(name, routing_key=name))
 
     def _on_worker_init(self, sender: Any, **_: Any) -> None:
@@ -131,6 +131,7 @@ class Serving:
         reading.catalog.register()
         reading.catalog.refuse_gaps()
         tolerate_malformed_items()
+        tolerate_ended_children()
         if served <= {settings.queue(group) for group in self._subscriptions.groups()}:
             drop_lost_messages(self._app)
         queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))

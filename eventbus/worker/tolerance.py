@@ -1,4 +1,4 @@
-"""Tolerance: a message that makes no sense is dropped with a word in the log, where Celery would end the worker.
+"""Tolerance: what would end a worker of Celery's, such as a message that makes no sense, costs a word in the log.
 
     Redis list ─▶ item: JSON as kombu stores it? ─▶ body: [args, kwargs, embed]? ─▶ task
                     └─ no: dropped                   └─ no: dropped
@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import kombu.transport
+from celery.concurrency.asynpool import AsynPool
 from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default
 from kombu.transport import redis
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import OutOfMemoryError
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,14 @@ class Channel(redis.Channel):
             log.error("message_not_kept", extra={"reason": "Redis is full", "consequence": "dropped"})
         return True
 
+    def _queue_bind(self, *arguments: Any) -> Any:
+        try:
+            return super()._queue_bind(*arguments)
+        except OutOfMemoryError as error:
+            # Whoever connects binds its queues first. Celery connects again if the connection was lost, and else ends the worker.
+            log.warning("queue_not_bound", extra={"reason": "Redis is full", "consequence": "connecting again"})
+            raise ConnectionLost("Redis is full: queues cannot be bound") from error
+
 
 class Transport(redis.Transport):
     """kombu's Redis transport, with that channel."""
@@ -52,13 +62,32 @@ def tolerate_malformed_items() -> None:
         kombu.transport._transport_cache.pop(scheme, None)
 
 
+def tolerate_ended_children() -> None:
+    """Let a worker that connects anew pass over children that have ended and are still to be replaced.
+
+    Celery gives up watching a child when it ends. If the connection is made anew before the pool has replaced it, Celery would
+    watch it again, fails to, and ends the worker.
+    """
+    AsynPool._track_child_process = _track_living
+
+
+def _track_living(pool: Any, process: Any, hub: Any) -> None:
+    if getattr(process, "_sentinel_poll", process) is not None:
+        _track_child_process(pool, process, hub)
+
+
+_track_child_process: Callable[..., None] = AsynPool._track_child_process
+
+
 def drop_lost_messages(app: Any) -> None:
     """Let a worker that serves groups alone keep no second copy of what it takes from Redis.
 
     Celery restores from these copies what a worker that died had taken: for wake-ups that is the relay's business. Only for
-    workers without tasks of other kinds, which need the copies.
+    workers without tasks of other kinds, which need the copies. Nor does it read the three lists beside each queue that are for
+    priorities, which wake-ups do not have.
     """
-    app.conf.broker_transport_options = {**(app.conf.broker_transport_options or {}), "ack_emulation": False}
+    given = app.conf.broker_transport_options or {}
+    app.conf.broker_transport_options = {"priority_steps": [0], **given, "ack_emulation": False}
 
 
 def check_body(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Run storms.
 
-make chaos [SECONDS=45] [SEED=7] [SEEDS=50]
+make chaos [SECONDS=45] [SEED=7] [SEEDS=50] [CONTINUE=1] [PAGE=docs/why/chaos.md]
 """
 
 import argparse
@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos import report
+from tests.chaos import kept, report
 from tests.chaos.storm import Outcome, run
 
 #: From so many seeds on the table is worth keeping.
@@ -22,15 +22,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=45.0, help="how long each storm lasts")
     parser.add_argument("--seed", type=int, help="one storm of this seed")
+    parser.add_argument("--seeds", type=int, help="so many storms, of seeds 1, 2, ...")
+    parser.add_argument("--continue", dest="goes_on", action="store_true", help="skip seeds that have passed before")
     parser.add_argument(
-        "--seeds", type=int, help="so many storms, of seeds 1, 2, ...; their table becomes docs/why/chaos.md"
+        "--page",
+        type=Path,
+        help=f"write the table, as Markdown, there; from {PAGE_SEEDS} seeds on to {report.PAGE.name}",
     )
     asked = parser.parse_args()
     seeds = range(1, asked.seeds + 1) if asked.seeds else [asked.seed or random.randrange(1 << 32)]
-    outcomes = [_storm(seed, asked.seconds) for seed in seeds]
+    page = asked.page or (report.PAGE if len(seeds) >= PAGE_SEEDS else None)
+    outcomes: list[Outcome] = []
+    for seed in seeds:
+        outcome = kept.find(seed, asked.seconds) if asked.goes_on else None
+        if outcome is None:
+            outcome = _storm(seed, asked.seconds)
+            kept.keep(outcome)
+        outcomes.append(outcome)
+        if page:
+            report.write_page(outcomes, page)
     print(report.text(outcomes))
-    if len(outcomes) >= PAGE_SEEDS:
-        report.write_page(outcomes)
     return int(any(outcome.problems for outcome in outcomes))
 
 

@@ -27,7 +27,7 @@ row is open, and queues are empty and stay empty. See [tests/chaos](../../tests/
 
 *Events* were published while such a fault struck, or until work went on as before. *Lost*: not done and not dead, or done without
 its effect. *Repeated runs* began again because a process or a connection died: at-least-once promises no less. *Repeated effects*
-of `session` handlers must not be.
+of `session` handlers must not be. How soon things *recovered* depends on what else the machine did: its load average was {load}.
 """
 
 
@@ -65,13 +65,14 @@ def text(outcomes: Sequence[Outcome]) -> str:
     return "\n".join([*lines, "", *(_summary(outcome) for outcome in outcomes)])
 
 
-def write_page(outcomes: Sequence[Outcome]) -> None:
-    """Write docs/why/chaos.md."""
+def write_page(outcomes: Sequence[Outcome], page: Path = PAGE) -> None:
+    """Write the table, and what it means, as Markdown."""
     introduction = _INTRODUCTION.format(
         count=len(outcomes),
         seconds=outcomes[0].seconds,
         processors=f"{platform.machine()}, {_processors()} processors",
         python=platform.python_version(),
+        load=_span([outcome.load for outcome in outcomes]),
     )
     rows = [_HEADER, ("---",) * len(_HEADER), *cells(outcomes)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -79,7 +80,7 @@ def write_page(outcomes: Sequence[Outcome]) -> None:
     failed = [outcome.seed for outcome in outcomes if outcome.problems]
     closing = f"{len(outcomes)} seeds, {events:,} events; seeds that failed: {', '.join(map(str, failed)) or 'none'}."
     seeds = ", ".join(str(outcome.seed) for outcome in outcomes)
-    PAGE.write_text(f"{introduction}\n{table}\n\n{closing}\n\nSeeds: {seeds}.\n")
+    page.write_text(f"{introduction}\n{table}\n\n{closing}\n\nSeeds: {seeds}.\n")
 
 
 def _cells(name: str, line: _Line) -> tuple[str, ...]:
@@ -111,6 +112,11 @@ def _summary(outcome: Outcome) -> str:
         *(f"  {text}" for text in outcome.ended),
     ]
     return "\n".join(lines)
+
+
+def _span(values: Sequence[float]) -> str:
+    least, most = f"{min(values):.1f}", f"{max(values):.1f}"
+    return least if least == most else f"{least} to {most}"
 
 
 def _processors() -> int:

@@ -4,6 +4,7 @@ strikes ─▶ calm: publishers stop, everything is up ─▶ nothing open, queu
 """
 
 import contextlib
+import os
 import random
 import threading
 import time
@@ -59,6 +60,8 @@ class Outcome:
     #: Workers that a supervisor had to start again although nobody had ended them.
     ended: list[str] = field(default_factory=list)
     calm_seconds: float = 0.0
+    #: Of the machine, when it was over: what else there was to do.
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
     verdict: Verdict
 
     @property

@@ -15,10 +15,12 @@ from celery import Celery
 from marshmallow import fields
 
 from eventbus import Event, EventBus, EventSchema
+from eventbus.durations import BUCKETS, Histogram
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.auditing import acting_as
 from eventbus.lifecycle.registration import register
 from eventbus.retry import RetryPolicy
+from eventbus.storage import runs as stored_runs
 from eventbus.storage import workers
 from eventbus.storage.workers import Worker
 from tests.support.single_runs import SingleRuns
@@ -107,6 +109,10 @@ def plant(bus: EventBus) -> Seed:
     _fail(bus, runs, retried, ConnectionError("mail server is away"), retries=3)
     replay = bus.replay("order.paid", group="inventory")
     assert replay.id is not None
+    with bus.database.autocommit() as connection:
+        counts = (10, 40, 30, 10, 5, 3, 2)
+        took = Histogram(counts=(*counts, *(0,) * (BUCKETS - len(counts))), seconds=1.2)
+        stored_runs.add_durations(connection, {("notification", "order.created"): took})
     with acting_as("alice"):
         bus.pause_group("analytics")
         bus.note_dead_letter(letters[0], "asked the shop")

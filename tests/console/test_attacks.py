@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -84,8 +85,7 @@ def test_what_is_evil_is_shown_and_never_runs(seed: Seed, client: Client) -> Non
         text = client.text(path_of(route.path, seed), status=client.get(path_of(route.path, seed)).status_code)
         assert "<script>window" not in text, route.path
         assert "<img src=x" not in text, route.path
-        # Of a cause the numbers are left out.
-        assert ("window.evil" in text) == ("{{7*7}}" in text or "{{?*?}}" in text), route.path
+        assert "&amp;49" not in text, route.path
 
 
 @pytest.mark.parametrize("route", READING, ids=lambda route: route.path)
@@ -441,6 +441,32 @@ def test_only_a_trusted_proxy_names_users(seed: Seed) -> None:
         assert inside.get("/audit", headers=headers).status_code == 403
 
 
+def test_a_form_passes_a_proxy_that_calls_us_by_another_name(seed: Seed) -> None:
+    """The browser's host is what the trusted proxy says; whoever is not trusted may say what they like."""
+    proxies = parse_networks("P", "10.0.0.0/8")
+    access = Proxied("X-Forwarded-User", proxies=proxies, operators=["alice"])
+    app = create_app(seed.bus, settings=ConsoleSettings(access=access, proxies=proxies))
+    client = Client(app, address="10.1.2.3", base_url="http://upstream:8321")
+    client.headers["x-forwarded-user"] = "alice"
+    form = {"token": client.token("/groups/inventory")}
+    origin = {"origin": "http://bus.example"}
+
+    answers = [
+        client.post("/groups/inventory/pause", data=form, headers={**origin, "x-forwarded-host": host})
+        for host in ("bus.example", "evil.example")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 403]
+    local = Client(create_app(seed.bus))
+    sent = {"token": local.token("/groups/inventory")}
+    assert (
+        local.post(
+            "/groups/inventory/pause", data=sent, headers={**origin, "x-forwarded-host": "bus.example"}
+        ).status_code
+        == 403
+    )
+
+
 def test_a_token_is_for_one_user(seed: Seed) -> None:
     """Behind a proxy two people may share a browser: the form of one is not the other's."""
     proxies = parse_networks("P", "10.0.0.0/8")
@@ -557,15 +583,33 @@ def test_every_answer_forbids_what_pages_need_not(client: Client, path: str) -> 
     assert answer.headers["cache-control"] == ("no-cache" if path == "/static/console.js" else "no-store")
 
 
+class Elements(HTMLParser):
+    """Notes what a page has that it must not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Scripts and styles in the page itself, and addresses of others."""
+        given = {name: value or "" for name, value in attrs}
+        leads = [given.get(name, "") for name in ("src", "href", "action", "formaction")]
+        is_inline = tag == "style" or (tag == "script" and "src" not in given) or "style" in given
+        has_handler = any(name.startswith("on") for name in given)
+        if (
+            is_inline
+            or has_handler
+            or any(re.match(r"(?:[a-z]+:|//|\\\\)", lead.strip(), re.IGNORECASE) for lead in leads)
+        ):
+            self.found.append(self.get_starttag_text() or tag)
+
+
 def test_no_page_has_a_script_or_a_style_of_its_own(seed: Seed, client: Client) -> None:
-    """Nothing inline: the policy would forbid it, and the page would be broken."""
+    """Nothing inline: the policy would forbid it, and the page would be broken; nothing of anybody else's."""
     for route in READING:
-        text = client.get(path_of(route.path, seed)).text
-        # What is shown as text may hold anything; in a tag, what is quoted may.
-        tags = " ".join(re.sub(r'"[^"]*"', '""', tag) for tag in re.findall(r"<[a-zA-Z][^>]*>", text))
-        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", tags), route.path
-        assert not re.search(r"(?:href|src|action)=\"\s*javascript:", text), route.path
-        assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text), route.path
+        elements = Elements()
+        elements.feed(client.get(path_of(route.path, seed)).text)
+        assert elements.found == [], route.path
 
 
 def test_a_failure_that_nobody_foresaw_says_nothing(

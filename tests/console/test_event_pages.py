@@ -4,7 +4,6 @@ import json
 import shlex
 from html import unescape
 from urllib.parse import quote
-from uuid import uuid4
 
 import pytest
 from playwright.sync_api import expect
@@ -14,6 +13,9 @@ from eventbus.console.event_tail import EventTail
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
+
+#: The id of no event.
+NOBODY = "0199c3a2-0000-7000-8000-000000000000"
 
 
 @pytest.mark.parametrize(
@@ -132,9 +134,7 @@ def test_programs_get_an_event_as_json(client: Client, seed: Seed) -> None:
     assert answer.json() == seed.evil.as_json()
 
 
-@pytest.mark.parametrize(
-    "path", [f"/events/{uuid4()}", f"/events/{uuid4()}.json", f"/events/{uuid4()}/why?group=archive"]
-)
+@pytest.mark.parametrize("path", [f"/events/{NOBODY}", f"/events/{NOBODY}.json", f"/events/{NOBODY}/why?group=archive"])
 def test_an_event_that_does_not_exist_is_said_so(client: Client, path: str) -> None:
     """With the status of what is not there."""
     assert "<h1>Not found</h1>" in client.text(path, status=404)

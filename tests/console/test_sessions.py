@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eventbus.console import Role, create_app
+from eventbus.console import Role, create_app, streaming
 from eventbus.console.sessions import IDLE, LIFETIME, Browser, Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.throttling import WINDOW_SECONDS, Throttle
@@ -110,6 +110,15 @@ def test_many_addresses_do_not_help_to_guess(clock: Clock) -> None:
         throttle.note_failure("alice", f"10.0.0.{number}")
 
     assert throttle.wait_seconds("alice", "192.168.0.1") > 0
+
+
+def test_streams_are_limited(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many open pages at once; whoever opens one more is told so."""
+    monkeypatch.setattr(streaming, "MOST_STREAMS", 0)
+
+    answer = Client(create_app(seed.bus)).get("/live")
+
+    assert (answer.status_code, "Too many pages are open" in answer.text) == (503, True)
 
 
 def test_a_stream_ends_with_its_session(seed: Seed, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from eventbus.embedded import Servers
+from eventbus import Event
+from eventbus.embedded import EmbeddedValkey, Servers
 from tests.e2e.conftest import make_stage
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
@@ -89,6 +90,45 @@ def test_a_handler_may_run_far_longer_than_a_lease(stage: Stage) -> None:
     stage.wait_for_state(event, "courier", "done")
 
     assert steps(stage, event) == ["started", "ended"]
+
+
+def test_a_lease_is_renewed_while_the_broker_hangs_and_while_the_worker_stops(
+    valkey: EmbeddedValkey, servers: Servers, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neither has a part in it: what a handler that takes its time is doing stays its own, and is done once."""
+    own = Servers(database_url=servers.database_url, broker_url=valkey.url, postgres=None, valkey=valkey)
+    for stage in make_stage(own, template_database, tmp_path_factory, EVENTBUS_LEASE_SECONDS="2"):
+        worker = stage.start(groups=["courier"], concurrency=1)
+        with stage.closed_gate(13):
+            event = stage.publish("parcel.sent", {"gate": 13})
+            stage.wait_for_effects(event, "courier")
+            valkey.freeze()
+            outlast_a_lease(stage, event)
+            valkey.thaw()
+            worker.send_signal(signal.SIGTERM)
+            outlast_a_lease(stage, event)
+            assert worker.is_running
+        row = stage.wait_for_state(event, "courier", "done")
+
+        assert steps(stage, event) == ["started", "ended"]
+        assert (row.attempts, row.deaths) == (0, 0)
+        assert worker.wait(timeout=TIMEOUT) == 0
+
+
+def outlast_a_lease(stage: Stage, event: Event) -> None:
+    """Return when the lease that *event* has now has ended, and another one has begun."""
+    ends = stage.delivery(event, "courier").due_at
+
+    def is_over() -> bool:
+        [found] = stage.rows(
+            "SELECT clock_timestamp() AS at, state, due_at > clock_timestamp() AS is_held FROM eventbus.delivery "
+            "WHERE event_id = :id",
+            id=event.id,
+        )
+        assert found.state == "running", stage.logs()
+        return bool(found.at > ends + timedelta(seconds=0.5) and found.is_held)
+
+    wait_until(is_over, timeout=TIMEOUT, message=stage.logs)
 
 
 @pytest.mark.parametrize("group", ["courier", "accounts"])

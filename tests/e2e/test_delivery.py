@@ -5,9 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from eventbus.broker import WakeUp
+from eventbus.broker.envelopes import Envelopes
 from tests.e2e.stage import SHOP, TIMEOUT, Stage
 from tests.support import wait_until
 from tests.support.workers import ROOT, WorkerProcess
@@ -78,6 +82,49 @@ def test_a_repeated_message_is_handled_once(stage: Stage, worker: WorkerProcess)
 
     wait_until(lambda: stage.broker.llen(stage.queue("inventory")) == 0, timeout=TIMEOUT)
     assert len(stage.effects(event, "inventory")) == 1
+
+
+def strange_messages(stage: Stage) -> dict[str, bytes]:
+    """What can lie in a queue without being a wake-up."""
+    queue = stage.queue("inventory")
+
+    def sound() -> dict[str, Any]:
+        [text] = Envelopes(stage.app).stored([WakeUp(queue=queue, event_id=uuid4(), type="order.created")])
+        return dict(json.loads(text))
+
+    def with_body(body: object) -> bytes:
+        return json.dumps({**sound(), "body": base64.b64encode(json.dumps(body).encode()).decode()}).encode()
+
+    stranger = sound()
+    stranger["headers"]["task"] = "eventbus.nobody"
+    return {
+        "no json": b"\xff{",
+        "no object": b"[]",
+        "no properties": b'{"body": "", "headers": {}}',
+        "no list": with_body(7),
+        "arguments that are no list": with_body([7, {}, {}]),
+        "an unknown task, as of a subscription that has gone": json.dumps(stranger).encode(),
+        "no event": with_body([["no uuid"], {}, {}]),
+        "no argument": with_body([[], {}, {}]),
+        "an event that nobody published": json.dumps(sound()).encode(),
+    }
+
+
+def test_messages_that_make_no_sense_end_no_worker(stage: Stage, worker: WorkerProcess) -> None:
+    """Each is dropped with a word in the log; those that are wake-ups all the same find nothing, and cause no other."""
+    queue = stage.queue("inventory")
+    stage.broker.lpush(queue, *strange_messages(stage).values())
+
+    event = stage.publish("order.created", {"number": 4})
+    stage.wait_for_state(event, "inventory", "done")
+    wait_until(lambda: stage.broker.llen(queue) == 0, timeout=TIMEOUT)
+
+    log = worker.log
+    assert log.count("message_malformed") == 3
+    assert log.count("Received invalid task message") == 2
+    assert log.count("Received unregistered task of type 'eventbus.nobody'") == 1
+    assert worker.is_running
+    assert stage.broker.llen(queue) == 0
 
 
 def test_a_message_for_an_event_that_runs_finds_nothing(stage: Stage, worker: WorkerProcess) -> None:
@@ -227,9 +274,9 @@ def test_two_workers_of_one_group_share_its_events(empty_stage: Stage) -> None:
     assert {item.worker.partition("@")[0] for item in ran_in} == {worker.folder.name for worker in workers}
 
 
-@pytest.mark.parametrize("pool", ["solo", "threads"])
+@pytest.mark.parametrize("pool", ["solo", "threads", "gevent"])
 def test_other_pools_deliver_too(empty_stage: Stage, pool: str) -> None:
-    """Solo and threads: events of many groups are handled, failures retried and given up, async handlers run."""
+    """Solo, threads and gevent: events of many groups are handled, failures retried and given up, async handlers run."""
     worker = empty_stage.start(pool=pool)
 
     orders = [empty_stage.publish("order.created", {"number": number}) for number in range(5)]

@@ -71,3 +71,70 @@ def test_workers_of_every_pool_are_seen_and_counted(stage: Stage) -> None:
     assert (handled["inventory"], alive["inventory"]) == (done, 3) == (6, 3)
     assert health.returncode == 0, health.stderr
     assert (codes, [row.pool for row in left]) == ([0, 0], ["prefork"])
+
+
+RUNS = """
+SELECT d.group_name, count(*) FILTER (WHERE d.state = 'done') AS done, count(*) FILTER (WHERE d.state = 'dead') AS dead,
+       COALESCE(sum(a.failed), 0) AS failed, COALESCE(sum(a.died), 0) AS died
+FROM eventbus.delivery AS d LEFT JOIN (
+    SELECT event_id, group_name, count(*) FILTER (WHERE kind = 'error') AS failed, count(*) FILTER (WHERE kind = 'death') AS died
+    FROM eventbus.attempt GROUP BY 1, 2
+) AS a USING (event_id, group_name) GROUP BY 1 HAVING count(*) FILTER (WHERE d.state IN ('done', 'dead')) = count(*)
+"""
+
+
+def test_metrics_of_prefork_workers_are_what_sql_counts(empty_stage: Stage) -> None:
+    """While two of them run, with children that fail, retry, give up and die: no number depends on a process's memory."""
+    stage = empty_stage
+    for wait in (False, True):
+        stage.start(groups=["inventory", "flaky", "strict", "deadly"], wait=wait)
+    for number in range(20):
+        stage.publish("order.created", {"number": number})
+    for failures in (0, 1, 2):
+        stage.publish("flaky.asked", {"error": "ValueError", "failures": failures})
+    stage.publish("strict.asked", {"error": "ValueError"})
+    stage.publish("death.asked", {"way": "kill"})
+    counted = wait_until(
+        lambda: len(found := {row.group_name: row for row in stage.rows(RUNS)}) == 4 and found,
+        timeout=TIMEOUT,
+        message=stage.logs,
+    )
+    expected = {group: int(row.done + row.failed) for group, row in counted.items() if row.done + row.failed}
+    name = "eventbus_handler_duration_seconds_count"
+
+    samples = wait_until(
+        lambda: (found := scrape(stage)).get(name) == expected and found,
+        timeout=15,
+        message=lambda: f"{expected} {scrape(stage).get(name)}",
+    )
+    stage.workers[0].kill()
+    stage.end_workers()
+    afterwards = scrape(stage)
+
+    assert (counted["flaky"].failed, counted["strict"].dead, counted["deadly"].died) == (3, 1, 3)
+    assert expected == {"inventory": 20, "flaky": 6, "strict": 1}
+    for metric, column in (("handled", "done"), ("failed", "failed"), ("dead", "dead"), ("deaths", "died")):
+        found = {group: value for group, value in samples[f"eventbus_{metric}_total"].items() if value}
+        assert found == {group: int(getattr(row, column)) for group, row in counted.items() if getattr(row, column)}
+    retries = {group: value for group, value in samples["eventbus_retries_total"].items() if value}
+    assert retries == {"flaky": 3, "deadly": 2}
+    assert sum(samples["eventbus_open_deliveries"].values()) == sum(samples["eventbus_lag_events"].values()) == 0
+    assert all(
+        afterwards[key] == value
+        for key, value in samples.items()
+        if key.endswith(("_total", "_count")) and "relay" not in key
+    )
+    assert set(stage.bus.durations()) == set(expected)
+
+
+def scrape(stage: Stage) -> dict[str, dict[str, float]]:
+    """Samples of groups as a Prometheus reads them, by name; summed over types."""
+    registry = CollectorRegistry()
+    registry.register(BusCollector(stage.bus))
+    found: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(generate_latest(registry).decode()):
+        for sample in family.samples:
+            if group := sample.labels.get("group"):
+                groups = found.setdefault(sample.name, {})
+                groups[group] = groups.get(group, 0) + sample.value
+    return found

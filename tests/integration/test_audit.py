@@ -93,7 +93,17 @@ def test_every_change_of_the_command_line_is_kept(bus: EventBus, here: SingleRun
 #: Commands that only look, or print.
 LOOKING = {
     *("audit", "completion", "doctor", "grants", "health", "health worker", "metrics", "stats", "tail", "trace", "why"),
-    *("dead list", "dead show", "events list", "events show", "events tail", "flower", "groups list", "groups show"),
+    *(
+        "dead fingerprints",
+        "dead list",
+        "dead show",
+        "events list",
+        "events show",
+        "events tail",
+        "flower",
+        "groups list",
+        "groups show",
+    ),
     *("replay list", "replay plan", "schema check", "schema diff", "schema export", "schema list", "schema parked"),
     *("schema show", "schema snapshot", "workers"),
 }
@@ -137,12 +147,15 @@ def test_every_command_that_changes_something_leaves_an_entry(
         give_up(bus, here)
     rows.all("UPDATE eventbus.event_log SET version = 1")
     letter = str(rows.value("SELECT min(id) FROM eventbus.dead_letter"))
+    cause = str(rows.value("SELECT min(fingerprint) FROM eventbus.dead_letter"))
     planned = [str(bus.replaying.create(bus.replaying.plan(Asked(group="stock", pattern="#"))).id) for _ in range(2)]
     app = ("-A", "audited_shop")
     commands: dict[str, tuple[str, ...]] = {
         "groups pause": ("stock",),
         "groups resume": ("stock",),
         "dead note": (letter, "mine"),
+        "dead acknowledge": (cause,),
+        "dead resolve": (cause,),
         "dead discard": (letter, "--group", "stock", "--reason", "x", "--yes"),
         "dead restore": (letter,),
         "dead retry": ("--group", "stock", "--yes"),

@@ -15,6 +15,7 @@ from kombu import Connection
 
 from eventbus import EventBus
 from eventbus.broker import KombuBroker, Notice, RedisBroker, WakeUp, connect
+from eventbus.broker.contract import TIMEOUT_SECONDS
 from eventbus.embedded import EmbeddedValkey
 from eventbus.errors import BrokerUnreachable
 from eventbus.lifecycle.circuit import Circuit
@@ -130,21 +131,24 @@ def test_a_refused_broker_costs_no_publish(make_bus: MakeBus, rows: Rows, caplog
 
 @pytest.mark.alone
 def test_a_hung_broker_costs_one_publish_its_time_limit(make_bus: MakeBus, valkey: EmbeddedValkey, rows: Rows) -> None:
-    """A broker that accepts connections and never answers is given up after its limit, then left alone."""
-    bus = make_bus(broker_url=valkey.url)
-    bus.publish("order.created", 0, source="orders")
-    valkey.freeze()
-    started = time.monotonic()
+    """A broker that accepts connections and never answers is given up after its limit, then left alone.
 
-    bus.publish("order.created", 1, source="orders")
-    first = time.monotonic() - started
-    for number in range(10):
+    The first publish does not wait for its answer; the second, which finds none, does.
+    """
+    bus = make_bus(broker_url=valkey.url)
+    for number in range(2):
         bus.publish("order.created", number, source="orders")
-    others = time.monotonic() - started - first
+    valkey.freeze()
+
+    took = []
+    for number in range(10):
+        started = time.monotonic()
+        bus.publish("order.created", number, source="orders")
+        took.append(time.monotonic() - started)
     valkey.thaw()
 
-    assert first < 1.5
-    assert others < 0.4
+    assert TIMEOUT_SECONDS <= max(took) < 1.5
+    assert sum(took) - max(took) < 0.4
     assert rows.count("event_log") == 12
     assert bus.waking._circuit.wait_closed(10)
 

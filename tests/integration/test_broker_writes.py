@@ -17,6 +17,7 @@ from eventbus.embedded import EmbeddedValkey
 from eventbus.embedded.binaries import find_valkey
 from eventbus.errors import BrokerUnreachable
 from tests.support import wait_until
+from tests.support.commands import commands
 
 
 @pytest.fixture
@@ -35,22 +36,6 @@ def broker(app: Celery, broker_url: str) -> RedisBroker:
 def wake_ups(queue: str, count: int) -> list[WakeUp]:
     """That many for one queue."""
     return [WakeUp(queue=queue, event_id=uuid4(), type="order.created") for _ in range(count)]
-
-
-@contextmanager
-def commands(client: "redis.Redis[bytes]") -> Iterator[list[str]]:
-    """What is sent to the server, by name, while the block runs, without what scripts call and what connecting takes."""
-    seen: list[str] = []
-    marker = uuid4().hex
-    with client.monitor() as monitor:
-        yield seen
-        client.echo(marker)
-        for command in monitor.listen():
-            if marker in command["command"]:
-                return
-            name = command["command"].split()[0]
-            if command["client_type"] != "lua" and name not in ("HELLO", "CLIENT", "SELECT"):
-                seen.append(name)
 
 
 def test_a_write_is_one_command(broker: RedisBroker, prefix: str, redis_client: "redis.Redis[bytes]") -> None:
@@ -182,3 +167,54 @@ def test_an_error_of_the_script_is_an_error_of_the_broker(broker: RedisBroker, p
         broker.send(wake_ups(f"{prefix}.a", 1), [])
 
     assert broker._redis._scripts_are_allowed
+
+
+def test_a_post_waits_for_no_answer_but_the_first(
+    broker: RedisBroker, prefix: str, redis_client: "redis.Redis[bytes]"
+) -> None:
+    """A new connection's first one does: the server may not know the script. All arrive, in their order."""
+    queue = f"{prefix}.a"
+    first, *others = wake_ups(queue, 4)
+
+    broker.post([first], [])
+    [line] = broker._redis._connections._idle
+    owed = [line.is_owed]
+    for item in others:
+        broker.post([item], [])
+        owed.append(line.is_owed)
+
+    assert owed == [False, True, True, True]
+    assert broker.depth(queue) == 4
+
+
+def test_what_became_of_a_post_shows_at_the_next_call(broker: RedisBroker, prefix: str, redis_client: Any) -> None:
+    """An error is told late, once; a server that has forgotten the script is told it again."""
+    broken, well = f"{prefix}.broken", f"{prefix}.well"
+    redis_client.set(broken, "not a list")
+    broker.post(wake_ups(well, 1), [])
+
+    broker.post(wake_ups(broken, 1), [])
+    with pytest.raises(BrokerUnreachable, match="WRONGTYPE"):
+        broker.post(wake_ups(well, 1), [])
+    redis_client.script_flush()
+    for _ in range(3):
+        broker.post(wake_ups(well, 1), [])
+
+    # The one that was not sent, and the one that found the script gone, are the relay's to repeat.
+    assert broker.depth(well) == 3
+
+
+def test_a_connection_that_ended_before_it_answered_is_replaced(
+    broker: RedisBroker, prefix: str, redis_client: Any
+) -> None:
+    """The next call is made on another one."""
+    queue = f"{prefix}.a"
+    broker.post(wake_ups(queue, 1), [])
+    id = broker._redis._connections.execute("CLIENT", "ID")
+    redis_client.client_kill_filter(_id=id)
+    [line] = broker._redis._connections._idle
+    line.is_owed = True
+
+    broker.post(wake_ups(queue, 1), [])
+
+    assert broker.depth(queue) == 2

@@ -1,6 +1,7 @@
 """Claiming: one delivery, one holder; what is due, what is not, and who finds out about a death."""
 
 import threading
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from eventbus import Event, EventBus
+from eventbus.embedded import EmbeddedPostgres
 from eventbus.storage import claiming, settling, subscriptions
 from eventbus.storage.claiming import Claimant
 from tests.integration.conftest import MakeBus, MakeWorker
@@ -321,3 +323,35 @@ def test_a_replay_id_is_known_to_the_run(bus: EventBus, one: SingleRuns, rows: R
 
     assert claimed is not None
     assert claimed.replay_id == replay
+
+
+@pytest.mark.parametrize("way", ["batch", "alone"])
+def test_a_claim_survives_a_server_that_crashes_right_after_it(
+    way: str, postgres: EmbeddedPostgres, make_bus: MakeBus, worker: MakeWorker
+) -> None:
+    """Forgotten, the delivery would run beside the run that has begun; how a run ends may be forgotten, and costs a repeat."""
+    bus = make_bus(database_url=postgres.url)
+    bus.subscribe("#", group="a", handler=handle)
+    execution = worker(bus)
+    [event] = publish(bus)
+    with closing(Rows(postgres.url)) as rows:
+        # Whatever need not reach the disk does not, for as long as this test takes.
+        rows.all("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        rows.all("SELECT pg_reload_conf()")
+        if way == "alone":
+            rows.all("UPDATE eventbus.delivery SET state = 'retrying', attempts = 1")
+
+    claimant = execution.claimant(task_id=None)
+    if way == "batch":
+        [claimed] = execution.claim_batch("a", claimant, limit=1)
+    else:
+        found = execution.claim("a", None, claimant)
+        assert found is not None
+        claimed = found
+    postgres.kill()
+    bus.database.dispose()
+    postgres.start()
+
+    with closing(Rows(postgres.url)) as rows:
+        row = rows.delivery(event.id, "a")
+    assert (row["state"], row["claim"]) == ("running", claimed.claim)

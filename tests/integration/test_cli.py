@@ -412,6 +412,29 @@ def test_removing_a_group_asks(subscribed: None, run: Run, terminal: Terminal, r
     assert run("groups", "list").stdout.count("\n") == 1
 
 
+def test_ctrl_c_stops_the_removal_of_a_group_between_batches(subscribed: None, terminal: Terminal, rows: Rows) -> None:
+    """It is unsubscribed; one sentence says what was cancelled, and who cancels the others."""
+    rows.all(
+        "INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, due_at) SELECT gen_random_uuid(), 'inventory', "
+        "s.id, now() FROM eventbus.subscription AS s, generate_series(1, 10001) WHERE s.group_name = 'inventory'"
+    )
+    child = terminal("groups", "remove", "inventory")
+    child.expect_exact("cancel 10001 open deliveries?")
+    with rows.transaction() as other:
+        # The first batch waits, so that Ctrl-C comes while it is under way.
+        other.execute("LOCK TABLE eventbus.delivery IN SHARE MODE")
+        child.sendline("y")
+        child.expect(r"open deliveries of inventory.*0/10001")
+        wait_until(lambda: rows.value(WAITING), timeout=30)
+        child.sendintr()
+    code, text = finish(child)
+
+    assert code == 130, text
+    said = "interrupted: removed group inventory; 10,000 of 10,001 open deliveries were cancelled, relays cancel the others."
+    assert said in text
+    assert rows.value("SELECT count(*) FROM eventbus.delivery WHERE state = 'pending'") == 1
+
+
 def test_ctrl_c_at_a_question_is_130(subscribed: None, terminal: Terminal, rows: Rows) -> None:
     """Interrupted: nothing was changed."""
     child = terminal("groups", "remove", "inventory")

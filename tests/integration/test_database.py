@@ -41,6 +41,49 @@ def test_a_connection_that_the_process_closed_is_replaced(bus: EventBus, rows: R
     assert rows.count("event_log") == 1
 
 
+def test_a_connection_is_kept_between_two_statements(bus: EventBus) -> None:
+    """Neither another one is opened, nor the pool asked; what cannot be kept goes back to the pool."""
+    database = bus.database
+    with database.autocommit() as connection:
+        first = connection.backend_pid
+    with database.autocommit() as connection:
+        second = connection.backend_pid
+    kept = pool_of(database).checkedout()
+    database.dispose()
+
+    assert (first, kept) == (second, 1)
+    assert pool_of(database).checkedout() == 0
+
+
+def test_no_more_than_a_few_connections_are_kept(bus: EventBus) -> None:
+    """The others are there for sessions."""
+    small = Database(bus.settings.database_url, pool_size=2)
+
+    with small.autocommit(), small.autocommit(), small.autocommit():
+        pass
+
+    assert pool_of(small).checkedout() == 1
+    small.dispose()
+
+
+def test_a_connection_that_was_interrupted_is_not_used_again(bus: EventBus) -> None:
+    """What it was sent may still run, and its answer would be taken for another's."""
+    database = bus.database
+    with database.autocommit() as connection:
+        first = connection.backend_pid
+        connection.change("BEGIN")
+    with database.autocommit() as connection:
+        second = connection.backend_pid
+
+    assert first != second
+
+
+def pool_of(database: Database) -> sqlalchemy.QueuePool:
+    """The pool below."""
+    assert isinstance(database.engine.pool, sqlalchemy.QueuePool)
+    return database.engine.pool
+
+
 def test_a_server_that_comes_back_is_used_again(make_bus: MakeBus, postgres: EmbeddedPostgres) -> None:
     """While it is away each publish says so, and records nothing."""
     bus = make_bus(database_url=postgres.url)

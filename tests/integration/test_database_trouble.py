@@ -171,7 +171,7 @@ def test_after_a_lost_connection_older_ones_are_not_trusted(bus: EventBus, rows:
 def test_a_network_that_goes_silent_is_given_up(database: Database, database_url: str) -> None:
     """The kernel asks the peer for signs of life, and ends what nobody acknowledges; the URL may say how patiently."""
     with database.autocommit() as connection:
-        with socket.socket(fileno=os.dup(connection._driver.fileno())) as found:
+        with socket.socket(fileno=os.dup(connection.driver.fileno())) as found:
             usual = [
                 found.getsockopt(socket.IPPROTO_TCP, option)
                 for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
@@ -179,7 +179,7 @@ def test_a_network_that_goes_silent_is_given_up(database: Database, database_url
             alive = found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     patient = Database(f"{database_url.replace('postgresql:', 'postgresql+psycopg2:')}?tcp_user_timeout=60000")
     with patient.autocommit() as connection:
-        with socket.socket(fileno=os.dup(connection._driver.fileno())) as found:
+        with socket.socket(fileno=os.dup(connection.driver.fileno())) as found:
             asked = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
     patient.dispose()
 

@@ -115,7 +115,7 @@ def test_counting_costs_no_statement_and_ends_with_the_letters_transaction(
 
     assert before == (0, 0, 0)
     assert (rows.count("fingerprint"), rows.count("alert"), rows.count("dead_letter")) == (1, 1, 1)
-    assert sent == ["UPDATE", "INSERT", "WITH"]
+    assert sent == ["UPDATE", "WITH", "WITH"]
 
 
 @pytest.mark.parametrize("way", ["discard", "retry", "replay", "resolve"])

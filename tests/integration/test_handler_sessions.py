@@ -8,11 +8,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from eventbus import Event, EventBus
-from eventbus.errors import HandlerError
+from eventbus.errors import DatabaseUnreachable, HandlerError
 from eventbus.lifecycle.settlement import Done, Fenced
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
+from tests.support.statements import statements
 
 PAST = "UPDATE eventbus.delivery SET due_at = clock_timestamp() - interval '1 second'"
 Handle = Callable[[Event, Session], None]
@@ -220,3 +221,52 @@ def test_a_constraint_that_fails_at_the_commit_is_the_handlers_failure(run: Run,
 
     assert "duplicate key" in str(outcome)
     assert (effects(rows), state(rows)) == ([], "running")
+
+
+@pytest.mark.parametrize("forget", ["DEALLOCATE ALL", "ALTER TABLE eventbus.delivery ALTER COLUMN state TYPE varchar"])
+def test_a_plan_that_is_gone_costs_a_run_and_no_attempt(run: Run, rows: Rows, forget: str) -> None:
+    """As behind a proxy that pools transactions: all that the run did is undone, then it is done again without a plan."""
+    runs = []
+
+    def handler(event: Event, session: Session) -> None:
+        runs.append(event.id)
+        effect(session, len(runs))
+        if len(runs) == 1:
+            session.execute(text(forget))
+
+    outcome = run(handler)
+
+    assert (outcome, effects(rows), len(runs)) == (Done(), [2], 2)
+    assert rows.value("SELECT attempts FROM eventbus.delivery WHERE group_name = 'a'") == 0
+
+
+def test_the_marking_is_prepared_once_for_each_connection(bus: EventBus, worker: MakeWorker, rows: Rows) -> None:
+    """Planning it takes longer than doing it."""
+    bus.subscribe("order.created", group="a", handler=lambda event, session: None)
+    execution = worker()
+
+    with statements(bus.database) as sent:
+        for _ in range(2):
+            event = bus.publish("order.created", 1, source="orders")
+            claimed = execution.take("a", event.id, task_id=None)
+            assert claimed is not None
+            execution.run(claimed)
+
+    [marking] = [statement for statement in sent if statement.startswith("PREPARE") and "ELSE 'done'" in statement]
+    assert [statement.split()[1] for statement in sent if statement.startswith("EXECUTE")].count(
+        marking.split()[1]
+    ) == 2
+
+
+def test_a_connection_that_is_lost_while_marking_is_a_failed_run(run: Run, rows: Rows) -> None:
+    """Nothing of it is committed."""
+
+    def handler(event: Event, session: Session) -> None:
+        effect(session)
+        pid = session.execute(text("SELECT pg_backend_pid()")).scalar()
+        rows.all("SELECT pg_terminate_backend(%s, 5000)", pid)
+
+    outcome = run(handler)
+
+    assert isinstance(outcome, DatabaseUnreachable)
+    assert effects(rows) == []

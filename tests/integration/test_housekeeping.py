@@ -101,7 +101,7 @@ def test_all_chores_are_done_at_once_and_then_when_they_are_due(
 
     assert rows.value(parts) == before
     assert rows.count("publish_key") == 0
-    assert rows.count("traffic_span") == 1
+    assert rows.count("traffic_span") > 0
     assert rows.value("SELECT count(*) FROM eventbus.traffic WHERE type = 'old'") == 0
     assert not thread.is_alive()
 

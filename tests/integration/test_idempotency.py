@@ -85,9 +85,9 @@ def test_with_a_key_the_usual_publish_is_one_statement(bus: EventBus) -> None:
     """Only a repeat asks a second time, for the event."""
     publish(bus, idempotency_key="warm")
 
-    with statements(bus.database.engine) as fresh:
+    with statements(bus.database) as fresh:
         publish(bus)
-    with statements(bus.database.engine) as repeated:
+    with statements(bus.database) as repeated:
         publish(bus)
 
     assert (len(fresh), len(repeated)) == (1, 2)

@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from eventbus import Event, EventBus, metrics
+from eventbus.durations import Histogram
 from eventbus.embedded.server import free_port
-from eventbus.storage import repairs, workers
+from eventbus.storage import repairs, runs, workers
 from eventbus.storage.workers import Worker
 from tests.integration.conftest import MakeBus, MakeWorker, Run
 from tests.support.rows import Rows
@@ -67,6 +68,9 @@ def busy(bus: EventBus, worker: MakeWorker) -> EventBus:
     with bus.database.autocommit() as connection:
         workers.beat(connection, living)
         repairs.note(connection, {"stock": 7})
+        runs.add_durations(
+            connection, {("stock", "order.created"): Histogram(counts=(*(0,) * 9, 3, *(0,) * 6), seconds=6)}
+        )
     return bus
 
 
@@ -85,7 +89,22 @@ def test_metrics_are_what_sql_counts(busy: EventBus, rows: Rows) -> None:
     assert of("up", samples) == {(): 1}
     assert of("published_total", samples) == {(("type", "order.created"),): rows.count("event_log")}
     assert of("handled_total", samples) == {pair: by_state["done"]}
-    assert of("dead_letters", samples) == {pair: by_state["dead"]}
+    assert of("dead_letters", samples) == of("dead_total", samples) == {pair: by_state["dead"]}
+    assert of("failed_total", samples) == {
+        pair: rows.value("SELECT count(*) FROM eventbus.attempt WHERE kind = 'error'")
+    }
+    assert of("deaths_total", samples) == of("retries_total", samples) == {pair: 0}
+    assert of("lag_events", samples) == {mail: 3, stock: 1}
+    states = dict(rows.all("SELECT state, count(*) FROM eventbus.fingerprint GROUP BY 1"))
+    assert (
+        {labels[0][1]: value for labels, value in of("fingerprints", samples).items() if value} == states == {"new": 1}
+    )
+    timed = of("handler_duration_seconds_bucket", samples)
+    assert of("handler_duration_seconds_count", samples) == {pair: 3}
+    assert of("handler_duration_seconds_sum", samples) == {pair: 6}
+    assert [value for _, value in sorted(timed.items(), key=lambda item: float(dict(item[0])["le"]))] == [0] * 9 + [
+        3
+    ] * 7
     assert of("open_deliveries", samples) == {mail: 3, stock: by_state["pending"]}
     assert 90 <= of("lag_seconds", samples)[stock] < 120
     assert of("workers", samples) == {mail: 0, stock: 1}
@@ -105,6 +124,8 @@ def test_types_are_bounded(busy: EventBus, monkeypatch: pytest.MonkeyPatch) -> N
 
     assert of("published_total", samples) == {(("type", "*"),): 4}
     assert of("handled_total", samples) == {(("group", "stock"), ("type", "*")): 1}
+    assert of("failed_total", samples) == of("dead_total", samples) == {(("group", "stock"), ("type", "*")): 1}
+    assert of("handler_duration_seconds_count", samples) == {(("group", "stock"), ("type", "*")): 3}
 
 
 def test_a_server_that_is_away_is_said_and_no_error(busy: EventBus, make_bus: MakeBus) -> None:

@@ -20,7 +20,17 @@ PLACES = (
     "/usr/pgsql-{}/bin/postgres",
     "/opt/homebrew/opt/postgresql@{}/bin/postgres",
 )
-MODULES = ("claim", "settlement", "sweep", "query_plans", "replay_plans", "migrations", "publish_in_session", "broker")
+MODULES = (
+    "claim",
+    "settlement",
+    "sweep",
+    "query_plans",
+    "replay_plans",
+    "migrations",
+    "publish_in_session",
+    "publish_costs",
+    "broker",
+)
 
 
 def older_postgres() -> Path | None:

@@ -1,5 +1,6 @@
 """Operators: dead letters resolved, groups replaced and removed, each exactly as said and by one of two at once."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -189,6 +190,28 @@ def test_removing_a_group_cancels_what_is_open(
     with pytest.raises(UnknownGroup):
         bus.remove_group("a")
     assert [item.group for item in bus.sync()] == ["a"]
+
+
+def test_a_removal_that_is_stopped_leaves_the_rest_to_relays(
+    bus: EventBus, execution: SingleRuns, monkeypatch: pytest.MonkeyPatch, rows: Rows
+) -> None:
+    """Between two batches; the group is unsubscribed all the same, and the audit says how many were cancelled."""
+    for number in range(5):
+        bus.publish("order.created", number, source="orders")
+    monkeypatch.setattr(registration, "_CANCEL_BATCH", 2)
+    stop, told = threading.Event(), []
+
+    def watch(cancelled: int) -> None:
+        told.append(cancelled)
+        stop.set()
+
+    cancelled = bus.remove_group("a", watch=watch, stop=stop)
+    entry = bus.audit()[0]
+    bus.sweep()
+
+    assert (cancelled, told) == (2, [2])
+    assert (entry.action, entry.asked, entry.changed, entry.result) == ("groups remove", 5, 2, "interrupted")
+    assert rows.all("SELECT state, count(*) FROM eventbus.delivery GROUP BY 1") == [("cancelled", 5)]
 
 
 def test_one_pattern_of_a_group_can_be_removed(bus: EventBus) -> None:

@@ -42,7 +42,7 @@ def test_a_hot_statement_is_prepared_once_for_each_connection(bus: EventBus, row
     """Parsed and planned once, then only executed; one and many alike."""
     bus.publish_many([Draft(type="order.created", data=1, source="orders")] * 2)
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         publish(bus)
         bus.publish_many([Draft(type="order.created", data=n, source="orders") for n in range(2)])
 
@@ -54,7 +54,7 @@ def test_nothing_is_prepared_when_it_is_switched_off(make_bus: MakeBus, rows: Ro
     """EVENTBUS_PREPARE=0 is for proxies that pool transactions."""
     bus = make_bus(prepare="0")
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         publish(bus)
         bus.publish_many([Draft(type="order.created", data=1, source="orders")] * 2)
 
@@ -67,7 +67,7 @@ def test_a_session_that_has_forgotten_is_told_again(bus: EventBus, rows: Rows, c
     """Whoever shares the connection may discard what is prepared; the publish that finds out succeeds."""
     tell(bus, command)
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         publish(bus)
         publish(bus)
 
@@ -79,7 +79,7 @@ def test_a_migration_under_way_costs_no_publish(bus: EventBus, rows: Rows) -> No
     """PostgreSQL refuses a plan whose answer would have another type: it is made anew."""
     rows.all("ALTER TABLE eventbus.event_log ALTER COLUMN created_at TYPE timestamptz(3)")
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         publish(bus)
         publish(bus)
 
@@ -94,7 +94,7 @@ def test_a_new_connection_prepares_anew(bus: EventBus, rows: Rows) -> None:
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         publish(bus)
 
     assert verbs(sent) == ["PREPARE", "EXECUTE"]
@@ -104,9 +104,9 @@ def test_a_new_connection_prepares_anew(bus: EventBus, rows: Rows) -> None:
 def test_what_another_client_has_prepared_on_the_backend_is_used(bus: EventBus, rows: Rows) -> None:
     """Behind a proxy that pools transactions a backend has many clients; the name of a statement is made from its text."""
     with bus.database.autocommit() as connection:
-        del connection._pooled.info["eventbus_prepared"]
+        del connection.info["eventbus_prepared"]
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         publish(bus)
 
     assert verbs(sent) == ["PREPARE", "EXECUTE"]
@@ -115,7 +115,7 @@ def test_what_another_client_has_prepared_on_the_backend_is_used(bus: EventBus, 
 
 def test_a_session_of_the_caller_prepares_nothing(bus: EventBus, rows: Rows) -> None:
     """A refused EXECUTE would end the caller's transaction."""
-    with Session(bus.database.engine) as session, statements(bus.database.engine) as sent:
+    with Session(bus.database.engine) as session, statements(bus.database) as sent:
         bus.publish("order.created", 1, source="orders", session=session)
         session.commit()
 
@@ -127,7 +127,7 @@ def test_an_error_that_is_about_the_data_passes(bus: EventBus, rows: Rows) -> No
     """A statement that fails when it is executed is not repeated."""
     rows.all("ALTER TABLE eventbus.event_log ADD CONSTRAINT refuse CHECK (source <> 'orders') NOT VALID")
 
-    with statements(bus.database.engine) as sent, pytest.raises(Exception, match="refuse"):
+    with statements(bus.database) as sent, pytest.raises(Exception, match="refuse"):
         publish(bus)
 
     assert verbs(sent) == ["EXECUTE"]

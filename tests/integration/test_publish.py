@@ -39,7 +39,7 @@ def test_publish_is_one_statement_in_one_transaction(bus: EventBus, rows: Rows) 
     bus.sync()
     bus.publish("order.created", {"id": 0}, source="orders")
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         event = bus.publish("order.created", {"id": 1}, source="orders")
 
     assert len(sent) == 1

@@ -78,6 +78,24 @@ def test_messages_leave_after_the_commit_and_not_before(
     assert rows.value("SELECT count(*) FROM purchase") == 1
 
 
+@pytest.mark.parametrize("mode", ["create_savepoint", "rollback_only", "conditional_savepoint", "control_fully"])
+def test_a_session_that_joined_a_transaction_tells_nobody_before_that_has_ended(
+    mode: Any, subscribed: EventBus, engine: sqlalchemy.Engine, told: Ids, recorded: Ids
+) -> None:
+    """Its own commit decides nothing, unless it was given control; a relay finds what the transaction commits."""
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        with Session(connection, join_transaction_mode=mode) as session:
+            event = publish(subscribed, session)
+            session.commit()
+        before = told(), recorded()
+        transaction.commit() if transaction.is_active else None
+
+    committed = [str(event.id)]
+    assert before == ((committed, committed) if mode == "control_fully" else ([], []))
+    assert recorded() == committed
+
+
 @pytest.mark.parametrize("end", [Session.rollback, Session.close, Session.invalidate])
 def test_a_transaction_that_does_not_commit_publishes_nothing(
     end: Callable[[Session], None], subscribed: EventBus, engine: sqlalchemy.Engine, told: Ids, recorded: Ids

@@ -52,7 +52,7 @@ def test_a_thousand_events_are_one_statement(subscribed: EventBus, rows: Rows, m
         draft({"n": n}, type, f"k{n}" if n % 10 == 0 else None) for n, type in zip(range(1000), types, strict=False)
     ]
 
-    with statements(subscribed.database.engine) as sent:
+    with statements(subscribed.database) as sent:
         events = subscribed.publish_many(drafts)
 
     assert [statement.split()[0] for statement in sent] == ["PREPARE", "EXECUTE"]
@@ -91,7 +91,7 @@ def test_events_have_one_shape_however_they_are_published(subscribed: EventBus) 
 
 def test_nothing_is_published_of_nothing(subscribed: EventBus, rows: Rows) -> None:
     """No statement, no message."""
-    with statements(subscribed.database.engine) as sent:
+    with statements(subscribed.database) as sent:
         assert subscribed.publish_many(iter(())) == []
 
     assert sent == []
@@ -130,7 +130,7 @@ def test_a_batch_is_also_limited_by_its_size(bus: EventBus, monkeypatch: pytest.
     monkeypatch.setattr(publishing, "BATCH_BYTES", 1000)
     bus.sync()
 
-    with statements(bus.database.engine) as sent:
+    with statements(bus.database) as sent:
         bus.publish_many(draft("x" * 298) for _ in range(10))
 
     assert [statement.split()[0] for statement in sent] == ["PREPARE", "EXECUTE", "EXECUTE", "EXECUTE"]

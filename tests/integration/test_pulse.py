@@ -1,12 +1,15 @@
 """The pulse: the whole bus at a moment says what every other view says, and what happened in each minute of the last hour."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from eventbus import Event, EventBus
 from eventbus.delivery import State
-from tests.integration.conftest import MakeWorker
+from eventbus.durations import BUCKETS, Histogram
+from eventbus.storage import runs
+from tests.integration.conftest import MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -77,6 +80,20 @@ def test_each_minute_says_what_happened_in_it(bus: EventBus, execution: SingleRu
     assert shown[2][-5:].index(1) in (1, 0)
 
 
+def test_it_tells_how_long_handlers_ran(bus: EventBus, rows: Rows) -> None:
+    """The last hour's percentiles of each group, as `durations` tells them."""
+    with bus.database.autocommit() as connection:
+        runs.add_durations(
+            connection,
+            {("stock", "order.created"): Histogram(counts=(0, 90, 0, 0, 0, 10, *(0,) * (BUCKETS - 6)), seconds=1.0)},
+        )
+
+    found = bus.pulse().durations
+
+    assert found == bus.durations()
+    assert (found["stock"].runs, found["stock"].p95 > found["stock"].p50 > timedelta()) == (100, True)
+
+
 def test_a_minute_outside_is_left_out(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Such as one of a host whose clock is ahead."""
     rows.all(
@@ -127,3 +144,18 @@ def test_space_names_who_holds_a_snapshot(bus: EventBus, rows: Rows) -> None:
 
     assert snapshot is not None
     assert "of report (idle in transaction)" in snapshot.holder
+
+
+def test_storage_is_listed_on_the_command_line(bus: EventBus, environment: object, run_here: Run, rows: Rows) -> None:
+    """Table by table, or partition by partition, with the same numbers; who holds a snapshot stands beside them."""
+    tables = [json.loads(line) for line in run_here("storage", "--json").stdout.splitlines()]
+    parts = [json.loads(line) for line in run_here("storage", "--parts", "--json").stdout.splitlines()]
+    with rows.transaction() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")
+        told = run_here("storage")
+
+    assert [row["name"] for row in tables] == [table.name for table in bus.space().tables]
+    assert sum(row["bytes"] for row in tables) == sum(row["table_bytes"] + row["index_bytes"] for row in parts)
+    assert {row["name"] for row in parts if row["table"] == "event_log"} >= {"event_log_default"}
+    assert "oldest snapshot: backend" in told.stderr
+    assert told.stdout.startswith(tables[0]["name"] + "\t")

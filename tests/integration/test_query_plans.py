@@ -228,9 +228,18 @@ def test_settling_many_reads_these(connection: Connection) -> None:
         connection, settling.GIVE_BACK_CLAIM, subscriptions=subscription_ids(connection, "g1"), but=ids[20:], **wanted
     )
     done = nodes(connection, settling.MARK_MANY_DONE, events=ids[20:], types=["order.created"] * 30, **wanted)
+    alone = nodes(
+        connection,
+        settling.MARK_ALONE_DONE,
+        events=ids[19:20],
+        types=["order.created"],
+        subscriptions=subscription_ids(connection, "g1"),
+        **wanted,
+    )
 
     for plan in (renewed, given_back, rest, done):
         assert_by_index(plan, at_most=400)
+    assert_by_index(alone, at_most=60)
 
 
 def test_publishing_looks_subscriptions_up(connection: Connection) -> None:

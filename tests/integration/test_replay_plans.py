@@ -71,7 +71,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def explained(shop: EventBus, rows: Rows) -> Iterator[Explained]:
     """Plans of all that the bus sends while the test runs."""
     found = Explained(rows)
-    with noted(shop.database.engine, found.note):
+    with noted(shop.database, found.note):
         yield found
 
 

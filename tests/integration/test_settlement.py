@@ -467,6 +467,9 @@ ILLEGAL = [
     ("alert_result_check", "UPDATE eventbus.alert SET ended_at = now(), result = 'odd'"),
     ("alert_ended_check", "UPDATE eventbus.alert SET ended_at = now()"),
     ("alert_ended_check", "UPDATE eventbus.alert SET result = 'sent'"),
+    ("run_tally_counts_check", "INSERT INTO eventbus.run_tally VALUES (1, 'a', 'g', 0, 0, 0, -1)"),
+    ("run_duration_counts_check", "INSERT INTO eventbus.run_duration VALUES ('g', 'a', '{1}', 0)"),
+    ("run_minute_counts_check", "INSERT INTO eventbus.run_minute VALUES (now(), 'g', '{1}', 0)"),
     ("delivery_pending_check", "UPDATE eventbus.delivery SET state = 'pending', claim = NULL, suspect = true"),
     (
         "publish_key_key_check",

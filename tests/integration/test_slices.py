@@ -9,14 +9,14 @@ from uuid import uuid4
 import pytest
 
 from eventbus import Draft, Event, EventBus
-from eventbus.errors import DatabaseUnreachable
+from eventbus.errors import DatabaseBusy, DatabaseUnreachable
 from eventbus.lifecycle import slices
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.settlement import Dead, Outcome, Retrying
 from eventbus.lifecycle.slices import Slice
 from eventbus.lifecycle.slots import Slots
-from eventbus.storage import subscriptions
+from eventbus.storage import claiming, subscriptions
 from eventbus.storage.claiming import Claimed
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -529,6 +529,59 @@ def test_a_claim_whose_answer_is_lost_is_given_back_at_once(
     assert states(rows) == {"pending": 3}
     assert rows.value("SELECT bool_or(suspect) FROM eventbus.delivery") is False
     assert turn.close() is None
+
+
+#: Whoever claims a row waits, in mid-statement, until nobody holds the lock.
+SLOW_CLAIMS = (
+    "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN IF NEW.state = 'running' THEN PERFORM pg_advisory_xact_lock(7); END IF; RETURN NEW; END $$",
+    "CREATE TRIGGER wait BEFORE UPDATE ON eventbus.delivery FOR EACH ROW EXECUTE FUNCTION public.wait()",
+)
+STILL_CLAIMING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+
+
+@pytest.mark.parametrize("claim", [NAMED, FRESH], ids=["named", "batch"])
+def test_a_claim_that_still_runs_when_its_connection_is_lost_takes_nothing(
+    claim: str, bus: EventBus, distant: SingleRuns, proxy: FaultProxy, rows: Rows
+) -> None:
+    """The server does not notice before it wants to answer: rows that it took after that would wait for their lease."""
+    events = publish(bus, 3)
+    turn = begin(distant)
+    for statement in SLOW_CLAIMS:
+        rows.all(statement)
+    proxy.lose(Fault.UNANSWERED, claim, keep_server_side=True)
+
+    with rows.transaction() as other:
+        other.execute("SELECT pg_advisory_xact_lock(7)")
+        with pytest.raises(DatabaseUnreachable):
+            turn.run_alone(events[0].id) if claim == NAMED else turn.run_batches(Told())
+    wait_until(lambda: rows.value(STILL_CLAIMING) == 0)
+
+    assert proxy.lost == 1
+    assert states(rows) == {"pending": 3}
+
+
+def test_a_claim_that_the_server_refuses_ends_no_connection(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+    """It has answered: nothing of the claim runs, and the connection is as good as before."""
+    events = publish(bus, 1)
+    turn = begin(execution)
+    rows.all(SLOW_CLAIMS[0].replace("PERFORM pg_advisory_xact_lock(7)", "RAISE EXCEPTION 'no' USING ERRCODE = '55P03'"))
+    rows.all(SLOW_CLAIMS[1])
+    with execution.database.autocommit() as connection:
+        pid = connection.backend_pid
+
+    with pytest.raises(DatabaseBusy):
+        turn.run_alone(events[0].id)
+
+    with execution.database.autocommit() as connection:
+        assert connection.backend_pid == pid
+    assert states(rows) == {"pending": 1}
+
+
+def test_the_fence_is_in_what_the_server_shows_of_a_claim() -> None:
+    """It shows the first thousand characters: where a proxy hides the server's processes, they are found by it."""
+    for statement in (claiming.CLAIM_NAMED, claiming.CLAIM_FRESH, claiming.CLAIM_TRIED):
+        assert statement.index(":claim") < 100
 
 
 def test_giving_back_an_unknown_claim_is_insisted_on(

@@ -148,7 +148,7 @@ def test_a_connection_that_the_server_closed_is_replaced(bus: EventBus, rows: Ro
 def test_a_connection_that_we_closed_is_replaced(bus: EventBus, rows: Rows) -> None:
     """Whoever closed it."""
     with bus.database.autocommit() as connection:
-        driver = connection._driver
+        driver = connection.driver
     driver.close()
 
     bus.publish("order.created", 1, source="orders")

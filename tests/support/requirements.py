@@ -42,6 +42,11 @@ def has_pgbouncer() -> bool:
     return shutil.which("pgbouncer") is not None
 
 
+def has_promtool() -> bool:
+    """Whether rules of Prometheus can be tried."""
+    return shutil.which("promtool") is not None
+
+
 #: Put there by `make test`, from npm.
 AXE = Path(__file__).resolve().parents[2] / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -52,6 +57,7 @@ REQUIREMENTS: Mapping[str, tuple[str, Callable[[], bool]]] = {
     "chromium": ("Chromium", has_chromium),
     "faketime": ("faketime", has_faketime),
     "pgbouncer": ("PgBouncer", has_pgbouncer),
+    "promtool": ("promtool", has_promtool),
     "rabbitmq": ("RabbitMQ", has_rabbitmq),
     "root": ("root", lambda: os.geteuid() == 0),
 }

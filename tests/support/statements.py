@@ -8,13 +8,15 @@ import psycopg2
 import psycopg2.extensions
 import sqlalchemy
 
+from eventbus.storage.database import Database
+
 #: Told of each statement and its parameters, before it is sent.
 Note = Callable[[str, Any], None]
 
 
 @contextmanager
-def noted(engine: sqlalchemy.Engine, note: Note) -> Iterator[None]:
-    """Let *note* hear of every statement that is sent on connections of *engine* while the block runs."""
+def noted(database: Database, note: Note) -> Iterator[None]:
+    """Let *note* hear of every statement that is sent on connections of *database* while the block runs."""
 
     class Noting(psycopg2.extensions.cursor):
         """A cursor that says what it was told."""
@@ -29,17 +31,21 @@ def noted(engine: sqlalchemy.Engine, note: Note) -> Iterator[None]:
     def leave(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.cursor_factory = None
 
+    engine = database.engine
     sqlalchemy.event.listen(engine, "checkout", watch)
     sqlalchemy.event.listen(engine, "checkin", leave)
+    # What is kept between uses is not checked out anew.
+    database._keeping.release()
     try:
         yield
     finally:
+        database._keeping.release()
         sqlalchemy.event.remove(engine, "checkout", watch)
         sqlalchemy.event.remove(engine, "checkin", leave)
 
 
 @contextmanager
-def statements(engine: sqlalchemy.Engine) -> Iterator[list[str]]:
+def statements(database: Database) -> Iterator[list[str]]:
     """Every statement that is sent, but for the look at the registry of schemas, once in 5 s, whatever is published."""
     sent: list[str] = []
 
@@ -47,5 +53,5 @@ def statements(engine: sqlalchemy.Engine) -> Iterator[list[str]]:
         if "eventbus.event_schema" not in statement:
             sent.append(statement)
 
-    with noted(engine, note):
+    with noted(database, note):
         yield sent

@@ -114,6 +114,8 @@ def _each_by_itself(_real: Callable[..., Any]) -> Callable[..., Any]:
 
 SETTLING = "eventbus.storage.settling"
 _FENCE = "AND d.claim = :claim"
+#: Of a statement: its commit need not reach the disk.
+_QUICK = "quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting)"
 _INTEGRATION = "tests/integration"
 
 _RELAYING, _ATTENDANCE = "eventbus.lifecycle.relaying", "eventbus.worker.attendance"
@@ -254,6 +256,21 @@ CONTROLS: Mapping[str, Control] = {
     "giving back a claim whose answer was lost": Control(
         f"{_INTEGRATION}/test_slices.py::test_a_claim_whose_answer_is_lost_is_given_back_at_once",
         (Instead("eventbus.lifecycle.execution", "Execution.give_back", returning(0)),),
+    ),
+    "ending a claim that still runs": Control(
+        f"{_INTEGRATION}/test_slices.py::test_a_claim_that_still_runs_when_its_connection_is_lost_takes_nothing",
+        (Instead("eventbus.storage.backends", "end", returning(True)),),
+    ),
+    "claims that reach the disk": Control(
+        f"{_INTEGRATION}/test_claim.py::test_a_claim_survives_a_server_that_crashes_right_after_it",
+        (
+            Text("eventbus.storage.claiming", "WITH fence AS", f"WITH {_QUICK}, fence AS"),
+            Text("eventbus.storage.claiming", "FROM due WHERE", "FROM due, quick WHERE quick.setting = 'off' AND"),
+        ),
+    ),
+    "deadlines": Control(
+        f"{_INTEGRATION}/test_deadlines.py::test_a_block_that_takes_too_long_loses_its_connection",
+        (Instead("eventbus.storage.deadlines", "Deadlines._cut", returning(None)),),
     ),
     "charging a death that was found": Control(
         f"{_INTEGRATION}/test_accounting.py::test_a_death_whose_finder_dies_is_charged_by_its_main_process",

@@ -27,7 +27,7 @@ def planted(bound: Bound, ratio: float) -> Samples:
     [
         ("publish.celery", 4.0, 3.99),
         ("publish.dramatiq", 1.01, 1.0),
-        ("publish.floor", 1.7, 1.71),
+        ("publish.statement", 1.7, 1.71),
         ("publish.crowded", 1.1, 1.11),
         ("publish_many.celery", 30, 29.9),
         ("drain.celery", 15, 14.9),

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from eventbus.ids import draw_uuid
 from eventbus.lifecycle.publishing import digest_of
-from eventbus.wire import encode
+from eventbus.wire import decode, encode
 from tests.support.json_values import json_values
 
 
@@ -22,13 +22,15 @@ def shuffled(value: Any) -> Any:
 @given(json_values)
 def test_the_order_of_keys_makes_no_other_fact(data: Any) -> None:
     """Equal data has one digest, however it was put together."""
-    assert digest_of("order.created", 1, encode(data)) == digest_of("order.created", 1, encode(shuffled(data)))
+    assert digest_of("order.created", 1, decode(encode(data))) == digest_of(
+        "order.created", 1, decode(encode(shuffled(data)))
+    )
 
 
 @given(json_values, json_values)
 def test_other_data_has_another_digest(one: Any, other: Any) -> None:
     """Where the wire forms differ in more than the order of keys."""
-    same = digest_of("a", 1, encode(one)) == digest_of("a", 1, encode(other))
+    same = digest_of("a", 1, decode(encode(one))) == digest_of("a", 1, decode(encode(other)))
 
     assert same == (repr(ordered(one)) == repr(ordered(other)))
 
@@ -42,7 +44,7 @@ def test_type_and_version_belong_to_the_fact() -> None:
     """And none of them can be mistaken for another."""
     facts = [("a.b", 1, b"1"), ("a.b", 2, b"1"), ("a", 1, b"1"), ("a.b", 11, b""), ("a.b", 1, b'"1"')]
 
-    assert len({digest_of(type, version, data or b"0") for type, version, data in facts}) == len(facts)
+    assert len({digest_of(type, version, decode(data or b"0")) for type, version, data in facts}) == len(facts)
 
 
 def test_a_uuid_drawn_by_hand_is_a_random_one() -> None:

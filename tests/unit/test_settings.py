@@ -97,11 +97,14 @@ def test_a_switch_of_celery_may_be_a_boolean() -> None:
     [
         ("lease_seconds", "2.5", timedelta(seconds=2.5)),
         ("lease_seconds", 3600, timedelta(hours=1)),
+        ("publish_seconds", "2.5", timedelta(seconds=2.5)),
     ],
 )
-def test_the_lease_is_given_in_seconds(name: str, value: Any, expected: timedelta) -> None:
+def test_times_are_given_in_seconds(name: str, value: Any, expected: timedelta) -> None:
     """Fractions are allowed."""
-    assert load(**{name: value}).lease == expected
+    settings = load(**{name: value})
+
+    assert {"lease_seconds": settings.lease, "publish_seconds": settings.publish_limit}[name] == expected
 
 
 @pytest.mark.parametrize(
@@ -132,6 +135,7 @@ def test_the_lease_is_given_in_seconds(name: str, value: Any, expected: timedelt
         ("lease_seconds", 3601),
         ("lease_seconds", "nan"),
         ("lease_seconds", []),
+        ("publish_seconds", 0),
         ("strict_types", "yes"),
         ("prepare", 2),
     ],

@@ -30,10 +30,11 @@ GROUP BY type, group_name
 DEAD = "SELECT type, group_name, count(*) AS dead FROM eventbus.dead_letter WHERE status = 'open' GROUP BY type, group_name"
 # Group by group, each by the index of what is open: all at once, a large backlog would have the whole table read.
 DEPTHS = """
-SELECT known.name, (
-    SELECT count(*) FROM eventbus.delivery AS d WHERE d.group_name = known.name AND d.finished_at IS NULL
-) AS depth
-FROM eventbus.consumer_group AS known ORDER BY known.name
+SELECT known.name, open.depth, open.due FROM eventbus.consumer_group AS known CROSS JOIN LATERAL (
+    SELECT count(*) AS depth, count(*) FILTER (WHERE d.due_at <= statement_timestamp()) AS due
+    FROM eventbus.delivery AS d WHERE d.group_name = known.name AND d.finished_at IS NULL
+) AS open
+ORDER BY known.name
 """
 
 
@@ -59,6 +60,16 @@ class GroupStats:
     dead: int = 0
     #: Deliveries that are not final: due, waiting, running or parked.
     depth: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What a group has to do."""
+
+    #: Deliveries that are not final.
+    open: int
+    #: Those of them that could be taken now: neither running, nor waiting for a retry or for other code.
+    due: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,4 +141,9 @@ def count_dead(connection: Connection) -> dict[tuple[str, str], int]:
 
 def count_open(connection: Connection) -> dict[str, int]:
     """Deliveries that are not final, by group; every group that is known, by name."""
-    return {row.name: row.depth for row in connection.rows(DEPTHS)}
+    return {name: backlog.open for name, backlog in count_backlogs(connection).items()}
+
+
+def count_backlogs(connection: Connection) -> dict[str, Backlog]:
+    """What each group has to do; every group that is known, by name."""
+    return {row.name: Backlog(open=row.depth, due=row.due) for row in connection.rows(DEPTHS)}

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eventbus.storage import overview, repairs, workers
+from eventbus.durations import Histogram
+from eventbus.storage import fingerprints, overview, repairs, runs, workers
 from eventbus.storage.database import Connection
+from eventbus.storage.overview import Backlog
 from eventbus.storage.overview.groups import GroupState, read_groups
 from eventbus.storage.repairs import Repairs
+from eventbus.storage.runs import Tally
 from eventbus.storage.workers import Seen
 
 
@@ -17,10 +20,16 @@ class Measures:
     published: Mapping[str, int]
     handled: Mapping[tuple[str, str], int]
     dead: Mapping[tuple[str, str], int]
-    open: Mapping[str, int]
+    backlogs: Mapping[str, Backlog]
     groups: Sequence[GroupState]
     workers: Sequence[Seen]
     repairs: Mapping[str, Repairs]
+    #: Runs that did not end well, by type and group.
+    tallies: Mapping[tuple[str, str], Tally]
+    #: How long runs took, by type and group.
+    durations: Mapping[tuple[str, str], Histogram]
+    #: Causes of dead letters by state.
+    fingerprints: Mapping[str, int]
 
 
 def read_measures(connection: Connection) -> Measures:
@@ -30,8 +39,11 @@ def read_measures(connection: Connection) -> Measures:
         published=published,
         handled=handled,
         dead=overview.count_dead(connection),
-        open=overview.count_open(connection),
+        backlogs=overview.count_backlogs(connection),
         groups=read_groups(connection),
         workers=workers.list_live(connection),
         repairs=repairs.read(connection),
+        tallies=runs.read_tallies(connection),
+        durations=runs.read_durations(connection),
+        fingerprints=fingerprints.count_states(connection),
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from eventbus.delivery import State
-from eventbus.storage import overview, repairs, workers
+from eventbus.durations import Durations, summarize
+from eventbus.storage import overview, repairs, runs, workers
 from eventbus.storage.database import Connection
 from eventbus.storage.overview import Stats, stats_of
 from eventbus.storage.overview.condition import read_clock
@@ -35,6 +36,8 @@ class Pulse:
     workers: Sequence[Seen]
     repairs: Mapping[str, Repairs]
     rates: Rates
+    #: How long handlers ran in the same time, by group; one without runs is left out.
+    durations: Mapping[str, Durations]
 
     @property
     def retrying(self) -> int:
@@ -63,6 +66,7 @@ def read_pulse(connection: Connection, *, span: timedelta) -> Pulse:
         workers=workers.list_live(connection),
         repairs=repairs.read(connection),
         rates=read_rates(connection, span=span),
+        durations={name: summarize(found) for name, found in runs.read_recent(connection, since=span).items()},
     )
 
 

@@ -35,6 +35,8 @@ def kill_main(stage: Stage, chance: random.Random) -> None:
     """Children are left behind, in the middle of their handlers."""
     with _victim(stage, chance) as worker:
         _signal(worker.process.pid, signal.SIGKILL)
+        # On a busy machine it may live a moment longer: taken for alive it would seem to end by itself later.
+        worker.process.wait()
         pause(chance.uniform(0.2, 1))
 
 

@@ -3,12 +3,13 @@
 import datetime
 import threading
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_dump, validate
 
-from eventbus.schemas.canonical import CanonicalForm
+from eventbus.schemas.canonical import CanonicalForm, canonical
 from eventbus.schemas.event_schema import EventSchema
 from eventbus.schemas.refusal import DataRefused
 
@@ -61,6 +62,46 @@ def test_python_values_are_written() -> None:
 
     assert found["orderId"] == ID
     assert found["placedAt"] == "2024-02-29T10:20:30+00:00"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "19.90",
+        "0",
+        "-0",
+        "-0.00",
+        "1" * 60,
+        "007",
+        "+5",
+        ".5",
+        "5.",
+        "1e3",
+        "1E-9",
+        "0.0000000001",
+        " 7 ",
+        "1_0",
+        "٣",
+        "x",
+        "",
+        5,
+    ],
+)
+@pytest.mark.parametrize("field", [fields.Decimal(as_string=True), fields.Decimal(as_string=True, places=1)])
+def test_a_decimal_has_one_form_on_both_paths(field: fields.Field[Any], value: Any) -> None:
+    """Plain digits are not read as a number for it."""
+    form = form_of(n=field)
+
+    found, expected = (_outcome(call, {"n": value}) for call in (form, lambda data: canonical(form.schema, data)))
+
+    assert found == expected
+
+
+def _outcome(call: Callable[[Any], Any], data: Any) -> Any:
+    try:
+        return call(data)
+    except DataRefused as error:
+        return error.errors
 
 
 @pytest.mark.parametrize("value", [1, 1.0])

@@ -1,0 +1,95 @@
+"""Deadlines: a connection whose server does not answer in time is cut, and whoever waits for it is told that it is lost.
+
+    statement ─▶ noted ─▶ answer ─▶ forgotten
+                   └─ overdue: a thread shuts the socket down ─▶ the driver raises, as for any lost connection
+
+A server that is frozen, or a proxy before one, still acknowledges what it is sent: no option of TCP ends that waiting, and the
+server's own limits are frozen with it. A statement costs an entry in a table, and no system call: the thread looks once a second.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg2
+from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a class, whatever its name
+
+log = logging.getLogger(__name__)
+
+_PERIOD_SECONDS = 1.0
+#: So many looks at nothing, and the thread ends.
+_LOOKS = 10
+
+
+class Deadlines:
+    """What this process waits for, and until when. Safe to share between threads, and to use after a fork."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._due: dict[int, tuple[float, DriverConnection]] = {}
+        #: Held while a connection is cut, and while the thread begins or ends.
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    @contextlib.contextmanager
+    def limit(self, driver: DriverConnection, within: timedelta | None) -> Iterator[None]:
+        """Cut *driver* if the block takes longer than *within*, and a second at most; never without one."""
+        if within is None:
+            yield
+            return
+        number = next(self._numbers)
+        self._due[number] = time.monotonic() + within.total_seconds(), driver
+        if self._thread is None:
+            self._begin()
+        try:
+            yield
+        finally:
+            if self._due.pop(number, None) is None:
+                with (
+                    self._lock
+                ):  # it is being cut: until that is over, its socket must not be closed and become another's
+                    pass
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="eventbus-deadlines", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        looks = 0
+        while looks < _LOOKS or not self._ends():
+            time.sleep(_PERIOD_SECONDS)
+            looks = 0 if self._due else looks + 1
+            for number, (due, driver) in self._due.copy().items():
+                if due <= time.monotonic():
+                    self._cut(number, driver)
+
+    def _ends(self) -> bool:
+        """Whether nothing is noted. Whoever notes something looks for the thread afterwards, so it goes first, and looks then."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if self._due:
+                self._thread = thread
+            return self._thread is None
+
+    def _cut(self, number: int, driver: DriverConnection) -> None:
+        with self._lock:
+            if self._due.pop(number, None) is None:
+                return  # it has just been answered
+            log.warning("database_silent", extra={"consequence": "its connection is cut"})
+            with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(driver.fileno())) as found:
+                found.shutdown(socket.SHUT_RDWR)
+
+    def _after_fork(self) -> None:
+        """What the parent waits for is the parent's, and so is the thread."""
+        self._due = {}
+        self._lock = threading.Lock()
+        self._thread = None

@@ -1,0 +1,64 @@
+"""Tolerance: what ends a worker of Celery's alone does not end ours."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+
+import pytest
+from celery.concurrency.asynpool import AsynPool
+from kombu.asynchronous import Hub
+
+from eventbus.worker.tolerance import tolerate_ended_children
+
+
+@pytest.fixture
+def tolerant() -> Iterator[None]:
+    """With the tolerance, for one test."""
+    before = AsynPool._track_child_process
+    tolerate_ended_children()
+    yield
+    AsynPool._track_child_process = before
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """What a worker waits with."""
+    hub = Hub()
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> AsynPool:
+    """A pool that has not started any process, and replaces none."""
+    pool = AsynPool.__new__(AsynPool)
+    monkeypatch.setattr(pool, "maintain_pool", lambda: None, raising=False)
+    return pool
+
+
+def test_a_child_that_has_ended_is_passed_over(tolerant: None, pool: AsynPool, hub: Hub) -> None:
+    """Whoever connects anew before the pool has replaced it watches the others, and those that come, alone."""
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(0,))
+    process.start()
+
+    pool._track_child_process(process, hub)
+    watched = list(hub.readers)
+    pool._event_process_exit(hub, process)
+    pool._track_child_process(process, hub)
+    process.join()
+
+    assert len(watched) == 1
+    assert list(hub.readers) == []
+
+
+def test_celery_alone_still_stumbles_over_it(pool: AsynPool, hub: Hub) -> None:
+    """When it does not any more, the tolerance can go."""
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(0,))
+    process.start()
+    pool._track_child_process(process, hub)
+    pool._event_process_exit(hub, process)
+
+    with pytest.raises(ValueError, match="file descriptor is None"):
+        pool._track_child_process(process, hub)
+
+    process.join()
