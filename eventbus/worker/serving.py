@@ -119,11 +119,13 @@ class Serving:
     def _start(self, worker: Any) -> None:
         settings = self._settings()
         queues = self._app.amqp.queues
-        if queues._consume_from is None:  # started without -Q; Celery offers no public way to ask
+        is_told = queues._consume_from is not None  # Celery offers no public way to ask
+        if not is_told:  # started without -Q
             queues.select([*queues.consume_from, *(settings.queue(group) for group in self._subscriptions.groups())])
         served = set(queues.consume_from)
         wanted = [item for item in self._subscriptions if settings.queue(item.group) in served]
-        self._warn_of(served)
+        if is_told:
+            self._warn_of(served)
         if not wanted:
             return
         reading = self._reading()

@@ -320,6 +320,7 @@ def test_many_letters_are_resolved_in_batches(bus: EventBus, die: Die, monkeypat
         (lambda bus: bus.dead_letters(since="yesterday"), InvalidInput),
         (lambda bus: bus.dead_letters(since="1h", until="2h"), InvalidInput),
         (lambda bus: bus.dead_letter("x"), InvalidInput),
+        (lambda bus: bus.note_dead_letter(1, " "), InvalidInput),
         (lambda bus: bus.retry_dead_letters(group="a", ids=["x"]), InvalidInput),
         (lambda bus: bus.discard_dead_letters(group="a", reason=" "), InvalidInput),
         (lambda bus: bus.discard_dead_letters(group="a", reason="\x00"), InvalidInput),

@@ -44,6 +44,11 @@ def keep(database: Database, stop: threading.Event, *chores: Chore) -> threading
     return thread
 
 
+def test_a_worker_without_groups_only_says_that_it_lives() -> None:
+    """It serves nobody, so it keeps no house for them."""
+    assert [chore.name for chore in chores_of(make_worker(groups=()))] == ["heartbeat"]
+
+
 def test_a_worker_is_live_while_it_says_so(database: Database, rows: Rows) -> None:
     """Seen in the last 30 seconds; by name."""
     for name in ("w2", "w1", "silent"):

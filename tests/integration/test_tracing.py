@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy.orm import Session
 
-from eventbus import Draft, Event, EventBus
+from eventbus import Delivery, Draft, Event, EventBus, tracing
 from eventbus.errors import InvalidEventType
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
@@ -256,6 +256,10 @@ def test_without_a_provider_nothing_is_written(bus: EventBus, here: SingleRuns, 
 
     stored = rows.value("SELECT metadata FROM eventbus.event_log WHERE id = %s", str(event.id))
     assert set(stored) == {"correlation_id", "causation_id", "headers"}
+    # Nothing is even made: it is one and the same for all.
+    delivery = Delivery(group="stock", attempt=1, replay=None)
+    assert tracing.publishing("order.created") is tracing.publishing(None) is tracing.handling(event, delivery)
+    assert tracing.dispatching([event], groups=1) is tracing.publishing(None)
 
 
 def test_without_the_extra_nothing_is_asked(environment: object, rows: Rows) -> None:
