@@ -84,7 +84,9 @@ class GroupDetails:
     workers: tuple[Seen, ...]
 
 
-def find_events(database: Database, sought: Sought, *, cursor: UUID | None, limit: int) -> EventPage:
+def find_events(
+    database: Database, sought: Sought, *, cursor: UUID | None, limit: int, most_read: int | None = None
+) -> EventPage:
     """Up to *limit* (1 to 1000) events that are *sought*, newest first.
 
     Raises:
@@ -94,7 +96,9 @@ def find_events(database: Database, sought: Sought, *, cursor: UUID | None, limi
     _check_limit(limit)
     data = _checked(sought)
     with database.autocommit() as connection:
-        return list_events(connection, _wanted(connection, sought, data), before=cursor, limit=limit)
+        return list_events(
+            connection, _wanted(connection, sought, data), before=cursor, limit=limit, most_read=most_read
+        )
 
 
 def show_event(database: Database, id: UUID) -> EventDetails:

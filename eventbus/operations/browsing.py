@@ -35,6 +35,7 @@ class BrowsingOperations(Showing):
         data: Mapping[str, str] | None = None,
         cursor: UUID | None = None,
         limit: int = 100,
+        most_read: int | None = None,
     ) -> EventPage:
         """Events of the log, newest first; all that is given must hold.
 
@@ -42,6 +43,7 @@ class BrowsingOperations(Showing):
             group: It has a delivery of the event; *state* and *error* (a part of its last error) are those of a delivery.
             data: Values by dotted path, as ``{"customer.id": "42"}``; needs a type and *since*.
             cursor: ``next`` of the page before. A page looks at no more than 10,000 events and says how far it came.
+            most_read: Fewer than these.
 
         Raises:
             InvalidInput: A subclass says what cannot be used.
@@ -59,7 +61,7 @@ class BrowsingOperations(Showing):
             error=error,
             data=data or {},
         )
-        page = browsing.find_events(self.database, sought, cursor=cursor, limit=limit)
+        page = browsing.find_events(self.database, sought, cursor=cursor, limit=limit, most_read=most_read)
         return replace(page, items=tuple(map(self.shown, page.items)))
 
     def event_details(self, id: UUID) -> EventDetails:

@@ -20,7 +20,7 @@ def test_a_page_keeps_to_its_budget(seed: Seed, client: Client, route: Shown) ->
     path = path_of(route.path, seed)
     client.text(path)
 
-    with statements(seed.bus.database.engine) as sent:
+    with statements(seed.bus.database) as sent:
         answer = client.get(path, follow_redirects=False)
 
     assert answer.status_code in (200, 303)

@@ -53,7 +53,7 @@ def test_a_bus_without_tables_says_so(servers: object, empty_database_url: str, 
 
 def asks(seed: Seed, path: str) -> bool:
     """Whether a page needs PostgreSQL."""
-    with statements(seed.bus.database.engine) as sent:
+    with statements(seed.bus.database) as sent:
         Client(create_app(seed.bus)).get(path, follow_redirects=False)
     return bool(sent)
 

@@ -105,7 +105,7 @@ LOOKING = {
         "groups show",
     ),
     *("replay list", "replay plan", "schema check", "schema diff", "schema export", "schema list", "schema parked"),
-    *("schema show", "schema snapshot", "workers"),
+    *("schema show", "schema snapshot", "workers", "storage", "console", "console user"),
 }
 #: Commands that change something by themselves, and why nobody has to be asked who it was.
 WITHOUT_A_PERSON = {

@@ -4,8 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from eventbus import Event, EventBus
 from eventbus.lifecycle.causality import in_causal_order
 from eventbus.lifecycle.rendering import Rendering
@@ -125,22 +123,6 @@ def test_a_story_is_a_tree() -> None:
 
     assert found == [(0, 0), (1, 1), (2, 4), (1, 3), (0, 2)]
     assert list(in_causal_order([])) == []
-
-
-def test_retiring_a_schema_is_audited(bus: EventBus) -> None:
-    """Who took which version out of use, and whether it was in use."""
-    bus.register_schema(TYPE, 1, OrderV1)
-    bus.push_schemas()
-
-    assert bus.retire_schema(TYPE, 1)
-    assert not bus.retire_schema(TYPE, 1)
-
-    assert [(entry.action, dict(entry.filter), entry.changed) for entry in bus.audit()] == [
-        ("schema retire", {"type": TYPE, "version": 1}, 0),
-        ("schema retire", {"type": TYPE, "version": 1}, 1),
-    ]
-    with pytest.raises(ValueError, match="version 9"):
-        bus.retire_schema(TYPE, 9)
 
 
 def test_no_failure_of_an_event_shows_what_is_redacted(make_bus: MakeBus, rows: Rows) -> None:

@@ -63,7 +63,7 @@ def test_runs_that_do_not_end_well_are_counted_in_the_statement_that_keeps_them(
     event = bus.publish(TYPE, {}, source="tests")
     claimed = execution.take("a", event.id, task_id=None)
     assert claimed is not None
-    with noted(bus.database.engine, lambda query, _: sent.append(query.split()[0])):
+    with noted(bus.database, lambda query, _: sent.append(query.split()[0])):
         settlement.settle_failed(bus.database, claimed, ValueError("no"), policy=RetryPolicy(max_retries=3), worker="w")
 
     assert tallies(bus.database) == {(TYPE, "a"): Tally(failed=3, deaths=1, retries=3, dead=1)}
@@ -123,7 +123,7 @@ def test_only_what_is_new_is_written(database: Database, rows: Rows) -> None:
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(work, workers))
-    with noted(database.engine, lambda query, _: sent.append(query)):
+    with noted(database, lambda query, _: sent.append(query)):
         workers[0].write()
 
     with database.autocommit() as connection:

@@ -14,7 +14,7 @@ from eventbus.lifecycle.fingerprinting import STATES
 
 page = Page("Dead letters", "/dead")
 
-_CAUSES = 20
+_CAUSES = 15
 _KINDS = {"new": "fault", "returned": "fault", "acknowledged": "notice", "resolved": "ok"}
 _ROWS = 50
 #: What narrows a list of letters, as `EventBus.dead_letters` takes it.

@@ -74,10 +74,12 @@ class EventPage:
     looked_until: datetime | None = None
 
 
-def list_events(connection: Connection, wanted: Wanted, *, before: UUID | None, limit: int) -> EventPage:
-    """Up to *limit* events with an id below *before*, newest first."""
+def list_events(
+    connection: Connection, wanted: Wanted, *, before: UUID | None, limit: int, most_read: int | None = None
+) -> EventPage:
+    """Up to *limit* events with an id below *before*, newest first; at most *most_read* are looked at, or `MOST_READ`."""
     source, conditions = _access(wanted)
-    reads = MOST_READ if conditions else limit + 1
+    reads = (most_read or MOST_READ) if conditions else limit + 1
     parameters = _parameters(wanted, before=before or _LAST_ID, reads=reads)
     statement = page_statement(source, conditions)
     found = [event_from(row) for row in connection.rows(statement, limit=limit + 1, **parameters)]
