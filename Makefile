@@ -38,7 +38,7 @@ test: $(STAMP) $(AXE)  ## Run all tests, then hold lifecycle and storage to full
 	@rm -f .coverage .coverage.* build/not-run.txt
 	@$(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -o timeout=600 tests/model tests/controls  # measuring would only slow them down
-	@$(BIN)/python -m pytest -o timeout=600 tests/chaos  # alone: it measures how soon things recover
+	@$(BIN)/python -m pytest -o timeout=600 tests/million tests/chaos  # alone: they measure how soon lists answer, and how soon things recover
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
 	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi

@@ -24,7 +24,7 @@ from sqlalchemy.engine import make_url
 from eventbus.embedded import EmbeddedPostgres, EmbeddedValkey, Servers, start_servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.embedded.processes import log_tail
-from tests.support import alone, million, requirements
+from tests.support import alone, requirements
 from tests.support.database_pool import DatabasePool
 from tests.support.workers import WorkerProcess
 
@@ -73,16 +73,6 @@ def empty_database_url(servers: Servers) -> Iterator[str]:
     """The URL of a database without any table, for tests of migrations."""
     name = f"eventbus_test_{secrets.token_hex(6)}"
     yield create_database(servers.database_url, name)
-    drop_database(servers.database_url, name)
-
-
-@pytest.fixture(scope="session")
-def million_url(servers: Servers, template_database: str) -> Iterator[str]:
-    """The URL of a database with a million events, see `tests.support.million`; read by all, changed by nobody."""
-    name = f"eventbus_million_{secrets.token_hex(4)}"
-    url = create_database(servers.database_url, name, template=template_database)
-    million.fill(url)
-    yield url
     drop_database(servers.database_url, name)
 
 

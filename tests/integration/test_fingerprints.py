@@ -110,7 +110,7 @@ def test_counting_costs_no_statement_and_ends_with_the_letters_transaction(
         assert connection.value("SELECT count(*) FROM eventbus.fingerprint") == 1
         raise Ended
     before = rows.count("fingerprint"), rows.count("alert"), rows.count("dead_letter")
-    with noted(bus.database.engine, lambda query, _: sent.append(query.split()[0])):
+    with noted(bus.database, lambda query, _: sent.append(query.split()[0])):
         settlement.settle_failed(bus.database, claimed, raised("no"), policy=ONCE, worker="w")
 
     assert before == (0, 0, 0)

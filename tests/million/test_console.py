@@ -18,7 +18,6 @@ from tests.console.client import Client
 from tests.console.conftest import seeded
 from tests.console.routes import path_of
 from tests.console.seed import Seed
-from tests.support.million import fill
 
 pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -42,11 +41,9 @@ _BOUND_SECONDS = 0.1
 
 
 @pytest.fixture(scope="module")
-def crowded(servers: Servers, template_database: str) -> Iterator[Seed]:
+def crowded(servers: Servers, million_database: str) -> Iterator[Seed]:
     """The seeded bus, and a million events beside it, which workers have counted as they always do."""
-    with seeded(servers, template_database) as planted:
-        url = planted.bus.settings.database_url.replace("postgresql+psycopg2://", "postgresql://")
-        fill(url)
+    with seeded(servers, million_database) as planted:
         count_traffic(planted.bus.database, patience=timedelta(minutes=1))
         yield planted
 
