@@ -91,6 +91,10 @@ class Contender:
         postgres = str(self.query("SHOW server_version")[0][0]).partition(" ")[0]
         return postgres, str(info.get("valkey_version") or info["redis_version"])
 
+    def another_publisher(self, number: int) -> Asked:
+        """One more publisher process, to be stopped by the caller."""
+        return Asked(self.system.publisher_command(), self.stage, self._log(f"publisher-{number}"))
+
     def close(self) -> None:
         """End the publisher."""
         self.publisher.stop()

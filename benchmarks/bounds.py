@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.measuring.samples import Samples
+from benchmarks.measuring.scaling import COUNTS
 
 #: "faster than each" is more than 1.
 FASTER = 1.0
@@ -60,6 +61,8 @@ def _faster(measure: str, rivals: Sequence[str], *, reported: Sequence[str] = ()
     ]
 
 
+#: What samples are compared with that is no system of the catalogue.
+NO_SYSTEMS = frozenset({"loop", "early", *(f"{key}_{count}" for key in ("eventbus", "statement") for count in COUNTS)})
 BOUNDS = (
     Bound(
         key="publish.celery", measure="publish", above="celery", below="eventbus", at_least=4,
@@ -101,6 +104,17 @@ BOUNDS = (
     Bound(
         key="session.loop", measure="session", above="eventbus_session", below="loop", at_least=0.6,
         says="drain with a session handler: rows per second, as part of a bare loop of insert and commit",
+    ),
+    Bound(
+        key="memory.early", measure="memory", above="eventbus", below="early", at_most=1.1,
+        says="memory of the worker's process that grew most, at the end of the backlog, as part of what it had after a fifth of it",
+    ),
+    *(
+        Bound(
+            key=f"scaling.{key}_{count}", measure="scaling", above=f"{key}_{count}", below=f"{key}_1",
+            says=f"{key}: events per second of {count} publishers, times those of one",
+        )
+        for key in ("eventbus", "statement") for count in COUNTS[1:]
     ),
     Bound(
         key="latency.celery", measure="latency", above="eventbus", below="celery", at_most=0.8,

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.stage import Stage
 
@@ -104,19 +104,48 @@ def workers(commands: Sequence[Sequence[str]], stage: Stage, log: Path) -> Itera
 
 def cpu_seconds(started: Sequence[Running]) -> float:
     """CPU time that these processes, their children, and children that have ended, have used."""
-    parents: dict[int, list[int]] = {}
-    used: dict[int, int] = {}
+    table = _processes()
+    return sum(table[process].ticks for process in _descendants(table, started)) / _TICKS
+
+
+def family(started: Sequence[Running]) -> list[int]:
+    """These processes and their children."""
+    return _descendants(_processes(), started)
+
+
+def resident_bytes(process: int) -> int:
+    """The memory that a process has; 0 if it has ended."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+class _Process(NamedTuple):
+    parent: int
+    #: Of CPU, with that of children that have ended.
+    ticks: int
+
+
+def _processes() -> dict[int, _Process]:
+    found = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             # The command's name, in brackets, may hold anything: fields are counted from its end.
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(folder.name))
-            used[int(folder.name)] = sum(int(field) for field in fields[11:15])
-    total, todo = 0, [running.process.pid for running in started]
+            found[int(folder.name)] = _Process(int(fields[1]), sum(int(field) for field in fields[11:15]))
+    return found
+
+
+def _descendants(table: dict[int, _Process], started: Sequence[Running]) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for number, process in table.items():
+        children.setdefault(process.parent, []).append(number)
+    found, todo = [], [running.process.pid for running in started]
     while todo:
-        process = todo.pop()
-        total += used.get(process, 0)
-        todo += parents.get(process, [])
-    return total / _TICKS
+        number = todo.pop()
+        if number in table:
+            found.append(number)
+        todo += children.get(number, [])
+    return found

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.arena import Contender, arena
-from benchmarks.bounds import BOUNDS, Bound
+from benchmarks.bounds import BOUNDS, NO_SYSTEMS, Bound
 from benchmarks.measuring.draining import measure_draining
 from benchmarks.measuring.latency import measure_latency
+from benchmarks.measuring.memory import measure_memory
 from benchmarks.measuring.publishing import measure_publish, measure_publish_many
 from benchmarks.measuring.samples import Samples
+from benchmarks.measuring.scaling import measure_scaling
 from benchmarks.measuring.sessions import measure_sessions
 from benchmarks.sizes import Sizes
 from eventbus.embedded import Servers
@@ -26,11 +28,18 @@ def _measure_sessions(found: Mapping[str, Contender], sizes: Sizes, samples: Sam
         measure_sessions(found["eventbus_session"], sizes, samples, say)
 
 
+def _measure_memory(found: Mapping[str, Contender], sizes: Sizes, samples: Samples, say: Say) -> None:
+    if "eventbus" in found:
+        measure_memory(found["eventbus"], sizes, samples, say)
+
+
 MEASURES: dict[str, Measure] = {
     "publish": measure_publish,
     "publish_many": measure_publish_many,
     "drain": measure_draining,
     "session": _measure_sessions,
+    "memory": _measure_memory,
+    "scaling": measure_scaling,
     "latency": measure_latency,
 }
 
@@ -55,7 +64,7 @@ class Plan:
             bound
             for bound in BOUNDS
             if bound.measure.removesuffix("_cpu") in self.measures
-            and {bound.above, bound.below} - {"loop"} <= set(self.systems) - omitted.get(bound.measure, frozenset())
+            and {bound.above, bound.below} - NO_SYSTEMS <= set(self.systems) - omitted.get(bound.measure, frozenset())
         ]
 
 

@@ -17,6 +17,8 @@ REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
 _REDACTED = re.compile(r"(?:data|metadata)(?:\.[^.,\s]+)+")
+#: What a URL is made of, as it is sent.
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,62}")
 
 
@@ -34,6 +36,13 @@ class SchemaRegistration(StrEnum):
     REGISTER = "register"  #: writes its own, if they are compatible
     VERIFY = "verify"  #: writes nothing, and refuses to start with one that is not there
     OFF = "off"  #: neither reads nor writes them
+
+
+class AlertFormat(StrEnum):
+    """What the alerts' webhook takes."""
+
+    JSON = "json"  #: our own format
+    SLACK = "slack"  #: a message for Slack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +73,13 @@ class Settings:
     prepare: bool = True
     #: What no view of an event shows: paths such as ``data.customer.email``.
     redact: tuple[str, ...] = ()
+    #: The webhook that is told of causes of dead letters that are new or have returned; it may itself be a secret.
+    alert_url: str | None = field(default=None, repr=False)
+    #: What its messages are signed with.
+    alert_secret: str | None = field(default=None, repr=False)
+    alert_format: AlertFormat = AlertFormat.JSON
+    #: Between two messages to it.
+    alert_pause: timedelta = timedelta(seconds=30)
 
     def queue(self, group: str) -> str:
         """The Celery queue, and task name, of *group*."""
@@ -89,7 +105,11 @@ def load_settings(
             raise ConfigurationError(f"{name!r} is no setting: those that exist are {', '.join(_READERS)}.")
     given = {name: _find(name, arguments, environment, celery or {}) for name in _READERS}
     values = {name: _READERS[name](_shown_name(name), value) for name, value in given.items() if value is not None}
-    for name, field_name in {"lease_seconds": "lease", "publish_seconds": "publish_limit"}.items():
+    for name, field_name in {
+        "lease_seconds": "lease",
+        "publish_seconds": "publish_limit",
+        "alert_seconds": "alert_pause",
+    }.items():
         if name in values:
             values[field_name] = values.pop(name)
     if "database_url" not in values:
@@ -167,6 +187,27 @@ def _realtime(name: str, value: Any) -> Realtime:
         raise InvalidSetting(name, str(value), "full, ids or off") from None
 
 
+def _alert_url(name: str, value: Any) -> str:
+    url = str(value)
+    if _scheme(url) not in ("http", "https") or not _has_address(url) or not _VISIBLE.fullmatch(url):
+        # Not even a part of it is shown: the path of many webhooks is their secret.
+        raise InvalidSetting(name, "***", "an http or https URL such as https://hooks.example.com/eventbus")
+    return url
+
+
+def _alert_secret(name: str, value: Any) -> str:
+    if not str(value).strip():
+        raise InvalidSetting(name, "***", "a text that only you and the receiver know")
+    return str(value)
+
+
+def _alert_format(name: str, value: Any) -> AlertFormat:
+    try:
+        return AlertFormat(str(value).lower())
+    except ValueError:
+        raise InvalidSetting(name, str(value), "json or slack") from None
+
+
 def _schema_registration(name: str, value: Any) -> SchemaRegistration:
     try:
         return SchemaRegistration(str(value).lower())
@@ -233,4 +274,8 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "schema_registration": _schema_registration,
     "prepare": _switch,
     "redact": _paths,
+    "alert_url": _alert_url,
+    "alert_secret": _alert_secret,
+    "alert_format": _alert_format,
+    "alert_seconds": _seconds,
 }

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from eventbus.errors import DatabaseError
+from eventbus.errors import DatabaseError, HandlerTimeout
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handler_sessions import ClaimLost
 from eventbus.lifecycle.handling import handle
@@ -90,7 +90,7 @@ class Execution:
         """
         subscription = self.subscription(claimed)
         event = self.reading.event_for(claimed.event, subscription)
-        if isinstance(event, InvalidUpcast):
+        if isinstance(event, InvalidUpcast | HandlerTimeout):
             return event
         if isinstance(event, UnreachableVersion):
             reason = event

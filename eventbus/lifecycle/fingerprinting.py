@@ -8,6 +8,7 @@ Both are housekeeping: harmless to repeat, and to do at the same time elsewhere.
 
 import logging
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +16,10 @@ from datetime import datetime
 from eventbus.errors import InvalidInput, NotPermitted, UnknownFingerprint, UnknownGroup
 from eventbus.failure import find_cause
 from eventbus.lifecycle.auditing import audited
+from eventbus.redaction import conceal
 from eventbus.storage import fingerprints, subscriptions
 from eventbus.storage.database import Database
+from eventbus.storage.dead_letters import DeadLetter
 from eventbus.storage.fingerprints import KnownFingerprint
 from eventbus.subscription import check_group
 
@@ -77,6 +80,12 @@ def show(database: Database, fingerprint: str) -> KnownFingerprint:
     if found is None:
         raise UnknownFingerprint(fingerprint)
     return found
+
+
+def gist_without(letter: DeadLetter, secrets: Sequence[str]) -> str:
+    """The gist of a letter's cause, without *secrets*: taken anew, for what was generalised of a value hides the rest of it."""
+    message, traceback = conceal(letter.error_message, secrets), conceal(letter.traceback, secrets)
+    return find_cause(letter.error_type, message, traceback, group=letter.group).gist
 
 
 def acknowledge(database: Database, fingerprint: str, *, note: str | None) -> None:

@@ -103,7 +103,7 @@ def _call(subscription: Subscription, run: Run) -> None:
     offered = {"delivery": run.delivery, "session": run.session}
     extra = {name: offered[name] for name in subscription.takes}
     with running(run):
-        with _alarm(subscription.timeout):
+        with limited(subscription.timeout):
             result = handler(run.event, **extra)
         if inspect.isawaitable(result):
             # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
@@ -122,7 +122,7 @@ async def _within(work: Awaitable[Any], timeout: timedelta) -> None:
 
 
 @contextlib.contextmanager
-def _alarm(timeout: timedelta) -> Iterator[None]:
+def limited(timeout: timedelta) -> Iterator[None]:
     """Raise HandlerTimeout in the block after *timeout*: where signals reach it, in the main thread of a pool's child."""
     if threading.current_thread() is not threading.main_thread():
         yield

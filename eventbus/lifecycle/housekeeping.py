@@ -18,7 +18,7 @@ from eventbus.errors import DatabaseError
 from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.counting import KEPT as DURATIONS_KEPT
 from eventbus.lifecycle.counting import count_traffic
-from eventbus.storage import partitions, publish_keys, runs, traffic, workers
+from eventbus.storage import alerts, partitions, publish_keys, runs, traffic, workers
 from eventbus.storage.database import Database
 from eventbus.storage.workers import Worker
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: How long counts are kept by the minute.
 MINUTES_KEPT = timedelta(days=31)
+#: How long it is remembered what was told, or was to be told.
+ALERTS_KEPT = timedelta(days=31)
 #: How long a worker that died without a word is remembered.
 WORKERS_KEPT = timedelta(days=1)
 _KEYS = 10_000
@@ -103,6 +105,7 @@ def forget_old(database: Database) -> None:
         workers.forget(connection, kept=WORKERS_KEPT)
         runs.expire(connection, kept=DURATIONS_KEPT)
         runs.fold_tallies(connection)
+        alerts.forget(connection, kept=ALERTS_KEPT)
 
 
 def _do(chore: Chore, database: Database, failing: set[str]) -> None:

@@ -8,8 +8,10 @@ The same on every path: live, retry, dead-letter retry, replay and backfill run 
 
 from dataclasses import dataclass, replace
 
+from eventbus.errors import HandlerTimeout
 from eventbus.event import Event
 from eventbus.lifecycle.catalog import Catalog
+from eventbus.lifecycle.handling import limited
 from eventbus.schemas.reading import read
 from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
 from eventbus.subscription import Subscription
@@ -21,19 +23,23 @@ class Reading:
 
     catalog: Catalog
 
-    def event_for(self, event: Event, subscription: Subscription) -> Event | UnreachableVersion | InvalidUpcast:
+    def event_for(
+        self, event: Event, subscription: Subscription
+    ) -> Event | UnreachableVersion | InvalidUpcast | HandlerTimeout:
         """*event* in the version of *subscription*, able to load; as a value, why that cannot be.
 
         Returns:
             UnreachableVersion: No way leads there: the delivery is to be parked, uncharged.
             InvalidUpcast: A step on the way failed: the run has, as if the handler had raised it.
+            HandlerTimeout: The way took longer than the handler may: the same.
         """
         version = subscription.version or event.version
         if version == event.version:
             return self.loadable(event, subscription)
         try:
-            converted = self.catalog.convert(event.type, event.version, version, event.data)
-        except InvalidUpcast as error:
+            with limited(subscription.timeout):
+                converted = self.catalog.convert(event.type, event.version, version, event.data)
+        except (InvalidUpcast, HandlerTimeout) as error:
             return error
         if isinstance(converted, UnreachableVersion):
             return converted

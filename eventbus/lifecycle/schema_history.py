@@ -6,7 +6,6 @@ Exact: what a JSON Schema validator accepts loads, and whatever it refuses is re
 the oldest event to the newest there was at the start.
 """
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -16,10 +15,9 @@ from typing import Any
 from uuid import UUID
 
 from eventbus.lifecycle.catalog import Catalog
-from eventbus.schemas.documents import Document
-from eventbus.schemas.projection import reader_projection
-from eventbus.schemas.reading import read
-from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion
+from eventbus.schemas.canonical import CanonicalForm
+from eventbus.schemas.loading import Trial, TriedForm
+from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
 from eventbus.schemas.registry import RegisteredSchema
 from eventbus.schemas.upcasting import UpcastStep, run_steps
 from eventbus.storage import schema_history
@@ -132,12 +130,9 @@ class _Trial:
         self._catalog = catalog
         self._candidate = candidate
         self._steps: dict[int, tuple[UpcastStep, ...]] = {}
-        document = Document(reader_projection(dict(candidate.json_schema)))
-        # Code that JSON Schema cannot express decides too: then everything is really loaded.
-        is_opaque = '"x-eventbus-opaque"' in json.dumps(candidate.json_schema)
-        self._accepts: Callable[[Any], bool] = (
-            (lambda _data: False) if is_opaque else document.validator_of(document.root).is_valid
-        )
+        assert candidate.schema is not None
+        self._loading = Trial(candidate.schema, dict(candidate.json_schema))
+        self._forms: dict[int, TriedForm] = {}
 
     def errors(self, event: StoredEvent) -> dict[str, list[str]]:
         """Why *event* would not load, by wire path; empty if it would."""
@@ -145,17 +140,21 @@ class _Trial:
         steps = self._path(event.version)
         if steps:
             try:
-                data = run_steps(steps, data, version=self._candidate.version, validate=self._catalog.canonical).data
+                data = run_steps(
+                    steps, data, version=self._candidate.version, validate=self._canonical, is_spare=True
+                ).data
             except InvalidUpcast as error:
                 return error.errors or {"": [str(error)]}
-        if self._accepts(data):
-            return {}
-        assert self._candidate.schema is not None
-        try:
-            read(self._candidate.schema, data)
-        except DataRefused as error:
-            return error.errors
-        return {}
+        return self._loading.errors(data)
+
+    def _canonical(self, type: str, version: int, data: dict[str, Any]) -> Any:
+        """What the catalog makes of *data*, sooner."""
+        if version not in self._forms:
+            found = self._catalog.find(type, version)
+            if found is None or not isinstance(found.form, CanonicalForm):
+                return self._catalog.canonical(type, version, data)
+            self._forms[version] = TriedForm(found.form, dict(found.json_schema))
+        return self._forms[version](data)
 
     def _path(self, version: int) -> tuple[UpcastStep, ...]:
         """The declared steps from *version*; none where there is no way, so that the event is read as it is."""

@@ -5,10 +5,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from eventbus.event import Event
-from eventbus.failure import find_cause
 from eventbus.lifecycle.browsing import EventDetails
 from eventbus.lifecycle.dead_lettering import Details, Page
 from eventbus.lifecycle.explaining import Explanation
+from eventbus.lifecycle.fingerprinting import gist_without
 from eventbus.operations.parts import Parts
 from eventbus.redaction import REDACTED, conceal, redact, secrets_of
 from eventbus.storage import dead_letters, event_log
@@ -80,9 +80,14 @@ class Showing(Parts):
             letters = dead_letters.list_letters(connection, Filter(ids=ids), status=None, before=None, limit=len(items))
             events = event_log.find_events(connection, [letter.event_id for letter in letters])
         secrets = {letter.id: secrets_of(events[letter.event_id], self.settings.redact) for letter in letters}
-        newest = {letter.id: _letter(letter, secrets[letter.id]) for letter in letters}
+        gists = {letter.id: gist_without(letter, secrets[letter.id]) for letter in letters}
         return tuple(
-            _fingerprint(item, newest.get(item.newest_id or 0), secrets.get(item.newest_id or 0, ())) for item in items
+            replace(
+                item,
+                gist=gists.get(item.newest_id or 0, REDACTED),
+                note=_concealed(item.note, secrets.get(item.newest_id or 0, ())),
+            )
+            for item in items
         )
 
     def _shown_letter(self, details: Details) -> Details:
@@ -110,14 +115,6 @@ def _letter(letter: DeadLetter, secrets: Secrets) -> DeadLetter:
         traceback=conceal(letter.traceback, secrets),
         note=_concealed(letter.note, secrets),
     )
-
-
-def _fingerprint(item: KnownFingerprint, shown: DeadLetter | None, secrets: Secrets) -> KnownFingerprint:
-    """Its gist is that of a message which hides them already: of a value that was generalised, a part would not be known again."""
-    if shown is None:
-        return replace(item, gist=REDACTED)
-    cause = find_cause(shown.error_type, shown.error_message, shown.traceback, group=shown.group)
-    return replace(item, gist=cause.gist, note=_concealed(item.note, secrets))
 
 
 def _concealed(text: str | None, secrets: Secrets) -> str | None:

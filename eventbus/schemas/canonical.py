@@ -31,12 +31,20 @@ class CanonicalForm:
         Raises:
             DataRefused: It does not fit the schema; every field's messages by wire path.
         """
-        if self._fast is not None:
-            try:
-                return self._fast(data)
-            except Unusual:
-                pass
-        return canonical(self.schema, data)
+        try:
+            return self.of_plain(data)
+        except Unusual:
+            return canonical(self.schema, data)
+
+    def of_plain(self, data: Any) -> Any:
+        """The canonical form of *data* that is plainly right, without marshmallow.
+
+        Raises:
+            Unusual: It is not, or the schema is none that can be compiled.
+        """
+        if self._fast is None:
+            raise Unusual
+        return self._fast(data)
 
 
 def canonical(schema: Schema, data: Any) -> Any:

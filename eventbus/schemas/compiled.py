@@ -91,7 +91,7 @@ def _slot(name: str, each: fields.Field[Any]) -> _Slot:
     if each.dump_only:
         raise Unsupported
     key = each.data_key if each.data_key is not None else name
-    convert = (lambda value: each.constant) if type(each) is fields.Constant else _field(each)
+    convert = (lambda value: copy.deepcopy(each.constant)) if type(each) is fields.Constant else _field(each)
     return _Slot(
         key=key,
         convert=convert,

@@ -74,6 +74,18 @@ def reader_projection(schema: Any) -> Any:
     document = deepcopy(schema)
     for node in list(plain_nodes(document)):
         _open(node)
+        _widen(node)
+    return document
+
+
+def exact_projection(schema: Any) -> Any:
+    """What a reader of *schema* takes, unknown keys pruned, as its writer would have written the rest.
+
+    A number in text may be refused by a validator that looks at the number, so whoever must be sure asks this one.
+    """
+    document = deepcopy(schema)
+    for node in list(plain_nodes(document)):
+        _open(node)
     return document
 
 
@@ -215,7 +227,6 @@ def _open(node: dict[str, Any]) -> None:
     defaults = node.pop("x-eventbus-defaults", None)
     if isinstance(defaults, list) and isinstance(node.get("required"), list):
         node["required"] = [name for name in node["required"] if name not in defaults]
-    _widen(node)
 
 
 def _widen(node: dict[str, Any]) -> None:

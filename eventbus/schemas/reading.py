@@ -47,6 +47,11 @@ def prune(schema: Schema, data: Any) -> Pruned:
     return Pruned(data=kept, exact=exact, paths=tuple(sorted({each.general for each in found})))
 
 
+def prune_value(field: fields.Field[Any], value: Any) -> Any:
+    """*value* of one field, the same way."""
+    return _value(field, value, _Place(), [])
+
+
 class _Place(NamedTuple):
     """Where we are in the data: with positions and keys, and without."""
 
@@ -69,12 +74,17 @@ def _object(schema: Schema, data: Any, place: _Place, pruned: list[_Place]) -> A
     known = {each.data_key if each.data_key is not None else name: each for name, each in schema.load_fields.items()}
     kept = {}
     for key, value in data.items():
-        here = place.key(str(key))
-        if key in known:
-            kept[key] = _value(known[key], value, here, pruned)
+        if key not in known:
+            pruned.append(place.key(str(key)))
+        elif type(value) in _WHOLE:
+            kept[key] = value
         else:
-            pruned.append(here)
+            kept[key] = _value(known[key], value, place.key(str(key)), pruned)
     return kept
+
+
+#: Of these nothing is ever taken out, and nothing becomes something else.
+_WHOLE = frozenset({str, int, bool, type(None)})
 
 
 def _value(field: fields.Field[Any], value: Any, place: _Place, pruned: list[_Place]) -> Any:

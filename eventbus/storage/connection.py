@@ -104,12 +104,17 @@ class Direct(Connection):
         return not self.driver.closed and self.driver.get_transaction_status() == TRANSACTION_STATUS_IDLE
 
     def give_back(self) -> None:
-        """Return it to its pool, or close it where it was interrupted in mid-statement."""
+        """Return it to its pool, or close it where it is of no use to others, as after an interrupt in mid-statement."""
         if not self.is_idle:
             self.drop()
             return
-        self.driver.autocommit = False
-        self._pooled.close()
+        try:
+            preparing.leave(self.driver.cursor(cursor_factory=DriverCursor), known=self.info)
+            self.driver.autocommit = False
+        except psycopg2.Error:
+            self.drop()
+        else:
+            self._pooled.close()
 
     def drop(self) -> None:
         """Close it."""

@@ -52,9 +52,8 @@ class Deadlines:
             yield
         finally:
             if self._due.pop(number, None) is None:
-                with (
-                    self._lock
-                ):  # it is being cut: until that is over, its socket must not be closed and become another's
+                # It is being cut: until that is over, its socket must not be closed and become another's.
+                with self._lock:
                     pass
 
     def _begin(self) -> None:

@@ -21,7 +21,7 @@ import psycopg2
 from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
 
-_KEY = "eventbus_prepared"
+_KEY, _PREFERS_INDEXES = "eventbus_prepared", "eventbus_prefers_indexes"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
 
@@ -48,9 +48,10 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
     """
     prepare, run, name = _commands(sql)
     names = known.setdefault(_KEY, set())
+    if not known.get(_PREFERS_INDEXES):
+        cursor.execute("SET enable_seqscan = off")
+        known[_PREFERS_INDEXES] = True
     if name not in names:
-        if not names:
-            prepare = f"{prepare}; SET enable_seqscan = off"
         # Behind a proxy another client may have prepared it; it is the same, for its name is made from its text.
         _ignoring(DuplicatePreparedStatement, cursor, prepare)
         names.add(name)
@@ -58,11 +59,18 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
         cursor.execute(run, parameters)
     except InvalidSqlStatementName:
         names.clear()
+        known.pop(_PREFERS_INDEXES, None)
         cursor.execute(sql, parameters)
     except FeatureNotSupported:  # its tables were changed so that it would answer otherwise
         names.discard(name)
         _ignoring(InvalidSqlStatementName, cursor, f"DEALLOCATE {name}")
         cursor.execute(sql, parameters)
+
+
+def leave(cursor: DriverCursor, *, known: MutableMapping[Any, Any]) -> None:
+    """Let a connection that goes to others plan as the server does by itself: their statements have no plans that are kept."""
+    if known.pop(_PREFERS_INDEXES, False):
+        cursor.execute("RESET enable_seqscan")
 
 
 def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> None:

@@ -5,6 +5,7 @@ accounts  four times a second: settles what dead children held
 relay     twice a second: wakes for what is due and was told to nobody
 parked    every ten seconds: makes due what was parked and this worker's code can read
 timings   every five seconds: writes down how long handlers ran
+alerts    every two seconds: tells a webhook of causes of dead letters; while it hangs, it keeps nothing else waiting
 """
 
 import logging
@@ -17,6 +18,7 @@ from celery import bootsteps, signals
 from celery.worker import state as worker_state
 
 from eventbus.lifecycle.accounting import settle_account
+from eventbus.lifecycle.alerting import Alerting
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.leasing import renew_leases
 from eventbus.lifecycle.parking import unpark
@@ -32,6 +34,7 @@ _ACCOUNTS = timedelta(milliseconds=250)
 _SWEEP = timedelta(milliseconds=500)
 _UNPARK = timedelta(seconds=10)
 _TIMINGS = timedelta(seconds=5)
+_ALERTS = timedelta(seconds=2)
 #: So long an account waits for its pool to say what ended the process.
 _REASON_SECONDS = 1.0
 #: What a duty may still take when the worker ends.
@@ -41,7 +44,7 @@ _STOP_SECONDS = 2.0
 class Attendance:
     """The duties of one worker."""
 
-    def __init__(self, execution: Execution, relay: Relay, children: Children) -> None:
+    def __init__(self, execution: Execution, relay: Relay, children: Children, alerting: Alerting) -> None:
         self._execution = execution
         self._children = children
         self._first_seen: dict[int, float] = {}
@@ -53,6 +56,7 @@ class Attendance:
             Duty("relay", relay.sweep, period=_SWEEP),
             Duty("parked", self.unpark, period=_UNPARK),
             Duty("timings", self._timekeeper.write, period=_TIMINGS),
+            Duty("alerts", alerting.send, period=_ALERTS),
         )
 
     def start(self) -> None:

@@ -17,6 +17,7 @@ from kombu import Queue
 
 from eventbus.broker import Broker
 from eventbus.errors import DatabaseUnreachable, EventBusError
+from eventbus.lifecycle.alerting import Alerting
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.pace import Pace
@@ -198,7 +199,8 @@ class Serving:
             is_idle=lambda: is_idle(worker),
             restart_consumer=lambda: restart_consumer(worker),
         )
-        return Attendance(tools.execution, relay, self._runtime.children)
+        alerting = Alerting(database=self._database(), settings=self._settings())
+        return Attendance(tools.execution, relay, self._runtime.children, alerting)
 
     def _stop(self) -> None:
         if self._runtime.equipment is not None:

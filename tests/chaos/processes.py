@@ -64,7 +64,9 @@ class Worker:
             if life.is_running:
                 return None
             self.start()
-            by_itself = life not in self.asked and " ready." in life.log
+            # Celery gives a start up, just after it said that it is ready, if a child has been killed by then.
+            had_started = " ready." in life.log and "Could not start worker processes" not in life.log
+            by_itself = life not in self.asked and had_started
             return f"{life.folder.name} ended by itself, with exit code {life.exit_code}" if by_itself else None
         finally:
             self.lock.release()

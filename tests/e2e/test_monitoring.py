@@ -1,5 +1,6 @@
 """Monitoring of real workers, whatever their pool: they say that they live, count what they do, and say goodbye."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -8,7 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from eventbus.metrics import BusCollector
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
+from tests.support.receiver import Receiver
 
+#: The frames of the shop's handler that fails.
+PLACE = "failures.py:raise_as < failures.py:fail < failures.py:be_strict"
 POOLS = ("prefork", "solo", "threads")
 
 
@@ -125,6 +129,29 @@ def test_metrics_of_prefork_workers_are_what_sql_counts(empty_stage: Stage) -> N
         if key.endswith(("_total", "_count")) and "relay" not in key
     )
     assert set(stage.bus.durations()) == set(expected)
+
+
+def test_a_webhook_that_hangs_keeps_nobody_waiting(empty_stage: Stage) -> None:
+    """A worker tells it of a cause, goes on handling and beating while there is no answer, and knows when there was one."""
+    stage = empty_stage
+    with Receiver() as receiver:
+        receiver.answers.clear()
+        stage.start(groups=["inventory", "strict"], environment={"EVENTBUS_ALERT_URL": receiver.url})
+        stage.publish("strict.asked", {"error": "ValueError"})
+        wait_until(lambda: receiver.received, timeout=TIMEOUT, message=stage.logs)
+        events = [stage.publish("order.created", {"number": number}) for number in range(20)]
+        for event in events:
+            stage.wait_for_state(event, "inventory", "done")
+        meanwhile = stage.rows("SELECT result FROM eventbus.alert")
+        receiver.answers.set()
+        sent = wait_until(
+            lambda: (found := stage.rows("SELECT result FROM eventbus.alert")) != meanwhile and found, timeout=TIMEOUT
+        )
+
+    assert [row.result for row in meanwhile] == [None]
+    assert [row.result for row in sent] == ["sent"]
+    [alert] = json.loads(receiver.received[0].body)["alerts"]
+    assert (alert["error_type"], alert["place"]) == ("ValueError", PLACE)
 
 
 def scrape(stage: Stage) -> dict[str, dict[str, float]]:

@@ -115,7 +115,7 @@ def test_no_view_reads_the_log_or_the_deliveries_from_end_to_end(
 ) -> None:
     """Whatever it asks, an index leads there."""
     asked: list[tuple[str, Any]] = []
-    with noted(bus.database.engine, lambda statement, parameters: asked.append((statement, parameters))):
+    with noted(bus.database, lambda statement, parameters: asked.append((statement, parameters))):
         found = VIEWS[name](bus, one)
 
     # What counts reads what was published since the last count, which here may be all of it.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from eventbus import Draft, EventBus
@@ -148,3 +149,31 @@ def test_a_connection_that_is_lost_while_preparing_recorded_nothing(
 
         assert proxy.lost == 1
         assert rows.all("SELECT id FROM eventbus.event_log") == [(str(event.id),)]
+
+
+def test_a_connection_that_goes_back_to_the_pool_plans_as_usual(bus: EventBus) -> None:
+    """Handlers' sessions take theirs from there."""
+    with bus.database.autocommit() as connection:
+        ours = connection.value("SHOW enable_seqscan")
+
+    bus.database._keeping.release()
+    with bus.database.engine.connect() as raw:
+        theirs = raw.execute(text("SHOW enable_seqscan")).scalar()
+    publish(bus)
+    with bus.database.autocommit() as connection:
+        again = connection.value("SHOW enable_seqscan")
+
+    assert (ours, theirs, again) == ("off", "on", "off")
+
+
+def test_a_connection_that_cannot_go_back_to_the_pool_is_closed(bus: EventBus, rows: Rows) -> None:
+    """The server ended it since it was used."""
+    rows.all(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+    bus.database._keeping.release()
+
+    publish(bus)
+    assert rows.count("event_log") == 2

@@ -26,7 +26,7 @@ from eventbus.storage import (
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.storage.overview import events as event_views
-from eventbus.storage.overview import failings, groups, reasons, stories
+from eventbus.storage.overview import failings, groups, pulse, rates, reasons, stories
 from eventbus.subscription import candidates
 from tests.support.rows import Rows
 
@@ -353,6 +353,22 @@ def test_depths_are_counted_by_the_index_of_what_is_open(counted: Connection) ->
     plan = nodes(counted, overview.DEPTHS)
 
     assert_by_index(plan, at_most=4010)
+
+
+def test_the_last_hour_is_read_by_index(counted: Connection) -> None:
+    """Its minutes, what nobody has counted yet, the newest failed runs; and what is open, state by state."""
+    counted.change("ANALYZE eventbus.traffic")
+    since = counted.value(rates.FIRST_MINUTE, span=timedelta(hours=1))
+    until = counted.value(overview.COUNTED_UNTIL, beginning=traffic.BEGINNING)
+
+    minutes = nodes(counted, rates.MINUTES, since=since, beginning=traffic.BEGINNING, **{"from": until})
+    failures = nodes(counted, rates.FAILURES, since=since, limit=100)
+    states = nodes(counted, pulse.STATES)
+
+    assert_by_index(minutes, at_most=110)
+    assert "traffic_pkey" in {node.get("Index Name") for node in minutes}
+    assert_by_index(failures, at_most=110)
+    assert_by_index(states, at_most=4010)
 
 
 def test_a_span_is_counted_by_index(counted: Connection) -> None:

@@ -29,7 +29,8 @@ def noted(database: Database, note: Note) -> Iterator[None]:
         dbapi_connection.cursor_factory = Noting
 
     def leave(dbapi_connection: Any, _record: Any) -> None:
-        dbapi_connection.cursor_factory = None
+        if dbapi_connection is not None:  # it was not closed meanwhile
+            dbapi_connection.cursor_factory = None
 
     engine = database.engine
     sqlalchemy.event.listen(engine, "checkout", watch)
@@ -46,11 +47,11 @@ def noted(database: Database, note: Note) -> Iterator[None]:
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
-    """Every statement that is sent, but for the look at the registry of schemas, once in 5 s, whatever is published."""
+    """Every statement that is sent, but for what is sent once in 5 s, or for each connection, whatever is published."""
     sent: list[str] = []
 
     def note(statement: str, _parameters: Any) -> None:
-        if "eventbus.event_schema" not in statement:
+        if "eventbus.event_schema" not in statement and "enable_seqscan" not in statement:
             sent.append(statement)
 
     with noted(database, note):

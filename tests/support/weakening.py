@@ -80,10 +80,10 @@ def returning(answer: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def _no_alarm(_real: Callable[..., Any]) -> Callable[..., Any]:
     @contextlib.contextmanager
-    def alarm(_timeout: timedelta) -> Iterator[None]:
+    def limited(_timeout: timedelta) -> Iterator[None]:
         yield
 
-    return alarm
+    return limited
 
 
 def _hint_only(_real: Callable[..., Any]) -> Callable[..., Any]:
@@ -222,7 +222,7 @@ CONTROLS: Mapping[str, Control] = {
     ),
     "time limits": Control(
         f"{_INTEGRATION}/test_handling.py::test_a_handler_ends_at_its_time_limit",
-        (Instead("eventbus.lifecycle.handling", "_alarm", _no_alarm),),
+        (Instead("eventbus.lifecycle.handling", "limited", _no_alarm),),
         timeout_seconds=10,
     ),
     "waiting for the commit": Control(

@@ -1,13 +1,15 @@
 """Reading: every handler gets its events in its own version, on every path, or they wait in sight."""
 
 import itertools
+import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, pre_load
 
 from eventbus import Event, EventBus, EventSchema
-from eventbus.errors import InvalidSchema, InvalidSubscription
+from eventbus.errors import HandlerTimeout, InvalidSchema, InvalidSubscription
 from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
 from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion
@@ -297,3 +299,38 @@ def test_a_declared_change_converts_both_ways(bus: EventBus, worker: MakeWorker)
     for group in ("reads-1", "reads-2"):
         assert [run(execution, group), run(execution, group)] == [Done(), Done()]
     assert seen == [{"total": 5}, {"total": 6}, {"amount": 5, "channel": "web"}, {"amount": 6, "channel": "app"}]
+
+
+@pytest.mark.parametrize("place", ["step", "validation"])
+def test_a_step_that_hangs_ends_at_the_handlers_time_limit(
+    place: str, bus: EventBus, worker: MakeWorker, order: dict[str, Any]
+) -> None:
+    """The run counts as a failed attempt; the handler is not called."""
+    bus.register_schema(TYPE, 1, OrderV1)
+
+    class Hanging(OrderV1):
+        """Version 2, which may hang itself."""
+
+        @pre_load
+        def hang(self, data: Any, **_: Any) -> Any:
+            if place == "validation":
+                threading.Event().wait()
+            return data
+
+    bus.register_schema(TYPE, 2, Hanging, compatibility="NONE")
+
+    @bus.upcaster(TYPE, 1, 2)
+    def hang(data: dict[str, Any]) -> dict[str, Any]:
+        if place == "step":
+            threading.Event().wait()
+        return data
+
+    seen = subscribed(bus, version=2, timeout=timedelta(milliseconds=100))
+    execution = worker()
+    bus.publish(TYPE, order, source="orders", version=1)
+
+    error = run(execution)
+
+    assert isinstance(error, InvalidUpcast if place == "step" else HandlerTimeout)
+    assert "longer than its timeout of 0.1 s" in str(error)
+    assert seen == []

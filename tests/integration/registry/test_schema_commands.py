@@ -334,6 +334,22 @@ def test_history_follows_the_steps_and_code_that_json_schema_cannot_express(
     assert (evident.code, "0 of 3" in evident.out) == (0, True)
 
 
+def test_history_goes_by_way_of_versions_that_only_the_registry_knows(run: Run, make_bus: MakeBus) -> None:
+    """What a step gives is checked by their JSON Schema; from there to the candidate the way is evident."""
+    assert run("push", app=COMPATIBLE).code == 0
+    bus = make_bus(schema_registration="off")
+    for n in range(3):
+        bus.publish(TYPE, {"orderId": "a", "amount": n}, source="orders", version=1)
+    three = "\n@bus.event('order.created', 3)\nclass Three(One):\n    channel = fields.String()\n    more = fields.String()\n"
+    up = "\n@bus.upcaster('order.created', 1, 2)\ndef up(data):\n    return {**data, 'channel': data['amount'] or 'web'}\n"
+
+    told = run("check", "--history", app=APP + three + up)
+
+    assert told.code == 1
+    assert "2 of 3" in told.out
+    assert "channel: 2 times" in told.out
+
+
 def test_history_can_be_interrupted(make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any]) -> None:
     """It ends with its batch and says that it is not complete; a type without events is."""
     import threading

@@ -1,6 +1,7 @@
 """The canonical form."""
 
 import datetime
+import decimal
 import threading
 import uuid
 from collections.abc import Callable
@@ -52,6 +53,31 @@ def test_spellings_become_one() -> None:
         "placedAt": "2024-02-29T10:20:30+00:00",
         "express": False,
     }
+
+
+#: Texts and numbers that are, may be, or are not decimals.
+DECIMALS: list[Any] = [
+    *("0", "1.50", "-0", "-0.00", "007", "00.1", "1e5", "1E-9", " 1", "1\n", "1_000", "+1", "\u0663", "1.", ".5"),
+    *("0.00000001", "9" * 40, "NaN", "Infinity", "", "x"),
+    *(12, -3, 2**70, True, 1.5, None, [], decimal.Decimal("1.10")),
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"places": 2}, {"validate": validate.Range(min=0)}], ids=str)
+@pytest.mark.parametrize("text", DECIMALS, ids=repr)
+def test_a_decimal_is_read_and_written_as_marshmallow_does(text: Any, options: dict[str, Any]) -> None:
+    """Whether it is plain enough to be taken as it is, or not."""
+    form = form_of(amount=fields.Decimal(required=True, as_string=True, **options))
+
+    assert outcome(form, {"amount": text}) == outcome(lambda data: canonical(form.schema, data), {"amount": text})
+
+
+def outcome(form: Any, data: Any) -> Any:
+    """What a form makes of *data*."""
+    try:
+        return form(data)
+    except DataRefused as error:
+        return error.errors
 
 
 def test_python_values_are_written() -> None:

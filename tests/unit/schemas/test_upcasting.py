@@ -1,11 +1,13 @@
 """Chains of steps."""
 
 import itertools
+from datetime import date
 from typing import Any
 
 import pytest
 from marshmallow import fields
 
+from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.event_schema import EventSchema
 from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion, UpcasterConflict
 from eventbus.schemas.registry import SchemaRegistry
@@ -41,6 +43,44 @@ def registry(ups: tuple[int, ...], downs: tuple[int, ...]) -> SchemaRegistry:
     for version in downs:
         found.upcasters.downcaster("t", version, version - 1, lossy=[f"f{version}"])(remove(f"f{version}"))
     return found
+
+
+def test_what_a_step_returns_is_not_the_next_ones_to_change() -> None:
+    """It may be something that the step's code keeps: the next one gets a copy, with a schema between them or without."""
+    kept = {"places": [1, 2]}
+    found = Upcasters()
+    found.upcaster("t", 1, 2)(lambda data: {**data, "kept": kept})
+
+    @found.upcaster("t", 2, 3)
+    def change(data: dict[str, Any]) -> dict[str, Any]:
+        data["kept"]["places"].append(3)
+        return data
+
+    class Second(EventSchema):
+        """Has any value."""
+
+        kept = fields.Raw()
+
+    form = CanonicalForm(Second)
+    for validate in (None, lambda _type, version, data: form(data) if version == 2 else data):
+        assert found.convert("t", 1, 3, {}, validate=validate).data == {"kept": {"places": [1, 2, 3]}}
+    assert kept == {"places": [1, 2]}
+
+
+def test_what_a_step_leaves_beside_json_is_copied_too() -> None:
+    """Without a schema behind it nobody refuses it."""
+    moments = {date(2026, 1, 1): (1, [2])}
+    found = Upcasters()
+    found.upcaster("t", 1, 2)(lambda data: {"moments": moments})
+
+    @found.upcaster("t", 2, 3)
+    def change(data: dict[str, Any]) -> dict[str, Any]:
+        data["moments"][date(2026, 1, 1)][1].append(3)
+        return {}
+
+    found.convert("t", 1, 3, {})
+
+    assert moments == {date(2026, 1, 1): (1, [2])}
 
 
 @pytest.mark.parametrize("ups", [(), (1,), (1, 2), (1, 2, 3), (2, 3), (3,)])

@@ -1,0 +1,96 @@
+"""Webhooks: one signed POST, as https://www.standardwebhooks.com describes it, so that receivers need no code of ours.
+
+webhook-id          the same for each try of one message
+webhook-timestamp   seconds since 1970, when it was tried
+webhook-signature   v1,<base64 of HMAC-SHA256 over "id.timestamp.body">, if there is a secret
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import time
+import urllib.request
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+_PREFIX = "whsec_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The receiver did not take it, or could not be asked."""
+
+    #: Half a sentence; names neither the URL nor a secret.
+    reason: str
+    #: How long the receiver wants to be left alone.
+    retry_after_seconds: int = 0
+
+
+def post(url: str, body: bytes, *, id: str, secret: str | None, timeout_seconds: float) -> Refused | None:
+    """POST *body*, which is JSON, to *url*; why it was not taken, or None if it was.
+
+    Args:
+        url: ``http`` or ``https``.
+        timeout_seconds: For the connection, and for each part of the answer.
+    """
+    timestamp = str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "eventbus",
+        "webhook-id": id,
+        "webhook-timestamp": timestamp,
+    }
+    if secret is not None:
+        headers["webhook-signature"] = sign(body, id=id, timestamp=timestamp, secret=secret)
+    try:
+        request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - settings allow no other schemes
+        with _opener().open(request, timeout=timeout_seconds) as answer:
+            status, retry_after = int(answer.status), answer.headers.get("Retry-After", "")
+    except OSError as error:
+        cause = getattr(error, "reason", error)
+        return Refused(reason=f"it could not be asked ({type(cause).__name__}: {cause})")
+    except (http.client.HTTPException, ValueError) as error:
+        # Its text may hold the URL, which may be a secret.
+        return Refused(reason=f"it answered no HTTP, or its URL is none ({type(error).__name__})")
+    if 200 <= status < 300:
+        return None
+    return Refused(
+        reason=f"it answered {status}", retry_after_seconds=int(retry_after) if retry_after.isdecimal() else 0
+    )
+
+
+def sign(body: bytes, *, id: str, timestamp: str, secret: str) -> str:
+    """The signature of a message: what ``webhook-signature`` holds."""
+    digest = hmac.new(_key(secret), f"{id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _key(secret: str) -> bytes:
+    """The bytes of a secret: after ``whsec_`` it is base64, else it is taken as it is."""
+    if secret.startswith(_PREFIX):
+        try:
+            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        except binascii.Error:
+            pass
+    return secret.encode()
+
+
+class _Answers(urllib.request.BaseHandler):
+    """Takes every status for an answer, and follows no redirection: that would turn the POST into a GET."""
+
+    def http_response(self, _request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
+
+
+@lru_cache(maxsize=1)
+def _opener() -> urllib.request.OpenerDirector:
+    opener = urllib.request.OpenerDirector()
+    handlers = (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, _Answers)
+    for handler in handlers:
+        opener.add_handler(handler())
+    return opener
