@@ -9,6 +9,7 @@ import click
 
 from eventbus.bus import EventBus
 from eventbus.cli.interrupting import interruptible
+from eventbus.cli.progress_bar import counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.storage.overview import Stats
@@ -35,7 +36,8 @@ def stats(ctx: click.Context, *, as_json: bool, recount: bool, watch: bool) -> N
     """
     bus = plain_bus(ctx)
     if recount:
-        bus.recount()
+        with counted_progress("count anew", "days", total=1) as show:
+            bus.recount(watch=show)
     if not watch:
         _show(bus, as_json=as_json)
         return

@@ -7,11 +7,12 @@ asks for numbers: being late makes them dearer, never wrong.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
 from eventbus.durations import Durations, summarize
-from eventbus.errors import InvalidInput, NotPermitted
+from eventbus.errors import DatabaseBusy, InvalidInput, NotPermitted
 from eventbus.lifecycle.auditing import audited
 from eventbus.storage import overview, runs, traffic
 from eventbus.storage.database import Connection, Database
@@ -24,8 +25,12 @@ from eventbus.storage.overview.space import Space
 _EVENTS, _SPANS = 100_000, 20
 #: How far back rates are shown.
 _WATCHED = timedelta(hours=1)
+#: How often a recount begins anew, and after what pause.
+_TRIES, _PAUSE_SECONDS = 5, 0.1
 #: How long the minutes of handlers' durations are kept.
 KEPT = timedelta(days=7)
+
+Watch = Callable[[int, int], None]
 
 
 def read_stats(database: Database) -> Stats:
@@ -81,13 +86,34 @@ def count_traffic(database: Database, *, patience: timedelta = timedelta(seconds
         pass
 
 
-def recount(database: Database) -> None:
+def recount(database: Database, *, watch: Watch = lambda _done, _total: None) -> None:
     """Count everything anew from the log and the deliveries, which takes as long as reading them.
 
-    What was deleted from them is not counted any more.
+    What was deleted from them is not counted any more. Whoever stops it has changed nothing.
+
+    Args:
+        watch: Told how many days of the log are counted, and of how many.
     """
-    with audited(database, "stats recount", {}), database.transaction() as connection:
-        traffic.recount(connection)
+    with audited(database, "stats recount", {}):
+        refused = 0
+        while True:
+            try:
+                if _recount(database, watch):
+                    return
+            except DatabaseBusy:  # somebody counted between the first look and the lock
+                refused += 1
+                if refused == _TRIES:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _recount(database: Database, watch: Watch) -> bool:
+    """Count everything, unless somebody else is counting."""
+    with database.transaction(of_one_moment=True) as connection:
+        is_alone = traffic.try_lock(connection)
+        if is_alone:
+            traffic.recount(connection, watch=watch)
+        return is_alone
 
 
 def _count_some(database: Database) -> bool:

@@ -1,6 +1,6 @@
 """Monitoring: the methods of a bus that say what it does and how it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
@@ -61,9 +61,13 @@ class MonitoringOperations(Parts):
         """How large the tables and partitions are, and what vacuum has to do; from the server's estimates, counting nothing."""
         return counting.read_space(self.database)
 
-    def recount(self) -> None:
-        """Count what `stats` says anew from the log and the deliveries, reading all of them."""
-        counting.recount(self.database)
+    def recount(self, *, watch: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Count what `stats` says anew from the log and the deliveries, reading all of them.
+
+        Args:
+            watch: Told how many days of the log are counted, and of how many. Nothing is changed until all are.
+        """
+        counting.recount(self.database, watch=watch)
 
     def broker_depths(self, groups: Sequence[str]) -> dict[str, int] | None:
         """How many messages wait in the queue of each group; None while the broker cannot be asked."""

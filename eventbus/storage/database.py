@@ -96,13 +96,16 @@ class Database:
                 self._keeping.give_back(direct)
 
     @contextmanager
-    def transaction(self, *, within: timedelta | None = None) -> Iterator[Connection]:
+    def transaction(self, *, within: timedelta | None = None, of_one_moment: bool = False) -> Iterator[Connection]:
         """A connection whose transaction commits when the block ends, and rolls back when it raises.
 
         Args:
             within: It is lost if block and commit take longer.
+            of_one_moment: All statements see what the first one saw; `DatabaseBusy` where that cannot be kept up.
         """
         with self._translated(), self._engine.connect() as raw:
+            if of_one_moment:
+                raw.execution_options(isolation_level="REPEATABLE READ")
             driver: Any = raw.connection.dbapi_connection
             with self._deadlines.limit(driver, within), raw.begin():
                 yield self._ready(raw)

@@ -8,7 +8,7 @@ transactions that were open when it was counted, and is counted again when one o
 that are there, never one more than before: whoever counts twice, or dies in between, changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,7 +54,6 @@ WHERE minute < date_trunc('minute', clock_timestamp() - CAST(:tallied AS interva
 IS_DUE = f"SELECT {COUNTED_UNTIL} < {_CLOSED} OR EXISTS ({_STALE}) OR EXISTS ({_TALLIES})"
 # The transaction gets its number here: whoever got one earlier, and has not ended, is a writer of what is counted next.
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('eventbus.traffic')), pg_current_xact_id()"
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('eventbus.traffic'))"
 MOVE_TALLIES = f"""
 WITH due AS (
     {_TALLIES} FOR UPDATE SKIP LOCKED
@@ -127,24 +126,46 @@ WHERE span.started_at = ANY (CAST(:starts AS timestamptz[])) AND {_IS_OLD} AND s
 EMPTY = "WITH minutes AS (DELETE FROM eventbus.traffic) DELETE FROM eventbus.traffic_total"
 # What is tallied will be moved here, and is among the rows already. A delivery was done when it says so, and each time before
 # that a replay took from it.
+#: A day of the log each, and whatever lies before the first one and after the last one.
+STRETCHES = """
+SELECT day AS started_at, lead(day) OVER (ORDER BY day) AS ended_at FROM (
+    SELECT CAST(:beginning AS timestamptz) AS day
+    UNION
+    SELECT generate_series(date_trunc('day', min(created_at), 'UTC'), clock_timestamp(), interval '1 day')
+    FROM (SELECT created_at FROM eventbus.event_log ORDER BY id LIMIT 1) AS first
+) AS days ORDER BY day
+"""
 RECOUNT = f"""
-INSERT INTO eventbus.traffic (minute, type, group_name, published, consumed)
-SELECT minute, type, group_name, sum(published), GREATEST(sum(consumed), 0) FROM (
+INSERT INTO eventbus.traffic AS known (minute, type, group_name, published, consumed)
+SELECT minute, type, group_name, sum(published), sum(consumed) FROM (
     SELECT date_trunc('minute', created_at, 'UTC') AS minute, type, '' AS group_name, 1 AS published, 0 AS consumed
-    FROM eventbus.event_log WHERE id < eventbus.uuid_floor({COUNTED_UNTIL})
+    FROM eventbus.event_log
+    WHERE id >= eventbus.uuid_floor(CAST(:started AS timestamptz))
+    AND id < eventbus.uuid_floor(LEAST(CAST(:ended AS timestamptz), {COUNTED_UNTIL}))
     UNION ALL
     SELECT date_trunc('minute', done.at, 'UTC'), e.type, d.group_name, 0, 1
     FROM eventbus.delivery AS d JOIN eventbus.event_log AS e ON e.id = d.event_id
     CROSS JOIN LATERAL unnest(array_append(d.done_before, CASE WHEN d.state = 'done' THEN d.finished_at END)) AS done (at)
-    WHERE done.at IS NOT NULL
-    UNION ALL
-    SELECT minute, type, group_name, 0, -consumed FROM eventbus.traffic_tally
+    WHERE d.event_id >= eventbus.uuid_floor(CAST(:started AS timestamptz))
+    AND (CAST(:ended AS timestamptz) IS NULL OR d.event_id < eventbus.uuid_floor(CAST(:ended AS timestamptz)))
+    AND done.at IS NOT NULL
 ) AS happened
-GROUP BY 1, 2, 3 HAVING sum(published) > 0 OR sum(consumed) > 0
+GROUP BY 1, 2, 3
+ON CONFLICT (minute, type, group_name) DO UPDATE
+SET published = known.published + EXCLUDED.published, consumed = known.consumed + EXCLUDED.consumed
 """
+SUBTRACT_TALLIES = """
+WITH tallied AS (
+    SELECT minute, type, group_name, sum(consumed) AS consumed FROM eventbus.traffic_tally GROUP BY 1, 2, 3
+)
+UPDATE eventbus.traffic AS known SET consumed = GREATEST(known.consumed - tallied.consumed, 0) FROM tallied
+WHERE (known.minute, known.type, known.group_name) = (tallied.minute, tallied.type, tallied.group_name)
+"""
+FORGET_NOTHINGS = "DELETE FROM eventbus.traffic WHERE published = 0 AND consumed = 0"
 SUM = """
 INSERT INTO eventbus.traffic_total (type, group_name, published, consumed)
 SELECT type, group_name, sum(published), sum(consumed) FROM eventbus.traffic GROUP BY 1, 2
+ON CONFLICT (type, group_name) DO UPDATE SET published = EXCLUDED.published, consumed = EXCLUDED.consumed
 """
 EXPIRE = "DELETE FROM eventbus.traffic WHERE minute < clock_timestamp() - CAST(:kept AS interval)"
 #: What the statements above call by name.
@@ -196,11 +217,20 @@ def forget_spans(connection: Connection, spans: Sequence[Span]) -> None:
     connection.change(FORGET_SPANS, starts=[span.started_at for span in spans], **LIMITS)
 
 
-def recount(connection: Connection) -> None:
-    """Count everything anew from the log and the deliveries, which are read as a whole; waits for whoever is counting."""
-    connection.row(LOCK)
+def recount(connection: Connection, *, watch: Callable[[int, int], None]) -> None:
+    """Count everything anew from the log and the deliveries, which are read as a whole.
+
+    Args:
+        connection: In a transaction that sees one moment throughout, and has the lock.
+        watch: Told how many stretches of the log are counted, and of how many.
+    """
     connection.change(EMPTY)
-    connection.change(RECOUNT, **LIMITS)
+    stretches = connection.rows(STRETCHES, **LIMITS)
+    for done, row in enumerate(stretches, start=1):
+        connection.change(RECOUNT, started=row.started_at, ended=row.ended_at, **LIMITS)
+        watch(done, len(stretches))
+    connection.change(SUBTRACT_TALLIES)
+    connection.change(FORGET_NOTHINGS)
     connection.change(SUM)
 
 

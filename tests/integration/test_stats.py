@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import redis
 
 from eventbus import EventBus
 from eventbus.embedded import EmbeddedValkey
+from eventbus.errors import DatabaseBusy
 from eventbus.lifecycle import counting
 from eventbus.storage import traffic
 from eventbus.storage.database import Database
@@ -431,6 +433,73 @@ def test_counting_anew_mends_what_was_damaged(bus: EventBus, execution: SingleRu
     assert bus.stats() == right
     rows.all(AGE_TALLIES)
     assert bus.stats() == right
+
+
+def test_counting_anew_tells_how_far_it_has_come_and_is_all_or_nothing(bus: EventBus, rows: Rows) -> None:
+    """Day by day; what stops it, as Ctrl-C would, leaves what was counted before."""
+    fill(rows, 20_000)
+    right = bus.stats()
+    seen: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    bus.recount(watch=lambda done, total: seen.append((done, total)))
+    with pytest.raises(KeyboardInterrupt):
+        bus.recount(watch=stop)
+
+    assert seen == [(done + 1, seen[-1][1]) for done in range(seen[-1][1])]
+    assert len(seen) in (3, 4)
+    assert bus.stats() == right
+
+
+def test_counting_anew_waits_for_whoever_counts(bus: EventBus, rows: Rows) -> None:
+    """And begins anew when somebody has counted just before; published events count once."""
+    fill(rows, 10)
+    with ThreadPoolExecutor(1) as pool:
+        with rows.transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('eventbus.traffic'))")
+            counting_anew = pool.submit(bus.recount)
+            with pytest.raises(TimeoutError):
+                counting_anew.result(0.3)
+        counting_anew.result(10)
+
+    assert bus.stats().published == 10
+
+
+def test_counting_anew_that_meets_another_count_begins_anew(bus: EventBus, rows: Rows) -> None:
+    """What it sees is of one moment, so what others wrote since then cannot be overwritten unseen."""
+    fill(rows, 10)
+    counting.count_traffic(bus.database)
+    rows.all("DELETE FROM eventbus.traffic_total")
+    begun: list[int] = []
+
+    def interfere(done: int, total: int) -> None:
+        if done == total:
+            begun.append(total)
+        if done == total and len(begun) == 1:
+            rows.all("INSERT INTO eventbus.traffic_total VALUES ('order.created', '', 3, 0)")
+
+    bus.recount(watch=interfere)
+
+    assert len(begun) == 2
+    assert bus.stats().published == 10
+
+
+def test_counting_anew_gives_up_in_the_end(
+    bus: EventBus, rows: Rows, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds its rows for longer than a few tries is named as the reason."""
+    monkeypatch.setattr(counting, "_TRIES", 2)
+    fill(rows, 10)
+    counting.count_traffic(bus.database)
+    with rows.transaction() as cursor:
+        cursor.execute("UPDATE eventbus.traffic_total SET published = published")
+
+        with pytest.raises(DatabaseBusy):
+            bus.recount()
+
+    assert bus.stats().published == 10
 
 
 def test_counts_that_are_not_kept_by_the_minute_stay_in_the_total(bus: EventBus, rows: Rows) -> None:
