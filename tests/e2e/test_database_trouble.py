@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from eventbus.embedded import EmbeddedPostgres, Servers
 from eventbus.errors import DatabaseUnreachable
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
+from tests.support.clocks import clock_that_is_off
 
 
 @pytest.fixture
@@ -41,6 +43,34 @@ def test_workers_outlive_a_restart_of_the_database(stage: Stage, postgres: Embed
     for event in after:
         stage.wait_for_state(event, "courier", "done")
     assert [len(stage.effects(event, "courier")) for event in before + after] == [2] * 10
+    assert worker.is_running
+
+
+@pytest.mark.faketime
+@pytest.mark.parametrize("offset", ["+600s", "-600s"])
+def test_workers_go_on_when_the_clock_jumps_at_a_failover(
+    stage: Stage, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, offset: str
+) -> None:
+    """Ten minutes ahead or back: what is published then is recorded and handled, by workers old and new; retries come in time."""
+    worker = stage.start(groups=["courier", "inventory"])
+    before = stage.publish("parcel.sent", {})
+    stage.wait_for_state(before, "courier", "done")
+    postgres.kill()
+    with monkeypatch.context() as patched:
+        for name, value in clock_that_is_off(offset).items():
+            patched.setenv(name, value)
+        postgres.start()
+
+    stage.start(groups=["flaky"])
+    after = [stage.publish("parcel.sent", {}) for _ in range(3)]
+    retried = stage.publish("flaky.asked", {"error": "ValueError", "failures": 1})
+
+    jump = after[0].created_at - before.created_at
+    assert abs(abs(jump) - timedelta(minutes=10)) < timedelta(minutes=1)
+    for event in after:
+        stage.wait_for_state(event, "courier", "done")
+        assert len(stage.effects(event, "courier")) == 2
+    stage.wait_for_state(retried, "flaky", "done")
     assert worker.is_running
 
 

@@ -1,6 +1,5 @@
 """Messages that are lost, or taken in vain: the relay of a worker that can run what is due makes up for it."""
 
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from eventbus.embedded import EmbeddedValkey, Servers
 from tests.e2e.conftest import make_stage
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
+from tests.support.clocks import clock_that_is_off
 
 #: A due delivery that a living worker can run starts within two seconds; a busy test machine gets some more.
 BAR = timedelta(seconds=4)
@@ -159,14 +159,6 @@ def test_a_worker_whose_clock_is_off_changes_nothing(stage: Stage, offset: str) 
         stage.wait_for_state(event, "flaky", "done")
         assert [item.attempt for item in stage.effects(event, "flaky")] == [1, 2]
     assert max(stage.effects(event, "flaky")[1].at - event.created_at for event in events) < timedelta(seconds=15)
-
-
-def clock_that_is_off(offset: str) -> dict[str, str]:
-    """The environment of a program that is to see another time of day."""
-    output = subprocess.run(["faketime", "-f", offset, "env"], check=True, capture_output=True, text=True).stdout
-    found = dict(line.partition("=")[::2] for line in output.splitlines())
-    # Only the time of day: what a program waits for by itself is measured with another clock.
-    return {name: found[name] for name in ("LD_PRELOAD", "FAKETIME")} | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def test_a_full_redis_ends_no_worker(
