@@ -67,9 +67,9 @@ def own_served(own_seed: Seed) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """One Chromium for all tests of a file: while it runs, so does an event loop, which tests of async code cannot stand."""
     with running_browser() as started:
         yield started
 

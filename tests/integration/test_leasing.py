@@ -7,6 +7,7 @@ import pytest
 
 from eventbus import Draft, Event, EventBus
 from eventbus.errors import DatabaseBusy
+from eventbus.lifecycle.alerting import Alerting
 from eventbus.lifecycle.leasing import renew_leases
 from eventbus.lifecycle.relaying import Relay
 from eventbus.lifecycle.slots import Status
@@ -99,7 +100,8 @@ def attend(bus: EventBus, execution: SingleRuns) -> Attendance:
         is_idle=lambda: True,
         restart_consumer=lambda: None,
     )
-    return Attendance(execution, relay, Children(None))
+    alerting = Alerting(database=bus.database, settings=bus.settings)
+    return Attendance(execution, relay, Children(None), alerting)
 
 
 def test_a_row_that_somebody_locks_costs_the_others_nothing(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:

@@ -24,7 +24,9 @@ from tests.support.workers import ROOT
 LISTS = {
     "events list": "id type version source created_at correlation_id causation_id headers data",
     "groups list": "group pattern handler queue paused last_seen_at",
-    "dead list": "id group type event_id attempts deaths error_type error_message failed_at status",
+    "dead list": "id group type event_id attempts deaths error_type error_message fingerprint failed_at status",
+    "dead fingerprints": "fingerprint state open occurrences error_type gist place groups first_seen_at last_seen_at state_since "
+    "newest_id note",
     "replay list": "id state quiet_seconds group pattern since until seen total delivered skipped rate requested_by created_at "
     "finished_at",
     "audit": "id who action filter asked changed result began_at ended_at",
@@ -61,11 +63,12 @@ def full(bus: EventBus, environment: object, rows: Rows) -> EventBus:
     bus.pause_group("b")
     for number, type in enumerate(("order.created", "order.paid", "user.seen")):
         event = bus.publish(type, {"number": number}, source="tests", correlation_id=f"c{number}")
-        rows.all(LETTER, str(event.id), type, f"error {number}")
+        rows.all(LETTER, str(event.id), type, f"error {number}", f"f{number}")
         rows.all(PARK, number + 1, str(event.id))
         rows.all(SCHEMA, type, number + 1, "orders" if number else None, "old" if number == 1 else None, number)
         with bus.database.autocommit() as connection:
             workers.beat(connection, Worker(id=uuid4(), name=f"w{number}@h", groups=["ab"[number % 2]], **WORKER))
+    rows.all(CAUSES)
     for group in ("a", "b", "b"):
         bus.replay("order.created", group=group, since="1h")
     rows.all("UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity', finished_at = NULL, last_error = 'v'")
@@ -76,7 +79,11 @@ def full(bus: EventBus, environment: object, rows: Rows) -> EventBus:
 
 LETTER = """
 INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, fingerprint)
-VALUES (%s, 'b', %s, 1, 0, 'E', %s, 't', 'f')
+VALUES (%s, 'b', %s, 1, 0, 'E', %s, 't', %s)
+"""
+CAUSES = """
+INSERT INTO eventbus.fingerprint (fingerprint, error_type, gist, place, groups, occurrences, first_seen_at, last_seen_at)
+SELECT fingerprint, error_type, 'error ?', 'b', ARRAY[group_name], 1, failed_at, failed_at FROM eventbus.dead_letter
 """
 PARK = "UPDATE eventbus.event_log SET version = %s WHERE id = %s"
 SCHEMA = """
@@ -144,6 +151,10 @@ FILTERS = {
     "groups list --state paused": 0,
     "groups list --state active --group a": 1,
     "dead list --type order.* --error 1": 1,
+    "dead list --fingerprint f1": 1,
+    "dead fingerprints --state new --group b": 3,
+    "dead fingerprints --state resolved": 0,
+    "dead fingerprints --group a": 0,
     "replay list --group b": 2,
     "replay list --group b --state done": 2,
     "replay list --state interrupted": 0,
@@ -170,6 +181,8 @@ REFUSED = (
     "schema list --cursor order.created:x",
     "groups list --type order.#.x",
     "groups list --group A",
+    "dead fingerprints --group A",
+    "dead fingerprints --cursor x",
     "replay list --group A",
     "replay list --since yesterday",
     "replay list --since 1h --until 2h",
