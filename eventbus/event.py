@@ -5,6 +5,7 @@ An event never changes after it is recorded; its id orders it in time by the dat
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -73,7 +74,9 @@ class Event:
     @property
     def causation_id(self) -> UUID | None:
         cause = self.metadata.get("causation_id")
-        return UUID(cause) if cause else None
+        with suppress(ValueError):  # redacted
+            return UUID(cause) if cause else None
+        return None
 
     @property
     def timestamp(self) -> datetime:
@@ -82,7 +85,8 @@ class Event:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return self.metadata.get("headers") or {}
+        found = self.metadata.get("headers")
+        return found if isinstance(found, Mapping) else {}  # redacted
 
     def as_json(self) -> dict[str, Any]:
         """The event as JSON values, under the names of its fields."""

@@ -20,6 +20,7 @@ from eventbus.event import Event
 REDACTED = "[redacted]"
 #: Shorter texts, and numbers, are recognised as whole words only: they occur in others by chance.
 _DISTINCT = 4
+_INDEX = re.compile(r"\s*[-+]?\d{1,9}")
 #: Stands where the middle of a long traceback was left out.
 _LEFT_OUT = re.compile(r"(\n\[\.\.\. \d+ characters left out \.\.\.\]\n)")
 
@@ -38,9 +39,15 @@ def redact(event: Event, paths: Sequence[str]) -> Event:
 
 def is_redacted(path: Sequence[str], paths: Sequence[str]) -> bool:
     """Whether the value at *path*, or a part of it, or what it is a part of, must not be seen."""
-    return any(
-        all("*" in pair or pair[0] == pair[1] for pair in zip(path, hidden.split("."), strict=False))
-        for hidden in paths
+    return any(all(map(_may_be, path, hidden.split("."))) for hidden in paths)
+
+
+def _may_be(word: str, hidden: str) -> bool:
+    """Whether a word of a path may mean what *hidden* does; PostgreSQL takes 00 for 0, and counts below it from the end."""
+    if "*" in (word, hidden) or word == hidden:
+        return True
+    return (
+        hidden.isdecimal() and _INDEX.fullmatch(word) is not None and int(word) in {int(hidden), *range(int(word), 0)}
     )
 
 

@@ -51,6 +51,7 @@ class BrowsingOperations(Showing):
         for path in data or {}:
             if is_redacted(["data", *path.split(".")], self.settings.redact):
                 raise InvalidInput(f"data.{path:.60} is redacted, so nobody may look for its value.")
+        self._refuse_hidden(error=error, correlation_id=correlation_id)
         sought = Sought(
             pattern=pattern,
             since=since,

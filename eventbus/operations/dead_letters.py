@@ -50,6 +50,7 @@ class DeadLetterOperations(Showing):
         Raises:
             InvalidInput: A subclass says what cannot be used.
         """
+        self._refuse_hidden(error=error, correlation_id=correlation_id)
         sought = Sought(
             type=type,
             group=group,
@@ -96,6 +97,7 @@ class DeadLetterOperations(Showing):
             InvalidInput: A subclass says what cannot be used.
             UnknownGroup: It never subscribed.
         """
+        self._refuse_hidden(error=error, correlation_id=correlation_id)
         sought = Sought(
             type=type,
             group=group,

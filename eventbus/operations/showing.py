@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from eventbus.errors import InvalidInput
 from eventbus.event import Event
 from eventbus.lifecycle.browsing import EventDetails
 from eventbus.lifecycle.dead_lettering import Details, Page
 from eventbus.lifecycle.explaining import Explanation
 from eventbus.lifecycle.fingerprinting import gist_without
 from eventbus.operations.parts import Parts
-from eventbus.redaction import REDACTED, conceal, redact, secrets_of
+from eventbus.redaction import REDACTED, conceal, is_redacted, redact, secrets_of
 from eventbus.storage import dead_letters, event_log
 from eventbus.storage.dead_letters import DeadLetter, Filter
 from eventbus.storage.fingerprints import KnownFingerprint
@@ -25,6 +26,20 @@ class Showing(Parts):
     def shown(self, event: Event) -> Event:
         """*event* without what EVENTBUS_REDACT names."""
         return redact(event, self.settings.redact) if self.settings.redact else event
+
+    def _refuse_hidden(self, *, error: str | None = None, correlation_id: str | None = None) -> None:
+        """Let nobody find out by looking for it what no view shows.
+
+        Raises:
+            InvalidInput: What is looked for may be hidden.
+        """
+        if error is not None and self.settings.redact:
+            raise InvalidInput(
+                f"error={error!r:.60}: an error may hold what EVENTBUS_REDACT hides, so nobody may look for a part of one; "
+                "look for its type or its fingerprint."
+            )
+        if correlation_id is not None and is_redacted(["metadata", "correlation_id"], self.settings.redact):
+            raise InvalidInput("metadata.correlation_id is redacted, so nobody may look for its value.")
 
     def _shown_details(self, details: EventDetails) -> EventDetails:
         if not self.settings.redact:

@@ -182,6 +182,28 @@ def test_redacted_fields_are_shown_nowhere(
         bus.events("order.paid", since="1h", data={"customer": "x"})
 
 
+@pytest.mark.parametrize("look", ["events", "dead_letters", "freeze_dead_letters"])
+def test_nobody_finds_out_by_looking_what_no_view_shows(make_bus: MakeBus, look: str) -> None:
+    """An error may repeat a hidden value, letter by letter; a hidden id is a value too."""
+    bus = make_bus(redact="data.card,metadata.correlation_id")
+    group = {"group": "stock"} if look == "freeze_dead_letters" else {}
+
+    with pytest.raises(InvalidInput, match="EVENTBUS_REDACT hides"):
+        getattr(bus, look)(error="4", **group)
+    with pytest.raises(InvalidInput, match="is redacted"):
+        getattr(bus, look)(correlation_id="c", **group)
+
+
+def test_metadata_may_be_hidden_as_a_whole(make_bus: MakeBus) -> None:
+    """Then an event has no headers and no cause to show."""
+    bus = make_bus(redact="metadata.headers,metadata.causation_id")
+    published = bus.publish("order.paid", {}, source="tests", headers={"a": "b"})
+
+    shown = bus.event_details(published.id).event
+
+    assert (dict(shown.headers), shown.causation_id) == ({}, None)
+
+
 def test_the_errors_of_handlers_hide_what_is_redacted(
     bus: EventBus, run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch, worker: MakeWorker, rows: Rows
 ) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from eventbus.event import Event
-from eventbus.redaction import conceal, secrets_of
+from eventbus.redaction import conceal, is_redacted, secrets_of
 
 
 def event(data: Any, **metadata: Any) -> Event:
@@ -74,3 +74,11 @@ def test_a_path_that_leads_nowhere_hides_nothing() -> None:
     """Neither beyond a text nor where no such field is."""
     assert secrets_of(event({"a": "text"}), ["data.a.b", "data.x"]) == ()
     assert conceal("text", ()) == "text"
+
+
+@pytest.mark.parametrize(
+    ("word", "is_hidden"), [("0", True), ("00", True), ("-1", True), (" 0", True), ("1", False), ("x", False)]
+)
+def test_an_index_has_many_spellings(word: str, is_hidden: bool) -> None:
+    """As PostgreSQL reads a path: any that may mean a hidden item is refused."""
+    assert is_redacted(["data", "cards", word], ["data.cards.0"]) is is_hidden
