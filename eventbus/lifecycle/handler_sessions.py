@@ -3,7 +3,7 @@
     open ─▶ the handler's statements ─▶ commit: the delivery is marked, fenced, then COMMIT
                 └─ whoever else commits is refused
 
-The marking is prepared before the transaction begins; inside, a plan that is gone would end it.
+The marking is prepared before the transaction begins.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 
 from eventbus.errors import HandlerError
 from eventbus.storage.database import Connection, Database
-from eventbus.storage.preparing import PlanForgotten
 from eventbus.storage.settling import MARK_DONE
 
 _ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback(?!\s+to)|abort|prepare\s+transaction)\b", re.IGNORECASE)
@@ -34,22 +33,14 @@ Settle = Callable[[Connection], bool]
 
 
 @contextlib.contextmanager
-def open_session(database: Database, *, prepares: bool) -> Iterator[Session]:
-    """A session whose transaction only `commit` may end.
-
-    Args:
-        prepares: Whether the marking may be prepared.
-    """
+def open_session(database: Database) -> Iterator[Session]:
+    """A session whose transaction only `commit` may end."""
     with _guarded(database.engine).connect() as connection:
         connection.info[_MAY_COMMIT] = False
-        if prepares:
-            database.make_ready(connection, MARK_DONE)
+        database.make_ready(connection, MARK_DONE)
         session = Session(bind=connection, expire_on_commit=False)
         try:
             yield session
-        except PlanForgotten:
-            connection.invalidate()
-            raise
         finally:
             session.close()
 
@@ -59,7 +50,6 @@ def commit(session: Session, database: Database, settle: Settle) -> None:
 
     Raises:
         ClaimLost: *settle* said so; nothing is committed.
-        PlanForgotten: Nothing is committed; without preparing it may be.
     """
     session.flush()
     with database.join(session, is_ready=True) as connection:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import logging
 import os
 import signal
 import threading
@@ -27,10 +26,7 @@ from eventbus.errors import HandlerError, HandlerTimeout
 from eventbus.lifecycle.handler_sessions import Settle, commit, open_session
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Database
-from eventbus.storage.preparing import PlanForgotten
 from eventbus.subscription import Subscription
-
-log = logging.getLogger(__name__)
 
 #: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.
 _POOL_EXIT = -241
@@ -61,12 +57,9 @@ def _run(
 ) -> BaseException | None:
     try:
         if "session" in subscription.takes:
-            try:
-                _call_in_session(subscription, claimed, delivery, database, settle, prepares=True)
-            except PlanForgotten:
-                # As behind a proxy that pools transactions. All that was done is undone.
-                log.warning("run_repeated", extra={"group": claimed.group, "consequence": "set EVENTBUS_PREPARE=0"})
-                _call_in_session(subscription, claimed, delivery, database, settle, prepares=False)
+            with open_session(database) as session:
+                _call(subscription, Run(event=claimed.event, delivery=delivery, session=session))
+                commit(session, database, settle)
         else:
             _call(subscription, Run(event=claimed.event, delivery=delivery))
     except SystemExit as error:
@@ -82,20 +75,6 @@ def _run(
     except Exception as error:  # noqa: BLE001 - a handler may raise anything: whatever it is, it is this run's result
         return error
     return None
-
-
-def _call_in_session(
-    subscription: Subscription,
-    claimed: Claimed,
-    delivery: Delivery,
-    database: Database,
-    settle: Settle,
-    *,
-    prepares: bool,
-) -> None:
-    with open_session(database, prepares=prepares) as session:
-        _call(subscription, Run(event=claimed.event, delivery=delivery, session=session))
-        commit(session, database, settle)
 
 
 def _call(subscription: Subscription, run: Run) -> None:

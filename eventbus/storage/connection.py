@@ -113,6 +113,9 @@ class Direct(Connection):
             self.driver.autocommit = False
         except psycopg2.Error:
             self.drop()
+        except BaseException:  # such as a handler's time limit, in mid-statement
+            self.drop()
+            raise
         else:
             self._pooled.close()
 

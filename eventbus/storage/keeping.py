@@ -75,7 +75,8 @@ class Keeping:
         return Direct(pooled, schema=self._schema, prepares=self._prepares)
 
     def _refuse_stale(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
-        if self._is_stale(dbapi_connection, record.info):
+        # In autocommit it was not given back but collected, as after an interrupt, and is not what a session expects.
+        if dbapi_connection.autocommit or self._is_stale(dbapi_connection, record.info):
             raise DisconnectionError
 
     def _is_stale(self, driver: Any, info: Any) -> bool:

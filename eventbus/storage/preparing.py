@@ -22,11 +22,8 @@ from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, Inv
 from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
 
 _KEY, _PREFERS_INDEXES = "eventbus_prepared", "eventbus_prefers_indexes"
+_SAVEPOINT = "eventbus_ready"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
-
-
-class PlanForgotten(Exception):
-    """What was prepared before a transaction was gone within it; nothing of the transaction counts, and it may be repeated."""
 
 
 class Hot(str):
@@ -91,21 +88,19 @@ def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> Non
 def execute_ready(
     cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known: MutableMapping[Any, Any]
 ) -> None:
-    """Run *sql* in a transaction, prepared if `make_ready` has prepared it.
-
-    Raises:
-        PlanForgotten: It is not prepared any more, or its plan is outdated. The transaction has failed.
-    """
+    """Run *sql* in a transaction, prepared if `make_ready` has prepared it; where its plan is gone, as it is."""
     _, run, name = _commands(sql)
     names = known.get(_KEY, set())
     if name not in names:
         cursor.execute(sql, parameters)
         return
     try:
-        cursor.execute(run, parameters)
-    except (InvalidSqlStatementName, FeatureNotSupported) as error:
+        # One round trip; a refusal costs the transaction nothing but this statement.
+        cursor.execute(f"SAVEPOINT {_SAVEPOINT}; {run}", parameters)
+    except (InvalidSqlStatementName, FeatureNotSupported):
         names.clear()
-        raise PlanForgotten from error
+        cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        cursor.execute(sql, parameters)
 
 
 def _ignoring(error: type[psycopg2.Error], cursor: DriverCursor, command: str) -> None:

@@ -178,7 +178,7 @@ CONTROLS: Mapping[str, Control] = {
     "the guard of a handler's transaction": Control(
         f"{_INTEGRATION}/test_handler_sessions.py::test_a_handler_cannot_end_the_transaction_early",
         (
-            Instead("eventbus.lifecycle.handling", "_refuse_commit", returning(None)),
+            Instead("eventbus.lifecycle.handler_sessions", "_refuse_commit", returning(None)),
             Instead("eventbus.lifecycle.handling", "_refuse_statement", returning(None)),
         ),
     ),
