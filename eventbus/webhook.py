@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import http.client
+import re
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from functools import lru_cache
 from typing import Any
 
 _PREFIX = "whsec_"
+#: A time that a receiver may ask for; a date is another form of it, and is not read.
+_SECONDS = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +60,8 @@ def post(url: str, body: bytes, *, id: str, secret: str | None, timeout_seconds:
         return Refused(reason=f"it answered no HTTP, or its URL is none ({type(error).__name__})")
     if 200 <= status < 300:
         return None
-    return Refused(
-        reason=f"it answered {status}", retry_after_seconds=int(retry_after) if retry_after.isdecimal() else 0
-    )
+    seconds = int(retry_after) if _SECONDS.fullmatch(retry_after) else 0
+    return Refused(reason=f"it answered {status}", retry_after_seconds=seconds)
 
 
 def sign(body: bytes, *, id: str, timestamp: str, secret: str) -> str:

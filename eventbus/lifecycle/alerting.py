@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from eventbus import webhook
 from eventbus.lifecycle.fingerprinting import gist_without
-from eventbus.redaction import secrets_of
+from eventbus.redaction import REDACTED, secrets_of
 from eventbus.settings import AlertFormat, Settings
 from eventbus.storage import alerts, dead_letters, event_log
 from eventbus.storage.alerts import Alert
@@ -82,7 +82,8 @@ class Alerting:
         with self.database.transaction() as connection:
             alerts.end(connection, hopeless, result="given up", error=refused.reason)
             for alert in taken:
-                wait = min(_FIRST_WAIT * 2 ** (alert.attempts - 1), _LONGEST_WAIT)
+                doublings = min(alert.attempts - 1, _MOST_ATTEMPTS)
+                wait = min(_FIRST_WAIT * 2**doublings, _LONGEST_WAIT)
                 wait = max(wait, min(timedelta(seconds=refused.retry_after_seconds), _LONGEST_WAIT))
                 alerts.postpone(connection, alert, wait=wait, error=refused.reason)
         facts = {"receiver": host, "reason": refused.reason, "alerts": len(taken), "given_up": len(hopeless)}
@@ -95,8 +96,8 @@ class Alerting:
         with self.database.autocommit() as connection:
             event = event_log.find(connection, alert.event_id)
             letter = dead_letters.find_letter(connection, alert.letter_id)
-        assert event is not None  # nothing deletes what an alert names
-        assert letter is not None
+        if event is None or letter is None:  # somebody deleted it, and with it what is hidden
+            return replace(alert, gist=REDACTED)
         return replace(alert, gist=gist_without(letter, secrets_of(event, self.settings.redact)))
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from eventbus.errors import BrokerUnreachable
+from eventbus.errors import BrokerUnreachable, HandlerTimeout
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Circuit:
         return not self._closed.is_set()
 
     def attempt(self, action: Callable[[], None], **facts: Any) -> bool:
-        """Run *action*, unless the server is known to be down; False if it was not done. Never raises.
+        """Run *action*, unless the server is known to be down; False if it was not done. Raises nothing but a handler's time limit.
 
         Args:
             facts: For the log.
@@ -46,6 +46,8 @@ class Circuit:
             action()
         except BrokerUnreachable as error:
             log.warning("wake_up_failed", extra={**facts, "server": self._server, "reason": str(error)})
+        except HandlerTimeout:  # of the handler that publishes: it says nothing of the server
+            raise
         except Exception:  # whatever a client raises, the event is committed and the publisher must not fail
             log.exception("wake_up_failed", extra={**facts, "server": self._server})
         else:

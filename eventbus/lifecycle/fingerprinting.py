@@ -8,6 +8,7 @@ Both are housekeeping: harmless to repeat, and to do at the same time elsewhere.
 
 import logging
 import re
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _FORM = re.compile(r"[\w.-]{1,100}")
 _LARGEST_PAGE = 1000
 #: Fingerprints, and letters of each, of one transaction; letters that are adopted at once.
 _FINGERPRINTS, _LETTERS, _ADOPTED = 1000, 1000, 500
+_ADOPTING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +122,11 @@ def settle(database: Database) -> None:
 
 
 def adopt(database: Database) -> None:
-    """Count the dead letters of code that counted no fingerprints, in batches."""
-    adopted = _ADOPTED
-    while adopted == _ADOPTED:
+    """Count the dead letters of code that counted no fingerprints, in batches, for some seconds: other chores wait meanwhile."""
+    deadline, after, adopted = time.monotonic() + _ADOPTING_SECONDS, 0, _ADOPTED
+    while adopted == _ADOPTED and time.monotonic() < deadline:
         with database.transaction() as connection:
-            letters = fingerprints.list_unknown(connection, limit=_ADOPTED)
+            letters = fingerprints.list_unknown(connection, after=after, limit=_ADOPTED)
             causes = [
                 (letter.id, find_cause(letter.error_type, letter.error_message, letter.traceback, group=letter.group))
                 for letter in letters
@@ -132,6 +134,7 @@ def adopt(database: Database) -> None:
             if causes:
                 fingerprints.adopt(connection, causes)
         adopted = len(letters)
+        after = letters[-1].id if letters else after
 
 
 def check(fingerprint: object) -> None:

@@ -58,7 +58,7 @@ def chores_of(worker: Worker) -> Sequence[Chore]:
         Chore(name="fingerprints", every=timedelta(seconds=5), do=fingerprinting.settle),
         Chore(name="keys", every=timedelta(minutes=10), do=expire_keys),
         Chore(name="partitions", every=timedelta(hours=1), do=ensure_partitions),
-        Chore(name="adoption", every=timedelta(hours=1), do=fingerprinting.adopt),
+        Chore(name="adoption", every=timedelta(minutes=10), do=fingerprinting.adopt),
         Chore(name="tidying", every=timedelta(hours=1), do=forget_old),
     )
 

@@ -45,10 +45,10 @@ class Deadlines:
             yield
             return
         number = next(self._numbers)
-        self._due[number] = time.monotonic() + within.total_seconds(), driver
-        if self._thread is None:
-            self._begin()
         try:
+            self._due[number] = time.monotonic() + within.total_seconds(), driver
+            if self._thread is None:
+                self._begin()
             yield
         finally:
             if self._due.pop(number, None) is None:
@@ -59,8 +59,12 @@ class Deadlines:
     def _begin(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="eventbus-deadlines", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="eventbus-deadlines", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # there are too many, or the process ends: better no limit than no publish
+                    return
+                self._thread = thread
 
     def _run(self) -> None:
         looks = 0
@@ -84,8 +88,12 @@ class Deadlines:
             if self._due.pop(number, None) is None:
                 return  # it has just been answered
             log.warning("database_silent", extra={"consequence": "its connection is cut"})
-            with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(driver.fileno())) as found:
-                found.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError, psycopg2.Error):
+                found = socket.socket(fileno=driver.fileno())
+                try:
+                    found.shutdown(socket.SHUT_RDWR)
+                finally:
+                    found.detach()  # it is the driver's
 
     def _after_fork(self) -> None:
         """What the parent waits for is the parent's, and so is the thread."""

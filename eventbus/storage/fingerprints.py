@@ -115,7 +115,7 @@ WHERE f.fingerprint = opened.fingerprint
 """
 LIST_UNKNOWN = """
 SELECT l.id, l.error_type, l.error_message, l.traceback, l.group_name FROM eventbus.dead_letter AS l
-WHERE NOT EXISTS (SELECT FROM eventbus.fingerprint AS f WHERE f.fingerprint = l.fingerprint)
+WHERE l.id > :after AND NOT EXISTS (SELECT FROM eventbus.fingerprint AS f WHERE f.fingerprint = l.fingerprint)
 ORDER BY l.id LIMIT :limit FOR UPDATE OF l SKIP LOCKED
 """
 ADOPT = """
@@ -236,8 +236,8 @@ def reopen(connection: Connection, letter_ids: Sequence[int]) -> None:
     connection.change(REOPEN, ids=list(letter_ids))
 
 
-def list_unknown(connection: Connection, *, limit: int) -> list[Unknown]:
-    """Up to *limit* dead letters, locked, that were written by code which counted no fingerprints; the oldest."""
+def list_unknown(connection: Connection, *, after: int, limit: int) -> list[Unknown]:
+    """Up to *limit* dead letters, locked, that were written by code which counted no fingerprints; the oldest above *after*."""
     return [
         Unknown(
             id=row.id,
@@ -246,7 +246,7 @@ def list_unknown(connection: Connection, *, limit: int) -> list[Unknown]:
             traceback=row.traceback,
             group=row.group_name,
         )
-        for row in connection.rows(LIST_UNKNOWN, limit=limit)
+        for row in connection.rows(LIST_UNKNOWN, after=after, limit=limit)
     ]
 
 

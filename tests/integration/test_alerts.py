@@ -148,6 +148,19 @@ def test_what_is_redacted_is_not_told(die: Die, make_alerting: MakeAlerting, rec
     assert json.loads(sent.body)["alerts"][0]["message"] == "no mail to [redacted] for [redacted] of [redacted]"
 
 
+def test_of_an_event_that_somebody_deleted_nothing_is_told(
+    die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows
+) -> None:
+    """What was hidden in it is known by nobody any more; the alert goes out all the same, and holds up no other."""
+    die("no mail to ann@example.com", {"email": "ann@example.com"})
+    rows.all("DELETE FROM eventbus.event_log")
+
+    make_alerting(redact="data.email").send()
+
+    [sent] = receiver.received
+    assert json.loads(sent.body)["alerts"][0]["message"] == "[redacted]"
+
+
 def test_a_message_for_slack_is_text(die: Die, make_alerting: MakeAlerting, receiver: Receiver) -> None:
     """With what to type; what means something to Slack is escaped."""
     known = die("<b> & co")
@@ -199,7 +212,10 @@ def test_a_receiver_that_fails_is_tried_again_later_and_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With the same id; no redirection is followed; what it asks for is kept to. In the log there is no secret."""
-    receiver.status, receiver.headers = status, {"Location": "http://127.0.0.1/", "Retry-After": "x"}
+    receiver.status, receiver.headers = (
+        status,
+        {"Location": "http://127.0.0.1/", "Retry-After": {500: "9" * 30}.get(status, "x")},
+    )
     sender = make_alerting()
     die("no")
     waits = []

@@ -17,7 +17,7 @@ from eventbus import EventBus
 from eventbus.broker import KombuBroker, Notice, RedisBroker, WakeUp, connect
 from eventbus.broker.contract import TIMEOUT_SECONDS
 from eventbus.embedded import EmbeddedValkey
-from eventbus.errors import BrokerUnreachable
+from eventbus.errors import BrokerUnreachable, HandlerTimeout
 from eventbus.lifecycle.circuit import Circuit
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import load_settings
@@ -226,6 +226,19 @@ def test_a_broker_error_nobody_foresaw_fails_no_publish(bus: EventBus, caplog: p
 
     assert (first, second) == (False, False)
     assert [record.exc_info is not None for record in caplog.records if record.message == "wake_up_failed"] == [True]
+
+
+def test_the_time_limit_of_a_handler_that_publishes_passes() -> None:
+    """It is no fault of the broker's: the handler ends, and others go on sending."""
+    circuit = Circuit(lambda: None)
+
+    def action() -> None:
+        raise HandlerTimeout("too long")
+
+    with pytest.raises(HandlerTimeout):
+        circuit.attempt(action)
+
+    assert not circuit.is_open
 
 
 def test_the_circuit_probes_until_it_succeeds() -> None:

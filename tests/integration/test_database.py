@@ -2,6 +2,7 @@
 
 import os
 import threading
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -11,6 +12,7 @@ from eventbus import EventBus
 from eventbus.embedded import EmbeddedPostgres
 from eventbus.errors import DatabaseBusy, DatabaseUnreachable
 from eventbus.storage import database as storage
+from eventbus.storage import preparing
 from eventbus.storage.database import Database
 from tests.integration.conftest import MakeBus
 from tests.support.rows import Rows
@@ -128,6 +130,38 @@ def test_an_error_in_a_statement_passes_as_it_is(bus: EventBus) -> None:
     """It is not the server's fault."""
     with pytest.raises(sqlalchemy.exc.DataError, match="division by zero"), bus.database.autocommit() as connection:
         connection.value("SELECT 1 / 0")
+
+
+def test_a_connection_that_nobody_gave_back_is_of_no_use_to_sessions(database: Database) -> None:
+    """It was collected, as after an interrupt between two lines, and still commits each statement by itself."""
+    with database.autocommit() as connection:
+        lost = connection.backend_pid
+    kept = database._keeping._kept.pop()
+    kept._pooled.close()
+    del kept
+
+    with database.transaction() as other:
+        used = other.value("SELECT pg_backend_pid()")
+
+    assert used != lost
+
+
+def test_an_interrupt_while_a_connection_is_given_back_closes_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a handler's time limit: what is half reset is nobody's."""
+
+    def interrupted(cursor: Any, *, known: Any) -> None:
+        raise KeyboardInterrupt
+
+    with database.autocommit() as connection:
+        pass
+    monkeypatch.setattr(preparing, "leave", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        database._keeping.release()
+
+    assert connection.driver.closed
 
 
 def test_threads_share_a_bus(bus: EventBus, rows: Rows) -> None:

@@ -147,6 +147,25 @@ def test_the_thread_ends_when_nothing_is_waited_for(
             wait_until(lambda: found._thread is None)
 
 
+def test_where_no_thread_can_start_there_is_no_limit(
+    impatient: None, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a process ends, or has too many threads: a publish goes through, and a later one is watched again."""
+    found = Deadlines()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with database.autocommit() as connection:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with found.limit(connection.driver, SOON):
+                assert connection.value("SELECT 1") == 1
+        assert (found._due, found._thread) == ({}, None)
+        with found.limit(connection.driver, timedelta(seconds=60)):
+            assert found._thread is not None
+
+
 def test_a_child_watches_for_itself(impatient: None, database: Database) -> None:
     """The parent's thread is not there, and what the parent waits for is the parent's."""
     found = Deadlines()
