@@ -94,7 +94,12 @@ class DeliveryTask(Task):
         tools = self._equipment()
         turn = Slice(tools.execution, self.group, task_id=self.request.id, attendant=tools.attendant, pace=tools.pace)
         try:
-            failed = turn.run_alone(self._hint(args))
+            hint = self._hint(args)
+            failed = turn.run_alone(hint)
+            if failed is not None and failed.claimed.event.id != hint:
+                # This task names another event, and must not end, or come back, in its place.
+                self._continue_alone(failed.claimed, failed.error, turn.settle_failed(failed))
+                failed = None
             if failed is None:
                 turn.run_batches(self._continue_alone)
         except DatabaseError as error:
@@ -179,7 +184,7 @@ class DeliveryTask(Task):
         raise Retry(exc=exc, when=seconds)
 
     def _continue_alone(self, claimed: Claimed, error: BaseException, outcome: Outcome) -> None:
-        """Give a delivery that failed inside a batch a task of its own, which shows what becomes of it."""
+        """Give a delivery that failed in a task that does not name it one of its own, which shows what becomes of it."""
         task_id = self._equipment().events.show_failure(self, claimed, error, outcome)
         if not isinstance(outcome, Retrying):
             return
