@@ -149,6 +149,51 @@ def test_everything_that_matches_is_what_was_counted(
     assert max(eight) < open_ids(own_seed.bus)[0]
 
 
+def test_only_what_is_shown_is_changed(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """Where other letters than the open ones are listed, these are not offered, and a form that asks for them is refused."""
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")
+    token = own_client.token(LETTERS)
+
+    for status in ("discarded", "all", "retried"):
+        text = own_client.text(f"{LETTERS}&status={status}")
+        assert not {"/dead/retry", "/dead/discard"} & set(re.findall(r'action="([^"]*)"', text)), status
+        sent = {"token": token, "scope": "all", "group": "archive", "status": status, "reason": "no"}
+        for action in ("/dead/retry", "/dead/discard"):
+            answer = own_client.post(action, data=sent)
+            assert (answer.status_code, "only open dead letters" in answer.text) == (400, True), status
+    restored = own_client.press(f"{LETTERS}&status=discarded", "/dead/restore", id=str(eight[0]))
+
+    assert "1 dead letters restored." in restored.text
+    assert open_ids(own_seed.bus) == eight
+
+
+def test_all_that_matches_needs_a_group_or_a_cause(client: Client) -> None:
+    """It is not offered where it would be refused."""
+    all_of_it = r'value="all"( disabled)?>'
+
+    found = [re.search(all_of_it, client.text(path)) for path in ("/dead/letters", "/dead/letters?group=notification")]
+
+    assert [match and match[1] for match in found] == [" disabled", None]
+
+
+def test_the_way_back_keeps_the_filter(own_client: Client, eight: list[int]) -> None:
+    """Whether nothing was changed, or something was."""
+    path = f"{LETTERS}&type=load.*"
+
+    asked = own_client.press(path, "/dead/retry", scope="chosen", id=str(eight[0]))
+    done = own_client.submit(asked.text, "/dead/retry", id=str(eight[0]))
+
+    assert f'href="{LETTERS}'.replace("group=archive", "type=load.%2A&amp;group=archive&amp;status=open") in asked.text
+    assert dict(done.url.params) == {"type": "load.*", "group": "archive", "status": "open"}
+
+
+def test_enter_in_the_reason_asks_for_nothing(client: Client) -> None:
+    """It would press the first button of the form, which retries."""
+    form = client.text("/dead/letters").partition('action="/dead/retry">')[2]
+
+    assert re.findall(r"<button[^>]*>", form)[0] == "<button disabled hidden>"
+
+
 def test_more_than_was_shown_is_refused(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
     """A letter that was restored in between, or a form that was tampered with, changes nothing."""
     own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")
@@ -315,7 +360,7 @@ def test_a_person_retries_a_few_first_by_keyboard(
     page.get_by_role("row").filter(has_text="no stock").get_by_role("link").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("ValueError")
-    page.get_by_label("everything that matches").press("Space")
+    page.get_by_label("everything open that matches").press("Space")
     page.get_by_label("retry", exact=True).press("Space")
     page.get_by_label("how many first").fill("3")
     page.get_by_role("button", name="Retry").press("Enter")
