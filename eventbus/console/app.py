@@ -54,8 +54,11 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         navigation=[Entry(title=page.title, path=page.path) for page in PAGES],
         cookies=Cookies(given.secret),
         pulse=pulse,
-        findings=Reading(bus.diagnose),
-        broker_depths=Reading(lambda: bus.broker_depths([group.name for group in pulse.take().value.groups])),
+        findings=Reading(bus.diagnose, is_failure=lambda findings: any(finding.is_away for finding in findings)),
+        broker_depths=Reading(
+            lambda: bus.broker_depths([group.name for group in pulse.take().value.groups]),
+            is_failure=lambda depths: depths is None,
+        ),
     )
 
     async def answer_error(request: Request, error: Exception) -> Response:

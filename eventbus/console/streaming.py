@@ -10,21 +10,22 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from eventbus.console.access import Refused
-from eventbus.console.answering import view_of
+from eventbus.console.answering import PATIENCE, view_of
 from eventbus.console.gate import LoginNeeded, enter
 from eventbus.console.message import Message, Tail
 from eventbus.console.page import Live, Tailing
 from eventbus.console.site import Site
+from eventbus.console.threads import run_in_thread
 from eventbus.console.troubles import answer_trouble, trouble_of
 from eventbus.console.view import View
+from eventbus.storage.deadlines import waiting_at_most
 
 #: So many streams at once; more are asked to come back.
 MOST_STREAMS = 200
@@ -33,6 +34,7 @@ _STILL_HERE = b": still here\n\n"
 _QUIET_SECONDS = 15.0
 _GOODBYE = Message(event="goodbye", body={}).encoded()
 
+Answer = TypeVar("Answer")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -50,10 +52,7 @@ class Streams:
                 visit = await enter(request, site, is_active=False)
                 self._refuse_too_many()
                 view = view_of(visit, request, site)
-                if isinstance(route, Live):
-                    chunks = _pulses(route, view)
-                else:
-                    chunks = _tailed(await run_in_threadpool(route.function, view), view)
+                chunks = await _chunks_of(route, view)
             except Exception as error:  # the edge of a request
                 return answer_trouble(error, request, site)
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -74,11 +73,17 @@ class Streams:
             self._open -= 1
 
 
+async def _chunks_of(route: Live | Tailing, view: View) -> AsyncIterator[bytes]:
+    if isinstance(route, Live):
+        return _pulses(route, view)
+    return _tailed(await _in_thread(route.function, view), view)
+
+
 async def _pulses(route: Live, view: View) -> AsyncIterator[bytes]:
     before: dict[int, bytes] = {}
     while True:
         try:
-            messages = await run_in_threadpool(route.function, view)
+            messages = await _in_thread(route.function, view)
         except Exception as error:  # the edge of a request: the page goes on as soon as it can
             messages = [_of_trouble(error)]
         chunks = {number: message.encoded() for number, message in enumerate(messages)}
@@ -104,7 +109,7 @@ async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
             missed += 1
 
     def wait_for_items() -> None:
-        with suppress(RuntimeError):  # the loop has ended
+        with suppress(RuntimeError), waiting_at_most(PATIENCE):  # suppressed: the loop has ended
             for message in _shown(tail):
                 loop.call_soon_threadsafe(put, message)
             loop.call_soon_threadsafe(put, None)
@@ -128,6 +133,14 @@ async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
     finally:
         # Closing waits for whoever reads, which would hold up all other requests.
         threading.Thread(target=tail.source.close, daemon=True).start()
+
+
+async def _in_thread(function: Callable[[View], Answer], view: View) -> Answer:
+    def call() -> Answer:
+        with waiting_at_most(PATIENCE):
+            return function(view)
+
+    return await run_in_thread(call, among=view.site.threads.streams)
 
 
 def _shown(tail: Tail) -> Any:
