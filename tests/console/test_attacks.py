@@ -13,6 +13,7 @@ from starlette.routing import Mount
 from eventbus import EventBus
 from eventbus.console import Role, User, create_app
 from eventbus.console.access import Proxied
+from eventbus.console.numbers import Number
 from eventbus.console.page import Changing, Live, Shown, Tailing
 from eventbus.console.pages import PAGES
 from eventbus.console.peer import parse_networks
@@ -581,6 +582,26 @@ def test_every_answer_forbids_what_pages_need_not(client: Client, path: str) -> 
     assert "frame-ancestors 'none'" in policy
     assert (answer.headers["x-frame-options"], answer.headers["x-content-type-options"]) == ("DENY", "nosniff")
     assert answer.headers["cache-control"] == ("no-cache" if path == "/static/console.js" else "no-store")
+
+
+@pytest.mark.parametrize("path", ["/dead/{}", "/dead/{}/note", "/schemas/order.created/{}/retire"])
+def test_a_number_of_thousands_of_digits_is_none(client: Client, path: str) -> None:
+    """Whatever is asked of it."""
+    for method in ("GET", "POST"):
+        assert client.request(method, path.format("9" * 5000)).status_code == 404
+    sent = {"token": client.token("/groups/inventory"), "confirmed": "yes", "note": "x"}
+    assert client.post(path.format("9" * 18), data=sent).status_code in (404, 405)
+
+
+def test_a_failure_before_the_gate_is_protected_too(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And has no word of what failed."""
+    monkeypatch.setattr(Number, "convert", lambda self, value: 1 / 0)
+
+    answer = Client(create_app(seed.bus), raise_server_exceptions=False).get("/dead/1")
+
+    assert (answer.status_code, "nobody foresaw" in answer.text, "Zero" in answer.text) == (500, True, False)
+    assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+    assert answer.headers["cache-control"] == "no-store"
 
 
 class Elements(HTMLParser):

@@ -129,7 +129,7 @@ def restore(view: View) -> Response:
     return view.redirect(back.path, notice=f"{count} dead letters restored.{rest}", **back.query)
 
 
-@page.post("/dead/{letter_id:int}/note")
+@page.post("/dead/{letter_id:number}/note")
 def note(view: View) -> Response:
     """Keep a note with a letter."""
     id = view.path["letter_id"]
