@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from html import unescape
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from playwright.sync_api import expect
 
 from eventbus.console.copying import copies_of
 from eventbus.console.event_tail import EventTail
+from eventbus.console.templating import pretty
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
@@ -171,6 +173,26 @@ def test_a_copy_can_be_pasted(seed: Seed) -> None:
         "version": 2,
         "correlation_id": EVIL,
     }
+
+
+@pytest.mark.parametrize("depth", [400, 900])
+def test_a_very_deep_event_is_shown(seed: Seed, depth: int) -> None:
+    """Deeper than what is published today; what cannot be written for Python is not offered."""
+    data: dict[str, object] = {"bottom": "here"}
+    for _ in range(depth):
+        data = {"a": data}
+
+    copies = copies_of(replace(seed.evil, data=data), url="http://127.0.0.1/")
+
+    assert [copy.title for copy in copies] == ["curl"]
+    assert pretty(data).startswith("{")
+
+
+def test_what_is_too_long_to_paste_is_not_offered(seed: Seed) -> None:
+    """Shells refuse an argument of that length."""
+    event = replace(seed.evil, data={"text": "x" * 100_000})
+
+    assert [copy.title for copy in copies_of(event, url="http://127.0.0.1/")] == ["curl"]
 
 
 def test_an_event_is_delivered_again_after_a_question(own_client: Client, own_seed: Seed) -> None:
