@@ -103,6 +103,17 @@ def test_guessing_is_possible_again_later(clock: Clock) -> None:
     assert throttle.wait_seconds("bob", "10.0.0.1") == 0
 
 
+def test_right_logins_close_nothing(clock: Clock) -> None:
+    """However many come from one address, as in an office, or to one name."""
+    throttle = Throttle(clock=clock)
+    for number in range(60):
+        for name in ("alice", f"user{number}"):
+            throttle.note_failure(name, "10.0.0.1")
+            throttle.forgive(name, "10.0.0.1")
+
+    assert throttle.wait_seconds("alice", "10.0.0.1") == throttle.wait_seconds("bob", "10.0.0.1") == 0
+
+
 def test_many_addresses_do_not_help_to_guess(clock: Clock) -> None:
     """Nor do they fill the memory."""
     throttle = Throttle(clock=clock)
