@@ -1,7 +1,9 @@
 """Attacks on the console: each thing that somebody might try, and that must not work."""
 
+import http.client
 import re
 from collections.abc import Callable
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from eventbus.console.access import Proxied
 from eventbus.console.numbers import Number
 from eventbus.console.page import Changing, Live, Shown, Tailing
 from eventbus.console.pages import PAGES
-from eventbus.console.peer import parse_networks
+from eventbus.console.peer import address_of, host_of, parse_networks
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.users import Passwords, UserFile, user_line
 from tests.console.client import Client
@@ -412,11 +414,57 @@ def test_this_machines_names_are_good(client: Client, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"x-forwarded-for": "10.0.0.1"}, {"forwarded": "for=10.0.0.1"}, {"via": "1.1 proxy"}], ids=str
+    "name",
+    [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Server",
+        "Forwarded",
+        "Via",
+        "CF-Connecting-IP",
+        "X-Client-IP",
+    ],
 )
-def test_a_console_without_a_login_hides_behind_no_proxy(client: Client, headers: dict[str, str]) -> None:
+def test_a_console_without_a_login_hides_behind_no_proxy(client: Client, name: str) -> None:
     """What a proxy on this machine passes on comes from anybody."""
-    assert client.get("/", headers=headers).status_code == 403
+    assert client.get("/", headers={name: "10.0.0.1"}).status_code == 403
+
+
+def test_a_proxy_that_adds_no_header_is_known_by_its_http(served: str) -> None:
+    """Some speak HTTP/1.0 to us unless they are told otherwise, and browsers do not."""
+    connection = http.client.HTTPConnection(served.removeprefix("http://"))
+    connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
+
+    with closing(connection):
+        connection.request("GET", "/audit", headers={"Host": "127.0.0.1"})
+        assert connection.getresponse().status == 403
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        (["6.6.6.6", "10.0.0.9"], "10.0.0.9"),
+        (["6.6.6.6, 10.0.0.9"], "10.0.0.9"),
+        (["10.0.0.9", "nonsense"], "10.1.2.3"),
+        (["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
+        (["::ffff:10.0.0.9"], "10.0.0.9"),
+        ([], "10.1.2.3"),
+    ],
+)
+def test_an_address_is_what_the_proxy_says(lines: list[str], address: str) -> None:
+    """Whatever the browser has said before it; and whoever has a network of addresses is still one."""
+    request = Request(
+        {
+            "type": "http",
+            "client": ("10.1.2.3", 1),
+            "headers": [(b"x-forwarded-for", line.encode()) for line in lines]
+            + [(b"x-forwarded-host", name) for name in (b"evil.example", b"evil.example, bus.example")],
+        }
+    )
+    proxies = parse_networks("P", "10.1.2.3")
+
+    assert address_of(request, proxies) == address
+    assert host_of(request, proxies) == "bus.example"
 
 
 def test_a_console_without_a_login_answers_to_this_machine_only(seed: Seed) -> None:
