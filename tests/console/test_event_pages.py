@@ -2,19 +2,23 @@
 
 import json
 import shlex
+import threading
 from dataclasses import replace
 from html import unescape
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
 
+from eventbus.console import event_tail
 from eventbus.console.copying import copies_of
 from eventbus.console.event_tail import EventTail
 from eventbus.console.templating import pretty
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
+from tests.support import wait_until
 
 #: The id of no event.
 NOBODY = "0199c3a2-0000-7000-8000-000000000000"
@@ -227,6 +231,28 @@ def test_a_tail_hears_what_is_sought_once(own_seed: Seed) -> None:
 
     assert numbers == list(range(11))
     assert list(heard) == []
+
+
+def test_a_tail_looks_at_no_more_than_is_new(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while nothing comes of what is sought, among much else that does."""
+    monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
+    asked: list[dict[str, Any]] = []
+    find = seed.bus.events
+
+    def events(**sought: Any) -> object:
+        asked.append(sought)
+        return find(**sought)
+
+    monkeypatch.setattr(seed.bus, "events", events)
+    tail = EventTail(seed.bus, {"pattern": "unheard.*"})
+    thread = threading.Thread(target=list, args=(tail,))
+    thread.start()
+    wait_until(lambda: len(asked) > 3)
+    tail.close()
+    thread.join(10)
+
+    assert asked[0]["since"] < asked[-1]["since"]
+    assert {sought["most_read"] for sought in asked} == {4000}
 
 
 @pytest.mark.chromium
