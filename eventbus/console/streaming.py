@@ -8,6 +8,7 @@ A stream ends with its session, and when its browser goes.
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ from eventbus.storage.deadlines import waiting_at_most
 
 #: So many streams at once; more are asked to come back.
 MOST_STREAMS = 200
+#: So many of one user: the others are not to be locked out.
+MOST_OF_ONE_USER = 10
 _QUEUED = 500
 _STILL_HERE = b": still here\n\n"
 _QUIET_SECONDS = 15.0
@@ -42,7 +45,7 @@ class Streams:
     """Counts the open streams of a console."""
 
     def __init__(self) -> None:
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
     def endpoint_of(self, route: Live | Tailing, site: Site) -> Endpoint:
         """What answers requests to *route*."""
@@ -50,27 +53,31 @@ class Streams:
         async def answer(request: Request) -> Response:
             try:
                 visit = await enter(request, site, is_active=False)
-                self._refuse_too_many()
+                self._refuse_too_many(visit.user.name)
                 view = view_of(visit, request, site)
                 chunks = await _chunks_of(route, view)
             except Exception as error:  # the edge of a request
                 return answer_trouble(error, request, site)
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-            return StreamingResponse(self._counted(chunks), media_type="text/event-stream", headers=headers)
+            return StreamingResponse(
+                self._counted(chunks, visit.user.name), media_type="text/event-stream", headers=headers
+            )
 
         return answer
 
-    def _refuse_too_many(self) -> None:
-        if self._open >= MOST_STREAMS:
+    def _refuse_too_many(self, user: str) -> None:
+        if self._open.total() >= MOST_STREAMS or self._open[user] >= MOST_OF_ONE_USER:
             raise HTTPException(503, "Too many pages are open: close some.")
 
-    async def _counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self._open += 1
+    async def _counted(self, chunks: AsyncIterator[bytes], user: str) -> AsyncIterator[bytes]:
+        self._open[user] += 1
         try:
             async for chunk in chunks:
                 yield chunk
         finally:
-            self._open -= 1
+            self._open[user] -= 1
+            if not self._open[user]:
+                del self._open[user]
 
 
 async def _chunks_of(route: Live | Tailing, view: View) -> AsyncIterator[bytes]:
@@ -125,6 +132,9 @@ async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
                 continue
             if message is None:
                 return
+            # It may have waited for long.
+            if not await _may_go_on(view):
+                break
             if missed:
                 yield Message(event="data", body={"name": "missed", "value": missed}).encoded()
                 missed = 0
