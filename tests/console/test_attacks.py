@@ -4,6 +4,7 @@ import http.client
 import re
 from collections.abc import Callable
 from contextlib import closing
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -289,8 +290,31 @@ def test_nobody_sees_anything_without_a_login(
 
     answer = Client(guarded).request(method, path_of(route.path, seed), follow_redirects=False)
 
-    assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login")
     assert answer.text == ""
+    if route.path.endswith(".json"):
+        assert answer.status_code == 401
+    else:
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login")
+
+
+def test_a_program_is_told_what_to_bring(seed: Seed, log_in: OpenSession) -> None:
+    """The line to fetch an event names the cookie."""
+    bob = log_in("bob")
+
+    text = unescape(bob.text(f"/events/{seed.order.id}"))
+
+    assert f"curl -fsS -b eventbus_console=... http://127.0.0.1/events/{seed.order.id}.json" in text
+
+
+def test_a_program_is_told_where_the_proxy_shows_us(seed: Seed) -> None:
+    """Not by which name the proxy reaches us."""
+    proxies = parse_networks("P", "10.0.0.0/8")
+    access = Proxied("X-Forwarded-User", proxies=proxies, operators=[])
+    app = create_app(seed.bus, settings=ConsoleSettings(access=access, proxies=proxies))
+    client = Client(app, address="10.1.2.3", base_url="http://upstream:8321")
+    client.headers |= {"x-forwarded-user": "bob", "x-forwarded-host": "bus.example", "x-forwarded-proto": "https"}
+
+    assert f"curl -fsS https://bus.example/events/{seed.order.id}.json" in client.text(f"/events/{seed.order.id}")
 
 
 def test_a_role_is_what_the_file_says_now(seed: Seed, tmp_path: Path) -> None:
