@@ -8,7 +8,9 @@ from playwright.sync_api import expect
 
 from eventbus import EventBus
 from eventbus.console import Role, User, create_app
+from eventbus.console.id_lists import read_ids, write_ids
 from eventbus.console.pages import dead_changes
+from eventbus.errors import InvalidInput
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
@@ -148,6 +150,31 @@ def test_everything_that_matches_is_what_was_counted(
     assert "7 dead letters retried." in done.text
     assert len(open_ids(own_seed.bus)) == 1
     assert max(eight) < open_ids(own_seed.bus)[0]
+
+
+def test_as_many_others_are_refused_too(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """One is resolved and an older one restored in between: as many as before, but not those that were shown."""
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")
+    asked = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all")
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[1]], reason="no")
+    own_seed.bus.restore_dead_letters([eight[0]])
+
+    refused = own_client.submit(asked.text, "/dead/retry")
+
+    assert (refused.status_code, "other dead letters match now" in refused.text.lower()) == (400, True)
+    assert open_ids(own_seed.bus) == [eight[0], *eight[2:]]
+
+
+def test_a_list_of_ids_is_read_as_it_was_written() -> None:
+    """Unless it is too long to be carried, or nobody wrote it."""
+    ids = [7, 8, 4711, 10**17]
+
+    assert read_ids(write_ids(ids, longest=100) or "") == ids
+    assert write_ids(ids, longest=10) is None
+    assert write_ids([], longest=10) is None
+    for text in ("", "x", "1,", "1,-2", "9" * 5000):
+        with pytest.raises(InvalidInput):
+            read_ids(text)
 
 
 def test_only_what_is_shown_is_changed(own_client: Client, own_seed: Seed, eight: list[int]) -> None:

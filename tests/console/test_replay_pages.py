@@ -104,6 +104,16 @@ def test_what_was_counted_is_replayed_in_the_background(own_client: Client, own_
     assert own_seed.bus.audit()[0].changed == 3
 
 
+def test_more_than_was_counted_is_not_replayed(own_client: Client, own_seed: Seed) -> None:
+    """Such as for a subscription that came in between."""
+    before = len(own_seed.bus.replays())
+
+    refused = own_client.submit(own_client.text(WIZARD), "/replays", counted="2")
+
+    assert (refused.status_code, "more than the 2 counted" in refused.text) == (400, True)
+    assert len(own_seed.bus.replays()) == before
+
+
 def test_the_user_is_the_one_who_replays(own_seed: Seed) -> None:
     """In the job and in the audit, though a thread of the console does the work."""
     app = create_app(own_seed.bus, check=lambda request: User(name="ann", role=Role.OPERATOR))

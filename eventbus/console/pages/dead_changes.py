@@ -3,8 +3,8 @@
     selection or filter ─▶ freeze ─▶ how many? ─▶ confirmed ─▶ those of them that are still open
                                         └─ a few first ─▶ trial ─▶ all done ─▶ the others
 
-Between question and answer nothing is kept here: the form carries the filter, the largest id and the count, and what is found
-again may be fewer, never more.
+Between question and answer nothing is kept here: the form carries the filter, the largest id and the count, and each id where they
+are not too many. What is found again may be fewer, never more and never others.
 """
 
 import threading
@@ -16,6 +16,7 @@ from typing import Any
 from starlette.responses import Response
 
 from eventbus.console.filters import Filters
+from eventbus.console.id_lists import read_ids, write_ids
 from eventbus.console.message import Message
 from eventbus.console.pages.dead import TEXTS, sought_of
 from eventbus.console.pages.dead import page as page
@@ -159,7 +160,7 @@ def _try_first(view: View, frozen: Frozen, first: int) -> Response:
     tried, others = frozen.ids[:first], frozen.ids[first:]
     view.bus.resolving.retry(replace(frozen, ids=tried))
     kept = {name: text for name in (*TEXTS, "status", "scope") if (text := view.form.text(name)) is not None}
-    fields = {**kept, **{name: str(value) for name, value in _fixed(frozen).items()}, "count": str(len(others))}
+    fields = {**kept, **{name: str(value) for name, value in _fixed(replace(frozen, ids=others)).items()}}
     if frozen.sought.ids is not None:
         fields["id"] = ",".join(map(str, others))
     plan = TrialPlan(tried=list(tried), others=len(others), fields=fields, who=view.user.name)
@@ -208,7 +209,7 @@ def _freeze_again(view: View, form: Filters) -> Frozen:
     """What was counted before, without what has been resolved since.
 
     Raises:
-        InvalidInput: It was not counted, or is more than that.
+        InvalidInput: It was not counted, or is more than that, or something else.
     """
     counted = form.number("count")
     if counted is None:
@@ -218,6 +219,9 @@ def _freeze_again(view: View, form: Filters) -> Frozen:
         raise InvalidInput(
             f"{frozen.count:,} dead letters match now, more than the {counted:,} that were shown; nothing was changed: look again."
         )
+    shown = form.text("shown", longest=_LONGEST)
+    if shown is not None and not set(frozen.ids) <= set(read_ids(shown)):
+        raise InvalidInput("other dead letters match now than those that were shown; nothing was changed: look again.")
     return frozen
 
 
@@ -225,7 +229,9 @@ def _fixed(frozen: Frozen) -> dict[str, object]:
     """What makes a filter mean the same later on."""
     moments = {name: getattr(frozen.sought, name) for name in ("since", "until")}
     times = {name: moment.isoformat() for name, moment in moments.items() if isinstance(moment, datetime)}
-    return {**times, "count": frozen.count, "last_id": max(frozen.ids, default=0)}
+    shown = None if frozen.sought.ids is not None else write_ids(frozen.ids, longest=_LONGEST // 2)
+    ids = {} if shown is None else {"shown": shown}
+    return {**times, **ids, "count": frozen.count, "last_id": max(frozen.ids, default=0)}
 
 
 def _first(form: Filters) -> int | None:
