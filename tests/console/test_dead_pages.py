@@ -189,7 +189,7 @@ def test_only_what_is_shown_is_changed(own_client: Client, own_seed: Seed, eight
         for action in ("/dead/retry", "/dead/discard"):
             answer = own_client.post(action, data=sent)
             assert (answer.status_code, "only open dead letters" in answer.text) == (400, True), status
-    restored = own_client.press(f"{LETTERS}&status=discarded", "/dead/restore", id=str(eight[0]))
+    restored = own_client.press(f"{LETTERS}&status=discarded", "/dead/restore", id=str(eight[0]), confirmed="yes")
 
     assert "1 dead letters restored." in restored.text
     assert open_ids(own_seed.bus) == eight
@@ -339,8 +339,12 @@ def test_letters_are_discarded_for_a_reason_and_restored(own_client: Client, own
     assert "a test order" in discarded.text
     assert str(discarded.url).endswith(path)
 
-    restored = own_client.submit(discarded.text, "/dead/restore")
-    again = own_client.post("/dead/restore", data={"token": own_client.token(path), "id": str(eight[0])})
+    question = own_client.submit(discarded.text, "/dead/restore")
+    assert "Restore 1 dead letters?" in question.text
+    assert open_ids(own_seed.bus) == eight[1:]
+    restored = own_client.submit(question.text, "/dead/restore")
+    late = {"token": own_client.token(path), "id": str(eight[0]), "confirmed": "yes"}
+    again = own_client.post("/dead/restore", data=late)
 
     assert "1 dead letters restored." in restored.text
     assert "1 could not be" in again.text

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from eventbus.console import Role, User, create_app
+from eventbus.errors import DatabaseBusy
 from eventbus.lifecycle import replaying
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import ReplayState
@@ -159,14 +160,18 @@ def test_a_job_is_cancelled_after_a_question(own_client: Client, own_seed: Seed)
     assert state(own_seed, id) is ReplayState.CANCELLED
 
 
+@pytest.mark.parametrize("error", [DatabaseBusy("a lock was waited for in vain."), ZeroDivisionError()])
 def test_a_job_that_fails_is_logged_and_can_be_resumed(
-    own_client: Client, own_seed: Seed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    error: Exception,
+    own_client: Client,
+    own_seed: Seed,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody waits for an answer: the page says that it was interrupted."""
-    from eventbus.errors import DatabaseBusy
 
     def fail(*_: object) -> None:
-        raise DatabaseBusy("a lock was waited for in vain.")
+        raise error
 
     id = slow_job(own_seed)
     with monkeypatch.context() as patched:

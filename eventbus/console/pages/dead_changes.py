@@ -123,10 +123,18 @@ def restore(view: View) -> Response:
     ids = _ids(view.form, "id")
     if not ids:
         raise InvalidInput("choose the dead letters that are to be restored.")
+    back = _back(view.form)
+    if not view.is_confirmed:
+        return view.confirm(
+            f"Restore {len(ids):,} dead letters?",
+            "Those of them that are discarded are open again.",
+            button="Restore",
+            back=back.path,
+            back_query=back.query,
+        )
     count = view.bus.restore_dead_letters(ids)
     left = len(ids) - count
     rest = f" {left} could not be: they are not discarded, or were replayed since." if left else ""
-    back = _back(view.form)
     return view.redirect(back.path, notice=f"{count} dead letters restored.{rest}", **back.query)
 
 

@@ -205,7 +205,9 @@ function move(step) {
 
 function go(key) {
   const links = [...document.querySelectorAll("header nav a")];
-  const link = links.find((each) => each.textContent.trim().toLowerCase().startsWith(key.toLowerCase()));
+  const now = links.findIndex((each) => each.ariaCurrent === "page");
+  const next = [...links.slice(now + 1), ...links.slice(0, now + 1)];
+  const link = next.find((each) => each.textContent.trim().toLowerCase().startsWith(key.toLowerCase()));
   link?.click();
   return Boolean(link);
 }
