@@ -1,8 +1,8 @@
 """Answering: from a path of a page to an endpoint: past the gate, in a thread, in the user's name; any error is a page."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,9 +10,14 @@ from eventbus.console.gate import Visit, enter, remember
 from eventbus.console.notices import forget_notice, read_notice
 from eventbus.console.page import Changing, Shown
 from eventbus.console.site import Site
+from eventbus.console.threads import run_in_thread
 from eventbus.console.troubles import answer_trouble
 from eventbus.console.view import View
 from eventbus.lifecycle.auditing import acting_as
+from eventbus.storage.deadlines import waiting_at_most
+
+#: So long a page waits for PostgreSQL, for each of its questions.
+PATIENCE = timedelta(seconds=15)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -26,7 +31,7 @@ def endpoint_of(route: Shown | Changing, site: Site) -> Endpoint:
         try:
             visit = await enter(request, site, changes=changes)
             view = view_of(visit, request, site)
-            answered = await run_in_threadpool(_call, route, view)
+            answered = await run_in_thread(_call, route, view, among=site.threads.pages)
         except (
             Exception
         ) as error:  # the edge of a request: what is not foreseen is logged, and answered without a word of it
@@ -55,9 +60,10 @@ def view_of(visit: Visit, request: Request, site: Site) -> View:
 
 def _call(route: Shown | Changing, view: View) -> Response:
     if not isinstance(route, Changing):
-        return route.function(view)
+        with waiting_at_most(PATIENCE):
+            return route.function(view)
     try:
-        with acting_as(view.user.name):
+        with waiting_at_most(PATIENCE), acting_as(view.user.name):
             return route.function(view)
     finally:
         view.site.has_changed()

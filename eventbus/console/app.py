@@ -17,9 +17,10 @@ from eventbus.bus import EventBus
 from eventbus.console.access import Check, Checked
 from eventbus.console.answering import endpoint_of
 from eventbus.console.login import login_routes
+from eventbus.console.numbers import know_numbers
 from eventbus.console.page import Changing, Live, Page, Shown, Tailing
 from eventbus.console.pages import PAGES
-from eventbus.console.protection import Protection
+from eventbus.console.protection import Protection, protect
 from eventbus.console.readings import Reading
 from eventbus.console.sessions import Cookies
 from eventbus.console.settings import ConsoleSettings, load_console_settings
@@ -54,12 +55,21 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         navigation=[Entry(title=page.title, path=page.path) for page in PAGES],
         cookies=Cookies(given.secret),
         pulse=pulse,
-        findings=Reading(bus.diagnose),
-        broker_depths=Reading(lambda: bus.broker_depths([group.name for group in pulse.take().value.groups])),
+        findings=Reading(bus.diagnose, is_failure=lambda findings: any(finding.is_away for finding in findings)),
+        broker_depths=Reading(
+            lambda: bus.broker_depths([group.name for group in pulse.take().value.groups]),
+            is_failure=lambda depths: depths is None,
+        ),
     )
 
     async def answer_error(request: Request, error: Exception) -> Response:
         return answer_trouble(error, request, site)
+
+    async def answer_failure(request: Request, error: Exception) -> Response:
+        # Outside of all middleware.
+        answer = answer_trouble(error, request, site)
+        protect(answer.headers)
+        return answer
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
@@ -70,11 +80,12 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         routes=_routes(site, PAGES),
         lifespan=life,
         middleware=[Middleware(Protection)],
-        exception_handlers={404: answer_error, 405: answer_error},
+        exception_handlers={404: answer_error, 405: answer_error, 500: answer_failure},
     )
 
 
 def _routes(site: Site, pages: tuple[Page, ...]) -> list[BaseRoute]:
+    know_numbers()
     streams = Streams()
     routes: list[BaseRoute] = [
         Mount("/static", _Files(directory=str(files("eventbus.console") / "static")), name="static")

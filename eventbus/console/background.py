@@ -38,6 +38,8 @@ class Background:
             except EventBusError as error:
                 # Nobody waits for an answer; the job itself says how far it came.
                 log.warning("console_work_failed", extra={"work": name, "reason": str(error)})
+            except Exception:  # a thread's edge
+                log.exception("console_work_failed", extra={"work": name})
             finally:
                 with self._lock:
                     self._threads.discard(threading.current_thread())

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from eventbus.event import Event
 
+#: What is longer is too long for a shell, and nobody pastes it.
+_LONGEST = 100_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
@@ -18,23 +21,37 @@ class Copy:
     text: str
 
 
-def copies_of(event: Event, *, url: str) -> list[Copy]:
-    """The ways to have *event* elsewhere.
+def copies_of(event: Event, *, url: str, cookie: str | None = None) -> list[Copy]:
+    """The ways to have *event* elsewhere; data that is very long or deep can be fetched, and not be pasted.
 
     Args:
         url: Where this console answers with the event as JSON.
+        cookie: What it wants to be sent along, by name.
     """
+    curl = _curl(url, cookie)
+    data = json.dumps(event.data, ensure_ascii=False)
+    if len(data) > _LONGEST:
+        return [curl]
+    try:
+        python = _python(event)
+    except RecursionError:
+        return [curl]
     return [
-        Copy(
-            title="curl", purpose="Fetches the event as JSON from this console.", text=f"curl -fsS {shlex.quote(url)}"
-        ),
-        Copy(title="CLI", purpose="Shows it, and publishes another one like it.", text=_command_line(event)),
-        Copy(title="Python", purpose="Publishes another one like it.", text=_python(event)),
+        curl,
+        Copy(title="CLI", purpose="Shows it, and publishes another one like it.", text=_command_line(event, data)),
+        Copy(title="Python", purpose="Publishes another one like it.", text=python),
     ]
 
 
-def _command_line(event: Event) -> str:
-    data = json.dumps(event.data, ensure_ascii=False)
+def _curl(url: str, cookie: str | None) -> Copy:
+    purpose = "Fetches the event as JSON from this console"
+    if cookie is None:
+        return Copy(title="curl", purpose=f"{purpose}.", text=f"curl -fsS {shlex.quote(url)}")
+    purpose = f"{purpose}, when the cookie {cookie} of your session takes the place of the dots."
+    return Copy(title="curl", purpose=purpose, text=f"curl -fsS -b {cookie}=... {shlex.quote(url)}")
+
+
+def _command_line(event: Event, data: str) -> str:
     # With '=', for a text that begins with a dash would be taken for an option; after '--' come none.
     options = [
         f"--source={event.source}",

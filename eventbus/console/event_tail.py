@@ -1,6 +1,6 @@
 """The tail: events of the log as they are recorded, asked for again every second. Best effort, and without the broker.
 
-    what was recorded since two seconds before the newest one seen ─▶ not yet shown ─▶ oldest first
+    what was recorded since two seconds before the last look ─▶ not yet shown ─▶ oldest first
 
 An event that commits later than two seconds after it was recorded, or comes with more than a page of others, is not shown.
 """
@@ -19,6 +19,8 @@ _EVERY_SECONDS = 1.0
 _LATE = timedelta(seconds=2)
 _MOST = 50
 _REMEMBERED = 1000
+#: Where no index tells apart what is sought, so many events are looked at each time.
+_MOST_READ = 4000
 
 
 class EventTail:
@@ -48,12 +50,13 @@ class EventTail:
 
     def _found(self) -> list[Event]:
         """The newest that are sought, oldest first."""
-        page = self._bus.events(**{**self._sought, "since": self._since}, limit=_MOST)
+        now = self._bus.clock()
+        page = self._bus.events(**{**self._sought, "since": self._since}, limit=_MOST, most_read=_MOST_READ)
+        self._since = max(self._since, now - _LATE)
         return list(reversed(page.items))
 
     def _remember(self, events: list[Event]) -> None:
         for event in events:
             self._shown[event.id] = None
-            self._since = max(self._since, event.created_at - _LATE)
         while len(self._shown) > _REMEMBERED:
             self._shown.popitem(last=False)

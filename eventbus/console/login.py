@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -13,6 +12,7 @@ from eventbus.console.gate import COOKIE, Forbidden, check_origin, meet, passwor
 from eventbus.console.peer import address_of
 from eventbus.console.sessions import Browser
 from eventbus.console.site import Site
+from eventbus.console.threads import run_in_thread
 from eventbus.console.troubles import answer_trouble
 from eventbus.errors import InvalidInput
 
@@ -83,7 +83,9 @@ class Login:
         # Counted before it is known, so that attempts at the same moment are not free.
         self._site.throttle.note_failure(name, address)
         login = passwords(self._site.settings.access)
-        user = await run_in_threadpool(login.users.check, name, password) if login else None
+        user = None
+        if login is not None:
+            user = await run_in_thread(login.users.check, name, password, among=self._site.threads.logins)
         if login is None or user is None:
             return self._form(request, browser, target=target, message=_REFUSED, status=403)
         self._site.throttle.forgive(name, address)

@@ -9,7 +9,8 @@ from eventbus.errors import InvalidSetting
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+#: What proxies are known to add, beside X-Forwarded-*.
+_FORWARDING = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 
 
 def parse_networks(name: str, text: str) -> tuple[Network, ...]:
@@ -40,8 +41,10 @@ def is_among(address: str | None, networks: Collection[Network]) -> bool:
 
 
 def has_been_forwarded(request: Request) -> bool:
-    """Whether somebody in between passed the request on, and says so."""
-    return any(name in request.headers for name in _FORWARDING)
+    """Whether somebody in between passed the request on, as headers say, or a version of HTTP that browsers no longer speak."""
+    if request.scope.get("http_version") == "1.0":
+        return True
+    return any(name.startswith("x-forwarded-") or name in _FORWARDING for name in request.headers)
 
 
 def is_local_host(request: Request) -> bool:
@@ -61,17 +64,19 @@ def is_local_host(request: Request) -> bool:
 
 
 def address_of(request: Request, proxies: Collection[Network]) -> str:
-    """The address of the browser: the last that a trusted proxy saw, else the peer's."""
+    """The address of the browser: the last that a trusted proxy saw, or the peer's; of IPv6 its network, which is one client's."""
     peer = peer_of(request)
-    forwarded = request.headers.get("x-forwarded-for")
-    if forwarded and is_among(peer, proxies):
-        return forwarded.rpartition(",")[2].strip()[:60]
-    return peer or "unknown"
+    if (forwarded := _forwarded(request, "x-forwarded-for")) and is_among(peer, proxies):
+        try:
+            return _client(ipaddress.ip_address(forwarded))
+        except ValueError:
+            pass
+    return _client(ipaddress.ip_address(peer)) if peer else "unknown"
 
 
 def host_of(request: Request, proxies: Collection[Network]) -> str | None:
     """The host that the browser asked: as a trusted proxy says, else as the request does."""
-    forwarded = request.headers.get("x-forwarded-host")
+    forwarded = _forwarded(request, "x-forwarded-host")
     return forwarded if forwarded and is_among(peer_of(request), proxies) else request.headers.get("host")
 
 
@@ -79,4 +84,18 @@ def is_secure(request: Request, proxies: Collection[Network]) -> bool:
     """Whether the browser speaks https, with us or with a trusted proxy."""
     if request.url.scheme == "https":
         return True
-    return is_among(peer_of(request), proxies) and request.headers.get("x-forwarded-proto", "").lower() == "https"
+    return is_among(peer_of(request), proxies) and _forwarded(request, "x-forwarded-proto").lower() == "https"
+
+
+def _forwarded(request: Request, name: str) -> str:
+    """What the proxy says: the last item of the last line, for those before it may be the browser's own."""
+    lines = request.headers.getlist(name)
+    return lines[-1].rpartition(",")[2].strip() if lines else ""
+
+
+def _client(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), 64), strict=False))

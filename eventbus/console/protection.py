@@ -18,6 +18,12 @@ _HEADERS = {
 }
 
 
+def protect(headers: MutableHeaders) -> None:
+    """Add to *headers* those of every answer."""
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+
+
 class Protection:
     """Puts these headers on all answers of *app*."""
 
@@ -27,9 +33,7 @@ class Protection:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def protected(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                protect(MutableHeaders(scope=message))
             await send(message)
 
         await self._app(scope, receive, protected)

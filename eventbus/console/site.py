@@ -10,6 +10,7 @@ from eventbus.console.background import Background
 from eventbus.console.readings import Reading
 from eventbus.console.sessions import Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
+from eventbus.console.threads import Threads
 from eventbus.console.throttling import Throttle
 from eventbus.lifecycle.diagnosing import Finding
 from eventbus.storage.overview.pulse import Pulse
@@ -34,6 +35,7 @@ class Site:
     cookies: Cookies
     sessions: Sessions = field(default_factory=Sessions)
     throttle: Throttle = field(default_factory=Throttle)
+    threads: Threads = field(default_factory=Threads)
     background: Background = field(default_factory=Background)
     #: What pages show of the whole bus.
     pulse: Reading[Pulse]

@@ -8,31 +8,36 @@ A stream ends with its session, and when its browser goes.
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from eventbus.console.access import Refused
-from eventbus.console.answering import view_of
+from eventbus.console.answering import PATIENCE, view_of
 from eventbus.console.gate import LoginNeeded, enter
 from eventbus.console.message import Message, Tail
 from eventbus.console.page import Live, Tailing
 from eventbus.console.site import Site
+from eventbus.console.threads import run_in_thread
 from eventbus.console.troubles import answer_trouble, trouble_of
 from eventbus.console.view import View
+from eventbus.storage.deadlines import waiting_at_most
 
 #: So many streams at once; more are asked to come back.
 MOST_STREAMS = 200
+#: So many of one user: the others are not to be locked out.
+MOST_OF_ONE_USER = 10
 _QUEUED = 500
 _STILL_HERE = b": still here\n\n"
 _QUIET_SECONDS = 15.0
 _GOODBYE = Message(event="goodbye", body={}).encoded()
 
+Answer = TypeVar("Answer")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -40,7 +45,7 @@ class Streams:
     """Counts the open streams of a console."""
 
     def __init__(self) -> None:
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
     def endpoint_of(self, route: Live | Tailing, site: Site) -> Endpoint:
         """What answers requests to *route*."""
@@ -48,37 +53,44 @@ class Streams:
         async def answer(request: Request) -> Response:
             try:
                 visit = await enter(request, site, is_active=False)
-                self._refuse_too_many()
+                self._refuse_too_many(visit.user.name)
                 view = view_of(visit, request, site)
-                if isinstance(route, Live):
-                    chunks = _pulses(route, view)
-                else:
-                    chunks = _tailed(await run_in_threadpool(route.function, view), view)
+                chunks = await _chunks_of(route, view)
             except Exception as error:  # the edge of a request
                 return answer_trouble(error, request, site)
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-            return StreamingResponse(self._counted(chunks), media_type="text/event-stream", headers=headers)
+            return StreamingResponse(
+                self._counted(chunks, visit.user.name), media_type="text/event-stream", headers=headers
+            )
 
         return answer
 
-    def _refuse_too_many(self) -> None:
-        if self._open >= MOST_STREAMS:
+    def _refuse_too_many(self, user: str) -> None:
+        if self._open.total() >= MOST_STREAMS or self._open[user] >= MOST_OF_ONE_USER:
             raise HTTPException(503, "Too many pages are open: close some.")
 
-    async def _counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self._open += 1
+    async def _counted(self, chunks: AsyncIterator[bytes], user: str) -> AsyncIterator[bytes]:
+        self._open[user] += 1
         try:
             async for chunk in chunks:
                 yield chunk
         finally:
-            self._open -= 1
+            self._open[user] -= 1
+            if not self._open[user]:
+                del self._open[user]
+
+
+async def _chunks_of(route: Live | Tailing, view: View) -> AsyncIterator[bytes]:
+    if isinstance(route, Live):
+        return _pulses(route, view)
+    return _tailed(await _in_thread(route.function, view), view)
 
 
 async def _pulses(route: Live, view: View) -> AsyncIterator[bytes]:
     before: dict[int, bytes] = {}
     while True:
         try:
-            messages = await run_in_threadpool(route.function, view)
+            messages = await _in_thread(route.function, view)
         except Exception as error:  # the edge of a request: the page goes on as soon as it can
             messages = [_of_trouble(error)]
         chunks = {number: message.encoded() for number, message in enumerate(messages)}
@@ -104,7 +116,7 @@ async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
             missed += 1
 
     def wait_for_items() -> None:
-        with suppress(RuntimeError):  # the loop has ended
+        with suppress(RuntimeError), waiting_at_most(PATIENCE):  # suppressed: the loop has ended
             for message in _shown(tail):
                 loop.call_soon_threadsafe(put, message)
             loop.call_soon_threadsafe(put, None)
@@ -120,6 +132,9 @@ async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
                 continue
             if message is None:
                 return
+            # It may have waited for long.
+            if not await _may_go_on(view):
+                break
             if missed:
                 yield Message(event="data", body={"name": "missed", "value": missed}).encoded()
                 missed = 0
@@ -128,6 +143,14 @@ async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
     finally:
         # Closing waits for whoever reads, which would hold up all other requests.
         threading.Thread(target=tail.source.close, daemon=True).start()
+
+
+async def _in_thread(function: Callable[[View], Answer], view: View) -> Answer:
+    def call() -> Answer:
+        with waiting_at_most(PATIENCE):
+            return function(view)
+
+    return await run_in_thread(call, among=view.site.threads.streams)
 
 
 def _shown(tail: Tail) -> Any:

@@ -91,7 +91,11 @@ def size(value: int | None) -> str:
 
 def pretty(value: Any) -> str:
     """JSON values to read; what is very long ends early and says so."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+    except RecursionError:
+        # Without line ends it is written by C, which goes deeper.
+        text = json.dumps(value, ensure_ascii=False)
     if len(text) <= _LONGEST_JSON:
         return text
     return f"{text[:_LONGEST_JSON]}\n… {len(text) - _LONGEST_JSON:,} more characters"

@@ -38,9 +38,12 @@ class Throttle:
                 self._failures.popitem(last=False)
 
     def forgive(self, name: str, address: str) -> None:
-        """That name logged in from that address."""
+        """That name logged in from that address: what was noted before the try was no failure, nor do its own before it count."""
+        (pair, _), *others = _limits(name, address)
         with self._lock:
-            self._failures.pop(_limits(name, address)[0][0], None)
+            self._failures.pop(pair, None)
+            for key, _ in others:
+                self._failures[key] = self._failures.get(key, [])[:-1]
 
     def _wait(self, key: tuple[str, str], limit: int, now: float) -> float:
         recent = [at for at in self._failures.get(key, []) if now - at < WINDOW_SECONDS]

@@ -75,7 +75,8 @@ def trouble_of(error: Exception) -> Trouble:
 def answer_trouble(error: Exception, request: Request, site: Site, *, user: User | None = None) -> Response:
     """The answer to *request*, which ended in *error*."""
     if isinstance(error, LoginNeeded):
-        return _to_login(request)
+        # A program has no use for a form.
+        return Response(status_code=401) if request.scope["path"].endswith(".json") else _to_login(request)
     trouble = trouble_of(error)
     text = site.templates.get_template("trouble.html").render(
         trouble=trouble, root=request.scope.get("root_path", ""), user=user, site=site, token=None

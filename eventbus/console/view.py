@@ -81,14 +81,21 @@ class View:
         return Message(event="data", body={"name": name, "value": value})
 
     def confirm(
-        self, question: str, sentence: str, *, button: str, fields: Mapping[str, object] | None = None, back: str = "/"
+        self,
+        question: str,
+        sentence: str,
+        *,
+        button: str,
+        fields: Mapping[str, object] | None = None,
+        back: str = "/",
+        back_query: Mapping[str, object] | None = None,
     ) -> Response:
         """A page that asks; its button sends the same form again, confirmed.
 
         Args:
             sentence: What will happen, with all numbers.
             fields: Sent in addition, such as what was counted, or in the place of those of the form.
-            back: Where the link leads that changes nothing.
+            back, back_query: Where the link leads that changes nothing.
         """
         given = {} if fields is None else {name: str(value) for name, value in fields.items()}
         kept = [(name, value) for name, value in self.form.items() if name not in (TOKEN, CONFIRMED, *given)]
@@ -99,6 +106,7 @@ class View:
             button=button,
             fields=[*kept, *given.items(), (CONFIRMED, "yes")],
             back=back,
+            back_query=back_query or {},
         )
 
     def redirect(self, path: str, *, notice: str | None = None, **query: object) -> Response:

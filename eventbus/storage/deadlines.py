@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 
 import psycopg2
@@ -25,6 +26,18 @@ log = logging.getLogger(__name__)
 _PERIOD_SECONDS = 1.0
 #: So many looks at nothing, and the thread ends.
 _LOOKS = 10
+
+_usual: ContextVar[timedelta | None] = ContextVar("eventbus_usual_limit", default=None)
+
+
+@contextlib.contextmanager
+def waiting_at_most(within: timedelta) -> Iterator[None]:
+    """Limit what the block asks of a database without a limit of its own, as for a web page that somebody waits for."""
+    token = _usual.set(within)
+    try:
+        yield
+    finally:
+        _usual.reset(token)
 
 
 class Deadlines:
@@ -40,7 +53,8 @@ class Deadlines:
 
     @contextlib.contextmanager
     def limit(self, driver: DriverConnection, within: timedelta | None) -> Iterator[None]:
-        """Cut *driver* if the block takes longer than *within*, and a second at most; never without one."""
+        """Cut *driver* if the block takes longer than *within*, and a second at most; without one, than `waiting_at_most` says."""
+        within = within or _usual.get()
         if within is None:
             yield
             return

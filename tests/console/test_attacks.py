@@ -1,7 +1,10 @@
 """Attacks on the console: each thing that somebody might try, and that must not work."""
 
+import http.client
 import re
 from collections.abc import Callable
+from contextlib import closing
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,9 +16,10 @@ from starlette.routing import Mount
 from eventbus import EventBus
 from eventbus.console import Role, User, create_app
 from eventbus.console.access import Proxied
+from eventbus.console.numbers import Number
 from eventbus.console.page import Changing, Live, Shown, Tailing
 from eventbus.console.pages import PAGES
-from eventbus.console.peer import parse_networks
+from eventbus.console.peer import address_of, host_of, parse_networks
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.users import Passwords, UserFile, user_line
 from tests.console.client import Client
@@ -286,8 +290,31 @@ def test_nobody_sees_anything_without_a_login(
 
     answer = Client(guarded).request(method, path_of(route.path, seed), follow_redirects=False)
 
-    assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login")
     assert answer.text == ""
+    if route.path.endswith(".json"):
+        assert answer.status_code == 401
+    else:
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login")
+
+
+def test_a_program_is_told_what_to_bring(seed: Seed, log_in: OpenSession) -> None:
+    """The line to fetch an event names the cookie."""
+    bob = log_in("bob")
+
+    text = unescape(bob.text(f"/events/{seed.order.id}"))
+
+    assert f"curl -fsS -b eventbus_console=... http://127.0.0.1/events/{seed.order.id}.json" in text
+
+
+def test_a_program_is_told_where_the_proxy_shows_us(seed: Seed) -> None:
+    """Not by which name the proxy reaches us."""
+    proxies = parse_networks("P", "10.0.0.0/8")
+    access = Proxied("X-Forwarded-User", proxies=proxies, operators=[])
+    app = create_app(seed.bus, settings=ConsoleSettings(access=access, proxies=proxies))
+    client = Client(app, address="10.1.2.3", base_url="http://upstream:8321")
+    client.headers |= {"x-forwarded-user": "bob", "x-forwarded-host": "bus.example", "x-forwarded-proto": "https"}
+
+    assert f"curl -fsS https://bus.example/events/{seed.order.id}.json" in client.text(f"/events/{seed.order.id}")
 
 
 def test_a_role_is_what_the_file_says_now(seed: Seed, tmp_path: Path) -> None:
@@ -411,11 +438,57 @@ def test_this_machines_names_are_good(client: Client, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"x-forwarded-for": "10.0.0.1"}, {"forwarded": "for=10.0.0.1"}, {"via": "1.1 proxy"}], ids=str
+    "name",
+    [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Server",
+        "Forwarded",
+        "Via",
+        "CF-Connecting-IP",
+        "X-Client-IP",
+    ],
 )
-def test_a_console_without_a_login_hides_behind_no_proxy(client: Client, headers: dict[str, str]) -> None:
+def test_a_console_without_a_login_hides_behind_no_proxy(client: Client, name: str) -> None:
     """What a proxy on this machine passes on comes from anybody."""
-    assert client.get("/", headers=headers).status_code == 403
+    assert client.get("/", headers={name: "10.0.0.1"}).status_code == 403
+
+
+def test_a_proxy_that_adds_no_header_is_known_by_its_http(served: str) -> None:
+    """Some speak HTTP/1.0 to us unless they are told otherwise, and browsers do not."""
+    connection = http.client.HTTPConnection(served.removeprefix("http://"))
+    connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"
+
+    with closing(connection):
+        connection.request("GET", "/audit", headers={"Host": "127.0.0.1"})
+        assert connection.getresponse().status == 403
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        (["6.6.6.6", "10.0.0.9"], "10.0.0.9"),
+        (["6.6.6.6, 10.0.0.9"], "10.0.0.9"),
+        (["10.0.0.9", "nonsense"], "10.1.2.3"),
+        (["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
+        (["::ffff:10.0.0.9"], "10.0.0.9"),
+        ([], "10.1.2.3"),
+    ],
+)
+def test_an_address_is_what_the_proxy_says(lines: list[str], address: str) -> None:
+    """Whatever the browser has said before it; and whoever has a network of addresses is still one."""
+    request = Request(
+        {
+            "type": "http",
+            "client": ("10.1.2.3", 1),
+            "headers": [(b"x-forwarded-for", line.encode()) for line in lines]
+            + [(b"x-forwarded-host", name) for name in (b"evil.example", b"evil.example, bus.example")],
+        }
+    )
+    proxies = parse_networks("P", "10.1.2.3")
+
+    assert address_of(request, proxies) == address
+    assert host_of(request, proxies) == "bus.example"
 
 
 def test_a_console_without_a_login_answers_to_this_machine_only(seed: Seed) -> None:
@@ -581,6 +654,26 @@ def test_every_answer_forbids_what_pages_need_not(client: Client, path: str) -> 
     assert "frame-ancestors 'none'" in policy
     assert (answer.headers["x-frame-options"], answer.headers["x-content-type-options"]) == ("DENY", "nosniff")
     assert answer.headers["cache-control"] == ("no-cache" if path == "/static/console.js" else "no-store")
+
+
+@pytest.mark.parametrize("path", ["/dead/{}", "/dead/{}/note", "/schemas/order.created/{}/retire"])
+def test_a_number_of_thousands_of_digits_is_none(client: Client, path: str) -> None:
+    """Whatever is asked of it."""
+    for method in ("GET", "POST"):
+        assert client.request(method, path.format("9" * 5000)).status_code == 404
+    sent = {"token": client.token("/groups/inventory"), "confirmed": "yes", "note": "x"}
+    assert client.post(path.format("9" * 18), data=sent).status_code in (404, 405)
+
+
+def test_a_failure_before_the_gate_is_protected_too(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And has no word of what failed."""
+    monkeypatch.setattr(Number, "convert", lambda self, value: 1 / 0)
+
+    answer = Client(create_app(seed.bus), raise_server_exceptions=False).get("/dead/1")
+
+    assert (answer.status_code, "nobody foresaw" in answer.text, "Zero" in answer.text) == (500, True, False)
+    assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+    assert answer.headers["cache-control"] == "no-store"
 
 
 class Elements(HTMLParser):

@@ -1,15 +1,21 @@
 """The console in Chromium: numbers that move, the keyboard, colours, times; and what a screen reader finds."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from eventbus.console import Role, create_app
 from eventbus.console.page import Shown
 from eventbus.console.pages import PAGES
+from eventbus.console.settings import ConsoleSettings
+from eventbus.console.users import Passwords, UserFile, user_line
 from tests.console.conftest import OpenPage
 from tests.console.routes import path_of
 from tests.console.seed import Seed
+from tests.console.serving import serving
 from tests.support.requirements import AXE
 
 pytestmark = pytest.mark.chromium
@@ -71,6 +77,24 @@ def test_numbers_move_without_a_reload_and_stop_when_the_tab_is_hidden(
     assert page.evaluate("window.sameDocument") is True
 
 
+def test_a_tab_whose_session_ended_unseen_leads_to_the_login(seed: Seed, open_page: OpenPage, tmp_path: Path) -> None:
+    """Rather than to say for ever that there is no connection."""
+    path = tmp_path / "users"
+    path.write_text(user_line("alice", Role.VIEWER, "correct horse battery", cost=1 << 10))
+    with serving(create_app(seed.bus, settings=ConsoleSettings(access=Passwords(UserFile(path))))) as url:
+        page = open_page(url, expected=("MIME type",))
+        page.get_by_label("Name").fill("alice")
+        page.get_by_label("Password").fill("correct horse battery")
+        page.keyboard.press("Enter")
+        expect(page.locator("html")).to_have_attribute("data-live-state", "open")
+        page.evaluate(HIDE % "true")
+        path.write_text(user_line("alice", Role.VIEWER, "another password", cost=1 << 10))
+
+        page.evaluate(HIDE % "false")
+
+        expect(page).to_have_url(re.compile("/login"), timeout=15_000)
+
+
 def test_charts_are_drawn_and_follow(served: str, open_page: OpenPage) -> None:
     """On the overview and on a group's page; in colours that fit the theme when it changes."""
     page = open_page(f"{served}/groups/notification")
@@ -102,6 +126,12 @@ def test_everything_is_reached_by_the_keyboard(own_seed: Seed, own_served: str, 
     keyboard.press("g")
     keyboard.press("g")
     expect(page).to_have_url(f"{own_served}/groups")
+    for place in ("schemas", "storage", "schemas"):
+        keyboard.press("g")
+        keyboard.press("s")
+        expect(page).to_have_url(f"{own_served}/{place}")
+        page.wait_for_load_state()
+    page.goto(f"{own_served}/groups")
     keyboard.press("j")
     keyboard.press("j")
     keyboard.press("k")

@@ -8,7 +8,9 @@ from playwright.sync_api import expect
 
 from eventbus import EventBus
 from eventbus.console import Role, User, create_app
+from eventbus.console.id_lists import read_ids, write_ids
 from eventbus.console.pages import dead_changes
+from eventbus.errors import InvalidInput
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
@@ -95,8 +97,9 @@ def test_a_letter_is_shown_with_the_handlers_own_frames_first(client: Client, se
     ("path", "status", "says"),
     [
         ("/dead/4711", 404, "dead letter 4711"),
-        (f"/dead/{1 << 63}", 400, "is no dead letter"),
-        (f"/dead/{'9' * 400}", 400, "is no dead letter"),
+        (f"/dead/{10**18 - 1}", 404, "dead letter 999999999999999999"),
+        (f"/dead/{1 << 63}", 404, "no such page"),
+        (f"/dead/{'9' * 5000}", 404, "no such page"),
         ("/dead/causes/0000", 404, "0000"),
         ("/dead/causes/..%2f..", 404, ""),
         ("/dead/letters?cursor=-1", 400, "must be a whole number"),
@@ -147,6 +150,76 @@ def test_everything_that_matches_is_what_was_counted(
     assert "7 dead letters retried." in done.text
     assert len(open_ids(own_seed.bus)) == 1
     assert max(eight) < open_ids(own_seed.bus)[0]
+
+
+def test_as_many_others_are_refused_too(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """One is resolved and an older one restored in between: as many as before, but not those that were shown."""
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")
+    asked = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all")
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[1]], reason="no")
+    own_seed.bus.restore_dead_letters([eight[0]])
+
+    refused = own_client.submit(asked.text, "/dead/retry")
+
+    assert (refused.status_code, "other dead letters match now" in refused.text.lower()) == (400, True)
+    assert open_ids(own_seed.bus) == [eight[0], *eight[2:]]
+
+
+def test_a_list_of_ids_is_read_as_it_was_written() -> None:
+    """Unless it is too long to be carried, or nobody wrote it."""
+    ids = [7, 8, 4711, 10**17]
+
+    assert read_ids(write_ids(ids, longest=100) or "") == ids
+    assert write_ids(ids, longest=10) is None
+    assert write_ids([], longest=10) is None
+    for text in ("", "x", "1,", "1,-2", "9" * 5000):
+        with pytest.raises(InvalidInput):
+            read_ids(text)
+
+
+def test_only_what_is_shown_is_changed(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """Where other letters than the open ones are listed, these are not offered, and a form that asks for them is refused."""
+    own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")
+    token = own_client.token(LETTERS)
+
+    for status in ("discarded", "all", "retried"):
+        text = own_client.text(f"{LETTERS}&status={status}")
+        assert not {"/dead/retry", "/dead/discard"} & set(re.findall(r'action="([^"]*)"', text)), status
+        sent = {"token": token, "scope": "all", "group": "archive", "status": status, "reason": "no"}
+        for action in ("/dead/retry", "/dead/discard"):
+            answer = own_client.post(action, data=sent)
+            assert (answer.status_code, "only open dead letters" in answer.text) == (400, True), status
+    restored = own_client.press(f"{LETTERS}&status=discarded", "/dead/restore", id=str(eight[0]), confirmed="yes")
+
+    assert "1 dead letters restored." in restored.text
+    assert open_ids(own_seed.bus) == eight
+
+
+def test_all_that_matches_needs_a_group_or_a_cause(client: Client) -> None:
+    """It is not offered where it would be refused."""
+    all_of_it = r'value="all"( disabled)?>'
+
+    found = [re.search(all_of_it, client.text(path)) for path in ("/dead/letters", "/dead/letters?group=notification")]
+
+    assert [match and match[1] for match in found] == [" disabled", None]
+
+
+def test_the_way_back_keeps_the_filter(own_client: Client, eight: list[int]) -> None:
+    """Whether nothing was changed, or something was."""
+    path = f"{LETTERS}&type=load.*"
+
+    asked = own_client.press(path, "/dead/retry", scope="chosen", id=str(eight[0]))
+    done = own_client.submit(asked.text, "/dead/retry", id=str(eight[0]))
+
+    assert f'href="{LETTERS}'.replace("group=archive", "type=load.%2A&amp;group=archive&amp;status=open") in asked.text
+    assert dict(done.url.params) == {"type": "load.*", "group": "archive", "status": "open"}
+
+
+def test_enter_in_the_reason_asks_for_nothing(client: Client) -> None:
+    """It would press the first button of the form, which retries."""
+    form = client.text("/dead/letters").partition('action="/dead/retry">')[2]
+
+    assert re.findall(r"<button[^>]*>", form)[0] == "<button disabled hidden>"
 
 
 def test_more_than_was_shown_is_refused(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
@@ -266,8 +339,12 @@ def test_letters_are_discarded_for_a_reason_and_restored(own_client: Client, own
     assert "a test order" in discarded.text
     assert str(discarded.url).endswith(path)
 
-    restored = own_client.submit(discarded.text, "/dead/restore")
-    again = own_client.post("/dead/restore", data={"token": own_client.token(path), "id": str(eight[0])})
+    question = own_client.submit(discarded.text, "/dead/restore")
+    assert "Restore 1 dead letters?" in question.text
+    assert open_ids(own_seed.bus) == eight[1:]
+    restored = own_client.submit(question.text, "/dead/restore")
+    late = {"token": own_client.token(path), "id": str(eight[0]), "confirmed": "yes"}
+    again = own_client.post("/dead/restore", data=late)
 
     assert "1 dead letters restored." in restored.text
     assert "1 could not be" in again.text
@@ -315,7 +392,7 @@ def test_a_person_retries_a_few_first_by_keyboard(
     page.get_by_role("row").filter(has_text="no stock").get_by_role("link").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("ValueError")
-    page.get_by_label("everything that matches").press("Space")
+    page.get_by_label("everything open that matches").press("Space")
     page.get_by_label("retry", exact=True).press("Space")
     page.get_by_label("how many first").fill("3")
     page.get_by_role("button", name="Retry").press("Enter")

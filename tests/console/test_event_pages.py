@@ -2,17 +2,23 @@
 
 import json
 import shlex
+import threading
+from dataclasses import replace
 from html import unescape
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
 
+from eventbus.console import event_tail
 from eventbus.console.copying import copies_of
 from eventbus.console.event_tail import EventTail
+from eventbus.console.templating import pretty
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
+from tests.support import wait_until
 
 #: The id of no event.
 NOBODY = "0199c3a2-0000-7000-8000-000000000000"
@@ -173,6 +179,26 @@ def test_a_copy_can_be_pasted(seed: Seed) -> None:
     }
 
 
+@pytest.mark.parametrize("depth", [400, 900])
+def test_a_very_deep_event_is_shown(seed: Seed, depth: int) -> None:
+    """Deeper than what is published today; what cannot be written for Python is not offered."""
+    data: dict[str, object] = {"bottom": "here"}
+    for _ in range(depth):
+        data = {"a": data}
+
+    copies = copies_of(replace(seed.evil, data=data), url="http://127.0.0.1/")
+
+    assert [copy.title for copy in copies] == ["curl"]
+    assert pretty(data).startswith("{")
+
+
+def test_what_is_too_long_to_paste_is_not_offered(seed: Seed) -> None:
+    """Shells refuse an argument of that length."""
+    event = replace(seed.evil, data={"text": "x" * 100_000})
+
+    assert [copy.title for copy in copies_of(event, url="http://127.0.0.1/")] == ["curl"]
+
+
 def test_an_event_is_delivered_again_after_a_question(own_client: Client, own_seed: Seed) -> None:
     """Which says what becomes of it; the audit names who did it."""
     id = own_seed.order.id
@@ -205,6 +231,28 @@ def test_a_tail_hears_what_is_sought_once(own_seed: Seed) -> None:
 
     assert numbers == list(range(11))
     assert list(heard) == []
+
+
+def test_a_tail_looks_at_no_more_than_is_new(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while nothing comes of what is sought, among much else that does."""
+    monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
+    asked: list[dict[str, Any]] = []
+    find = seed.bus.events
+
+    def events(**sought: Any) -> object:
+        asked.append(sought)
+        return find(**sought)
+
+    monkeypatch.setattr(seed.bus, "events", events)
+    tail = EventTail(seed.bus, {"pattern": "unheard.*"})
+    thread = threading.Thread(target=list, args=(tail,))
+    thread.start()
+    wait_until(lambda: len(asked) > 3)
+    tail.close()
+    thread.join(10)
+
+    assert asked[0]["since"] < asked[-1]["since"]
+    assert {sought["most_read"] for sought in asked} == {4000}
 
 
 @pytest.mark.chromium

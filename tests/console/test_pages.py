@@ -2,7 +2,7 @@
 
 import pytest
 
-from eventbus.console.page import Live, Shown
+from eventbus.console.page import Shown
 from eventbus.console.pages import PAGES
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
@@ -11,7 +11,6 @@ from tests.console.seed import Seed
 from tests.support.statements import statements
 
 SHOWN = [route for page in PAGES for route in page.routes if isinstance(route, Shown)]
-LIVE = [route for page in PAGES for route in page.routes if isinstance(route, Live)]
 
 
 @pytest.mark.parametrize("route", SHOWN, ids=lambda route: route.path)

@@ -2,11 +2,12 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from eventbus.console.readings import Reading
-from eventbus.errors import DatabaseUnreachable
+from eventbus.errors import DatabaseBusy, DatabaseUnreachable
 from tests.support import wait_until
 
 
@@ -121,6 +122,55 @@ def test_a_failure_is_everybodys_until_it_is_over(reading: Reading[int], count: 
     clock.now += 2
 
     assert reading.take().value == 2
+
+
+def test_one_that_does_not_end_is_said_so(reading: Reading[int], count: Count, clock: Clock) -> None:
+    """What was read before it is not shown for ever, as if PostgreSQL still answered."""
+    assert reading.take().value == 1
+    count.gate.clear()
+    clock.now += 2
+    assert reading.take().value == 1
+
+    clock.now += 16
+    with pytest.raises(DatabaseBusy, match="has not answered for more than 15 s"):
+        reading.take()
+    count.gate.set()
+
+    assert wait_until(lambda: count.reads == 2)
+
+
+@pytest.mark.parametrize("error", [DatabaseUnreachable("away"), None])
+def test_after_a_failure_it_looks_soon_again(count: Count, clock: Clock, error: Exception | None) -> None:
+    """Also where a value says that the bus is away: what takes long then is the waiting, not the reading."""
+    reading = Reading(count, clock=clock, is_failure=lambda value: value == 1)
+    count.cost, count.error = 5.0, error
+    with suppress(DatabaseUnreachable):
+        assert reading.take().value == 1
+
+    clock.now += 2.1
+    count.cost, count.error = 0.0, None
+
+    assert wait_until(lambda: _value(reading) == (1 if error else 2))
+
+
+def test_an_error_does_not_grow(reading: Reading[int], count: Count) -> None:
+    """Each who looks gets it as it was."""
+    count.error = DatabaseUnreachable("away")
+
+    lengths = set()
+    for _ in range(3):
+        with pytest.raises(DatabaseUnreachable) as raised:
+            reading.take()
+        lengths.add(len(raised.traceback))
+
+    assert len(lengths) == 1
+
+
+def _value(reading: Reading[int]) -> int | None:
+    try:
+        return reading.take().value
+    except DatabaseUnreachable:
+        return None
 
 
 def test_nothing_is_a_value(clock: Clock) -> None:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from eventbus.console import Role, User, create_app
+from eventbus.errors import DatabaseBusy
 from eventbus.lifecycle import replaying
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import ReplayState
@@ -104,6 +105,16 @@ def test_what_was_counted_is_replayed_in_the_background(own_client: Client, own_
     assert own_seed.bus.audit()[0].changed == 3
 
 
+def test_more_than_was_counted_is_not_replayed(own_client: Client, own_seed: Seed) -> None:
+    """Such as for a subscription that came in between."""
+    before = len(own_seed.bus.replays())
+
+    refused = own_client.submit(own_client.text(WIZARD), "/replays", counted="2")
+
+    assert (refused.status_code, "more than the 2 counted" in refused.text) == (400, True)
+    assert len(own_seed.bus.replays()) == before
+
+
 def test_the_user_is_the_one_who_replays(own_seed: Seed) -> None:
     """In the job and in the audit, though a thread of the console does the work."""
     app = create_app(own_seed.bus, check=lambda request: User(name="ann", role=Role.OPERATOR))
@@ -149,14 +160,18 @@ def test_a_job_is_cancelled_after_a_question(own_client: Client, own_seed: Seed)
     assert state(own_seed, id) is ReplayState.CANCELLED
 
 
+@pytest.mark.parametrize("error", [DatabaseBusy("a lock was waited for in vain."), ZeroDivisionError()])
 def test_a_job_that_fails_is_logged_and_can_be_resumed(
-    own_client: Client, own_seed: Seed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    error: Exception,
+    own_client: Client,
+    own_seed: Seed,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody waits for an answer: the page says that it was interrupted."""
-    from eventbus.errors import DatabaseBusy
 
     def fail(*_: object) -> None:
-        raise DatabaseBusy("a lock was waited for in vain.")
+        raise error
 
     id = slow_job(own_seed)
     with monkeypatch.context() as patched:

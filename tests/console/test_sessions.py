@@ -1,11 +1,13 @@
 """Sessions and throttling by the clock: what ends, when it ends; and streams that end with it."""
 
+import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eventbus.console import Role, create_app, streaming
+from eventbus.console import Role, User, create_app, streaming
 from eventbus.console.sessions import IDLE, LIFETIME, Browser, Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.throttling import WINDOW_SECONDS, Throttle
@@ -103,6 +105,17 @@ def test_guessing_is_possible_again_later(clock: Clock) -> None:
     assert throttle.wait_seconds("bob", "10.0.0.1") == 0
 
 
+def test_right_logins_close_nothing(clock: Clock) -> None:
+    """However many come from one address, as in an office, or to one name."""
+    throttle = Throttle(clock=clock)
+    for number in range(60):
+        for name in ("alice", f"user{number}"):
+            throttle.note_failure(name, "10.0.0.1")
+            throttle.forgive(name, "10.0.0.1")
+
+    assert throttle.wait_seconds("alice", "10.0.0.1") == throttle.wait_seconds("bob", "10.0.0.1") == 0
+
+
 def test_many_addresses_do_not_help_to_guess(clock: Clock) -> None:
     """Nor do they fill the memory."""
     throttle = Throttle(clock=clock)
@@ -119,6 +132,44 @@ def test_streams_are_limited(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> Non
     answer = Client(create_app(seed.bus)).get("/live")
 
     assert (answer.status_code, "Too many pages are open" in answer.text) == (503, True)
+
+
+def test_one_user_leaves_streams_to_others(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And can open another one when one of theirs has ended."""
+    monkeypatch.setattr(streaming, "MOST_OF_ONE_USER", 1)
+    with serving(create_app(seed.bus, check=lambda request: User(name=request.headers["x-user"]))) as url:
+
+        def stream(user: str) -> Any:
+            return urllib.request.urlopen(urllib.request.Request(f"{url}/live", headers={"X-User": user}), timeout=20)
+
+        with stream("ann") as first:
+            first.readline()
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                stream("ann")
+            with stream("bob") as other:
+                assert other.status == 200
+
+        assert refused.value.code == 503
+        refused.value.close()
+
+
+def test_a_tail_tells_nothing_after_the_logout(own_seed: Seed, tmp_path: Path) -> None:
+    """Not even the event that it was waiting for."""
+    path = tmp_path / "users"
+    path.write_text(user_line("alice", Role.OPERATOR, "correct horse battery", cost=1 << 10))
+    app = create_app(own_seed.bus, settings=ConsoleSettings(access=Passwords(UserFile(path))))
+    with serving(app) as url:
+        client = Client(app, base_url=url)
+        client.press("/login", "/login", name="alice", password="correct horse battery")
+        cookie = f"eventbus_console={client.cookies['eventbus_console']}"
+        request = urllib.request.Request(f"{url}/events/tail", headers={"Cookie": cookie})
+        with urllib.request.urlopen(request, timeout=20) as stream:
+            assert stream.readline() == b": still here\n"
+            client.press("/", "/logout")
+            own_seed.bus.publish("tail.heard", {}, source="tests")
+            lines = stream.readlines()
+
+    assert lines == [b"\n", b"event: goodbye\n", b"data: {}\n", b"\n"]
 
 
 def test_a_stream_ends_with_its_session(seed: Seed, tmp_path: Path) -> None:

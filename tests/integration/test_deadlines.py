@@ -13,7 +13,7 @@ from eventbus.errors import DatabaseUnreachable, PublishUncertain
 from eventbus.lifecycle import certainty
 from eventbus.storage import deadlines
 from eventbus.storage.database import Database
-from eventbus.storage.deadlines import Deadlines
+from eventbus.storage.deadlines import Deadlines, waiting_at_most
 from tests.integration.conftest import MakeBus
 from tests.support import wait_until
 from tests.support.forks import Fork
@@ -110,6 +110,16 @@ def test_a_block_that_takes_too_long_loses_its_connection(way: str, impatient: N
 
     with database.autocommit() as connection:
         assert connection.value("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("way", ["autocommit", "transaction"])
+def test_a_limit_holds_for_all_that_a_block_asks(way: str, impatient: None, database: Database) -> None:
+    """Without one at each question; outside of the block nothing is limited."""
+    with waiting_at_most(SOON), pytest.raises(DatabaseUnreachable), getattr(database, way)() as connection:
+        connection.value("SELECT pg_sleep(1)")
+
+    with getattr(database, way)() as connection:
+        connection.value("SELECT pg_sleep(0.3)")
 
 
 def test_a_connection_that_was_closed_meanwhile_is_none_to_cut(impatient: None, database: Database) -> None:

@@ -8,7 +8,6 @@ from eventbus.console.filters import Filters
 from eventbus.console.page import Page
 from eventbus.console.tracebacks import read_traceback
 from eventbus.console.view import View
-from eventbus.errors import InvalidInput
 from eventbus.lifecycle.dead_lettering import STATUSES
 from eventbus.lifecycle.fingerprinting import STATES
 
@@ -51,10 +50,10 @@ def show_cause(view: View) -> Response:
     )
 
 
-@page.get("/dead/{letter_id:int}", budget=4)
+@page.get("/dead/{letter_id:number}", budget=4)
 def show(view: View) -> Response:
     """One letter: the event, each failed run, the traceback."""
-    details = view.bus.dead_letter(_checked_id(view.path["letter_id"]))
+    details = view.bus.dead_letter(view.path["letter_id"])
     return view.show(
         "dead/letter.html",
         letter=details.letter,
@@ -81,9 +80,3 @@ def _letters(view: View, **fixed: str) -> dict[str, Any]:
     )
     asked = {name: value for name, value in sought.items() if value is not None}
     return {"found": found, "sought": asked, "shown_status": status, "statuses": [*STATUSES, "all"]}
-
-
-def _checked_id(id: int) -> int:
-    if id >= 1 << 63:
-        raise InvalidInput(f"{str(id)[:60]} is no dead letter.")
-    return id

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from eventbus.console.copying import copies_of
+from eventbus.console.gate import COOKIE
 from eventbus.console.pages.events import page as page
+from eventbus.console.peer import host_of, is_secure
 from eventbus.console.view import View
 from eventbus.event import Event
 from eventbus.lifecycle.browsing import EventDetails
@@ -73,7 +75,11 @@ def show(view: View) -> Response:
         versions=view.bus.event_versions(event),
         branches=_branches(story.events, story.standings),
         story=story,
-        copies=copies_of(event, url=_absolute(view, f"/events/{event.id}.json")),
+        copies=copies_of(
+            event,
+            url=_absolute(view, f"/events/{event.id}.json"),
+            cookie=COOKIE if view.site.settings.access.has_login else None,
+        ),
         groups=sorted({each.group for each in view.bus.groups()}),
     )
 
@@ -134,5 +140,6 @@ def _branches(events: Sequence[Event], standings: Sequence[Standing]) -> list[Br
 
 
 def _absolute(view: View, path: str) -> str:
-    base = view.request.base_url
-    return f"{base.scheme}://{base.netloc}{view.url(path)}"
+    proxies = view.site.settings.proxies
+    scheme = "https" if is_secure(view.request, proxies) else "http"
+    return f"{scheme}://{host_of(view.request, proxies)}{view.url(path)}"

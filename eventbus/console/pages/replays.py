@@ -82,6 +82,11 @@ def start(view: View) -> Response:
     """Begin what was counted: events that were recorded after the count are no part of it."""
     rate = _rate(view.form)
     planned = view.bus.replaying.plan(_asked(view.form))
+    counted = view.form.number("counted")
+    if counted is not None and planned.count > counted:
+        raise InvalidInput(
+            f"{planned.count:,} deliveries are meant now, more than the {counted:,} counted: count again."
+        )
     job = view.bus.replaying.create(planned, rate=rate)
     _run(view, job.id)
     return view.redirect(f"/replays/{job.id}", notice=f"Replaying to {job.group}: {planned.count:,} deliveries.")
@@ -141,7 +146,7 @@ def _form(view: View, *, planned: Plan | None, error: str | None = None) -> Resp
         selection = planned.selection
         for name, moment in (("since", selection.since), ("until", selection.until)):
             fixed[name] = None if moment is None else moment.isoformat()
-        fixed["last_id"] = str(selection.last_id)
+        fixed["last_id"], fixed["counted"] = str(selection.last_id), str(planned.count)
     return view.show(
         "replays/new.html",
         status=200 if error is None else 400,

@@ -66,7 +66,7 @@ def show(view: View) -> Response:
     )
 
 
-@page.post("/schemas/{type}/{version:int}/retire")
+@page.post("/schemas/{type}/{version:number}/retire")
 def retire(view: View) -> Response:
     """Take a version out of use for good."""
     type, version = check_type(view.path["type"]), view.path["version"]

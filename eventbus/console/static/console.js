@@ -45,7 +45,7 @@ class Live {
   open() {
     this.source = new EventSource(this.address);
     this.source.addEventListener("open", () => say(""));
-    this.source.addEventListener("error", () => say("No connection to the console; numbers may be old."));
+    this.source.addEventListener("error", () => this.lose());
     this.source.addEventListener("fragment", (event) => place(JSON.parse(event.data)));
     this.source.addEventListener("data", (event) => {
       const { name, value } = JSON.parse(event.data);
@@ -54,6 +54,19 @@ class Live {
     this.source.addEventListener("trouble", (event) => say(JSON.parse(event.data).sentence));
     this.source.addEventListener("goodbye", () => { this.close(); location.reload(); });
     document.documentElement.dataset.liveState = "open";
+  }
+
+  /** A connection that breaks is made again by the browser; not so one that is refused, as when the session is over. */
+  async lose() {
+    say("No connection to the console; numbers may be old.");
+    const lost = this.source;
+    if (lost?.readyState !== EventSource.CLOSED) return;
+    try {
+      const answer = await fetch(this.address);
+      answer.body?.cancel();
+      if (answer.redirected) { location.reload(); return; }
+    } catch { /* it is away: later */ }
+    setTimeout(() => { if (this.source === lost) { this.source = null; this.follow(); } }, 5000);
   }
 
   close() {
@@ -68,6 +81,9 @@ function say(text) {
   if (state.textContent !== text) state.textContent = text;
 }
 
+let missed = 0;
+onData("missed", (count) => { missed += count; });
+
 /** Put what the server made into the element of that id: instead of its content, or before it with data-prepend. */
 function place({ id, html }) {
   const element = document.getElementById(id);
@@ -75,7 +91,7 @@ function place({ id, html }) {
   const made = document.createElement("template");
   made.innerHTML = html;
   localize(made.content);
-  say("");
+  say(missed ? `${missed} events came too fast to be shown.` : "");
   if (element.dataset.prepend !== undefined) {
     element.prepend(made.content);
     const most = Number(element.dataset.prepend) || 200;
@@ -189,7 +205,9 @@ function move(step) {
 
 function go(key) {
   const links = [...document.querySelectorAll("header nav a")];
-  const link = links.find((each) => each.textContent.trim().toLowerCase().startsWith(key.toLowerCase()));
+  const now = links.findIndex((each) => each.ariaCurrent === "page");
+  const next = [...links.slice(now + 1), ...links.slice(0, now + 1)];
+  const link = next.find((each) => each.textContent.trim().toLowerCase().startsWith(key.toLowerCase()));
   link?.click();
   return Boolean(link);
 }
