@@ -113,10 +113,6 @@ class Catalog:
             raise UnknownEventVersion(type, version, living)
         return version
 
-    def knows(self, type: str, version: int) -> bool:
-        """Whether that version has a schema."""
-        return self.find(type, version) is not None
-
     def find(self, type: str, version: int) -> RegisteredSchema | None:
         """One version of a type, by its class if there is one here; None if nobody knows it."""
         return self.declared.find(type, version) or self._of(type).find(version)

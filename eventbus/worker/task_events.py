@@ -1,7 +1,6 @@
 """Task events: what Flower is shown of a delivery that failed inside a batch, which has no task of its own yet."""
 
 import logging
-import os
 import time
 from typing import Any
 from uuid import uuid4
@@ -36,7 +35,7 @@ class TaskEvents:
             return task_id
         failure = from_exception(error)
         event = claimed.event
-        common = {"uuid": task_id, "hostname": self._hostname, "pid": os.getpid()}
+        common = {"uuid": task_id}  # the dispatcher adds whose it is
         try:
             with self._app.events.default_dispatcher(hostname=self._hostname) as dispatcher:
                 dispatcher.send(

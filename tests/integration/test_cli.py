@@ -438,11 +438,16 @@ def test_ctrl_c_stops_the_removal_of_a_group_between_batches(subscribed: None, t
 def test_ctrl_c_at_a_question_is_130(subscribed: None, terminal: Terminal, rows: Rows) -> None:
     """Interrupted: nothing was changed."""
     child = terminal("groups", "remove", "inventory")
-    child.expect_exact("Remove group inventory")
+    child.expect_exact("[y/N]")
 
-    child.sendintr()
+    # Python's readline sees a signal that comes just before it waits only with the next key, or signal.
+    for _ in range(5):
+        child.sendintr()
+        if child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=5) == 0:
+            break
+    child.close()
 
-    assert finish(child)[0] == 130
+    assert child.exitstatus == 130
     assert rows.value("SELECT count(*) FROM eventbus.subscription WHERE removed_at IS NULL") == 2
 
 

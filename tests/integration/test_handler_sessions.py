@@ -277,3 +277,13 @@ def test_a_connection_that_is_lost_while_marking_is_a_failed_run(run: Run, rows:
 
     assert isinstance(outcome, DatabaseUnreachable)
     assert effects(rows) == []
+
+
+def test_a_marking_that_the_server_refuses_is_a_failed_run(run: Run, rows: Rows) -> None:
+    """Nothing of it is committed either."""
+    rows.all("ALTER TABLE eventbus.delivery ADD CONSTRAINT refuse CHECK (state <> 'done') NOT VALID")
+
+    outcome = run(lambda event, session: effect(session))
+
+    assert "refuse" in str(outcome)
+    assert effects(rows) == []

@@ -179,7 +179,7 @@ CONTROLS: Mapping[str, Control] = {
         f"{_INTEGRATION}/test_handler_sessions.py::test_a_handler_cannot_end_the_transaction_early",
         (
             Instead("eventbus.lifecycle.handler_sessions", "_refuse_commit", returning(None)),
-            Instead("eventbus.lifecycle.handling", "_refuse_statement", returning(None)),
+            Instead("eventbus.lifecycle.handler_sessions", "_refuse_statement", returning(None)),
         ),
     ),
     "leases": Control(
