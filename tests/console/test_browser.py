@@ -127,10 +127,10 @@ def test_everything_is_reached_by_the_keyboard(own_seed: Seed, own_served: str, 
     keyboard.press("g")
     expect(page).to_have_url(f"{own_served}/groups")
     for place in ("schemas", "storage", "schemas"):
+        page.wait_for_load_state()  # before, nobody hears a key
         keyboard.press("g")
         keyboard.press("s")
         expect(page).to_have_url(f"{own_served}/{place}")
-        page.wait_for_load_state()
     page.goto(f"{own_served}/groups")
     keyboard.press("j")
     keyboard.press("j")
