@@ -68,6 +68,10 @@ class SilentProxy:
                 for source, target in ((client, server), (server, client)):
                     if source in readable:
                         data = source.recv(1 << 16)
-                        if not data:
+                        if not data or not self._send(data, target):
                             return
-                        target.sendall(data)
+
+    def _send(self, data: bytes, target: socket.socket) -> bool:
+        """Pass *data* on; whether the connection may go on."""
+        target.sendall(data)
+        return True
