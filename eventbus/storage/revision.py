@@ -6,7 +6,7 @@ from sqlalchemy import text
 from eventbus.errors import NotMigrated, WrongDatabase
 
 #: The newest revision under ``migrations/versions/``; revisions compare as text.
-HEAD = "0009"
+HEAD = "0010"
 OLDEST_SERVER = 150000
 
 

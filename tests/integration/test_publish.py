@@ -148,6 +148,9 @@ def test_ids_order_events_to_the_microsecond(rows: Rows, at: datetime, later: in
 
     assert floor <= first < second
     assert UUID(first).version == UUID(second).version == 7
+    milliseconds, rest = divmod((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1), 1000)
+    assert UUID(first).int >> 64 == milliseconds << 16 | 7 << 12 | (rest << 12) // 1000
+    assert UUID(first).bytes[8:] == random[0].bytes[8:]
 
 
 def test_an_event_knows_its_story(bus: EventBus, rows: Rows) -> None:
