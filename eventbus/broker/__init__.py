@@ -8,6 +8,7 @@ A wake-up holds an event's id. Losing one costs latency, repeating one finds not
 
 from eventbus.broker.connecting import connect as connect
 from eventbus.broker.contract import QUEUE_CAP as QUEUE_CAP
+from eventbus.broker.contract import Announcement as Announcement
 from eventbus.broker.contract import Broker as Broker
 from eventbus.broker.contract import Notice as Notice
 from eventbus.broker.contract import WakeUp as WakeUp

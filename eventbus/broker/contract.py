@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from eventbus.errors import BrokerUnreachable
@@ -20,8 +20,20 @@ class WakeUp:
 
     #: Of the queue and of the task.
     queue: str
-    event_id: UUID
+    event_id: UUID | str
     type: str
+
+
+class Announcement(NamedTuple):
+    """One event, and the queues whose workers are to hear of it: a wake-up for each."""
+
+    event_id: str
+    type: str
+    queues: tuple[str, ...]
+
+    def wake_ups(self) -> list[WakeUp]:
+        """One for each queue."""
+        return [WakeUp(queue=queue, event_id=self.event_id, type=self.type) for queue in self.queues]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +79,13 @@ class Broker(Protocol):
             BrokerUnreachable: Some or all were not sent.
         """
 
-    def post(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
-        """The same without waiting for an answer: its cost would be a publisher's. An error may show at the next call only.
+    def announce(self, item: Announcement, notice: Notice | None) -> None:
+        """The same for one event, without waiting for an answer: its cost would be a publisher's.
+
+        An error may show at the next call only.
 
         Raises:
-            BrokerUnreachable: Some or all were not sent, now or the last time.
+            BrokerUnreachable: It was not sent whole, now or the last time.
         """
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:

@@ -44,21 +44,19 @@ class Envelopes:
         """What kombu's Redis transport would push for each of *wake_ups*."""
         if self._pid != os.getpid():  # which is in every message
             self._pid, self._templates = os.getpid(), {}
-        root_id, parent_id = self._lineage()
-        is_heard = signals.before_task_publish.receivers or signals.after_task_publish.receivers
-        # The app's way to make messages depends on its configuration; it is another object if that was read anew.
-        way = None if is_heard else self._app.amqp.create_task_message
+        root_id, parent_id = self.lineage()
+        way = self.way()
         drawn = draw_uuids(2 * len(wake_ups))
         texts = []
         for number, item in enumerate(wake_ups):
             ids = Ids(drawn[2 * number], drawn[2 * number + 1], root_id, parent_id)
-            template = None if is_heard else self._template(item, ids, way)
-            texts.append(template.filled(item, ids) if template else _joined(*self._encoded(item, ids)))
+            template = None if way is None else self._template(item, ids, way)
+            texts.append(template.filled(item, ids) if template else joined(*self.encoded(item, ids)))
         return texts
 
     def message(self, wake_up: WakeUp, ids: Ids | None = None) -> tuple[dict[str, Any], dict[str, Any], Any]:
         """Properties, headers and body of the message for *wake_up*, announced to those who listen for Celery's signals."""
-        ids = ids or Ids(draw_uuid(), draw_uuid(), *self._lineage())
+        ids = ids or Ids(draw_uuid(), draw_uuid(), *self.lineage())
         event_id, queue = str(wake_up.event_id), wake_up.queue
         message = self._app.amqp.create_task_message(
             ids.task_id,
@@ -85,7 +83,18 @@ class Envelopes:
             signals.after_task_publish.send(**about)
         return message.properties, message.headers, message.body
 
-    def _lineage(self) -> tuple[str | None, str | None]:
+    def way(self) -> Any:
+        """The app's way to make messages, which depends on its configuration: another object if that was read anew.
+
+        Returns:
+            None while somebody listens for Celery's signals: each message is to be made by itself then.
+        """
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            return None
+        return self._app.amqp.create_task_message
+
+    def lineage(self) -> tuple[str | None, str | None]:
+        """The first task of the current story, and the current task; None outside of one."""
         task = self._app.current_worker_task
         return (task.request.root_id or task.request.id, task.request.id) if task else (None, None)
 
@@ -96,7 +105,7 @@ class Envelopes:
             return self._templates[kind]
         except KeyError:
             template = self._made_template(wake_up.queue, ids)
-            is_right = template.filled(wake_up, ids) == _joined(*self._encoded(wake_up, ids))
+            is_right = template.filled(wake_up, ids) == joined(*self.encoded(wake_up, ids))
             found = self._templates[kind] = template if is_right else None
             return found
 
@@ -113,11 +122,11 @@ class Envelopes:
             **({root_id: "root_id"} if root_id else {}),
             **({parent_id: "parent_id"} if parent_id else {}),
         }
-        outer, body = (_as_format(text, names) for text in self._encoded(marked, marks))
+        outer, body = (_as_format(text, names) for text in self.encoded(marked, marks))
         return Template(outer, body)
 
-    def _encoded(self, wake_up: WakeUp, ids: Ids) -> tuple[str, str]:
-        """The message, with a mark in the place of its body; and the body, not yet in base64."""
+    def encoded(self, wake_up: WakeUp, ids: Ids) -> tuple[str, str]:
+        """The message for *wake_up*, with a mark in the place of its body; and the body, not yet in base64."""
         properties, headers, body = self.message(wake_up, ids)
         content_type, content_encoding, encoded = kombu.serialization.dumps(body, serializer="json")
         outer = {
@@ -158,7 +167,8 @@ _GAP = re.compile(r"%\((\w+)\)s")
 _BODY = "eventbus:body"
 
 
-def _joined(outer: str, body: str) -> str:
+def joined(outer: str, body: str) -> str:
+    """A message, of what `Envelopes.encoded` gives."""
     return outer.replace(_BODY, _base64(body), 1)
 
 

@@ -10,7 +10,7 @@ from kombu import Connection, Producer
 from kombu.connection import ConnectionPool
 from kombu.exceptions import LimitExceeded, OperationalError
 
-from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, WakeUp, unreachable
+from eventbus.broker.contract import TIMEOUT_SECONDS, Announcement, Notice, WakeUp, unreachable
 from eventbus.broker.envelopes import Envelopes
 from eventbus.broker.redis_server import RedisListeners
 
@@ -37,9 +37,9 @@ class KombuBroker:
         if self.listeners:
             self.listeners.tell(notices)
 
-    def post(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
-        """The same: a broker in general offers nothing shorter."""
-        self.send(wake_ups, notices)
+    def announce(self, item: Announcement, notice: Notice | None) -> None:
+        """The same for one event: a broker in general offers nothing shorter."""
+        self.send(item.wake_ups(), [notice] if notice else [])
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Publish the first of *wake_ups* until *queue* holds *cap*; somebody else may add to it meanwhile."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from celery import Celery
 
-from eventbus.broker.contract import QUEUE_CAP, Notice, WakeUp
+from eventbus.broker.announcements import Announcements
+from eventbus.broker.contract import QUEUE_CAP, Announcement, Notice, WakeUp
 from eventbus.broker.envelopes import Envelopes
 from eventbus.broker.redis_server import RedisListeners, RedisServer
 
@@ -15,6 +16,7 @@ class RedisBroker:
     def __init__(self, app: Celery, url: str, *, keyprefix: str, realtime_url: str | None) -> None:
         self._keyprefix = keyprefix
         self._envelopes = Envelopes(app)
+        self._announcements = Announcements(self._envelopes, keyprefix=keyprefix)
         self._redis = RedisServer(url)
         self.listeners = RedisListeners(realtime_url) if realtime_url and realtime_url != url else None
 
@@ -24,11 +26,14 @@ class RedisBroker:
         if self.listeners:
             self.listeners.tell(notices)
 
-    def post(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
-        """The same, without waiting for the answer."""
-        self._redis.post(self._messages(wake_ups), [] if self.listeners else notices, cap=QUEUE_CAP)
-        if self.listeners:
-            self.listeners.post(notices)
+    def announce(self, item: Announcement, notice: Notice | None) -> None:
+        """The same for one event, without waiting for the answer."""
+        here = None if self.listeners else notice
+        command = self._announcements.command(item, here)
+        if command is None or not self._redis.post(command):
+            self._redis.push(self._messages(item.wake_ups()), [here] if here else [], cap=QUEUE_CAP)
+        if self.listeners and notice:
+            self.listeners.post([notice])
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Push the first of *wake_ups* until *queue* holds *cap* messages; how many, in one step for everybody else."""

@@ -15,7 +15,7 @@ import redis
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, unreachable
-from eventbus.broker.redis_connections import Connections
+from eventbus.broker.redis_connections import Connections, packed
 
 Answer = TypeVar("Answer")
 
@@ -35,7 +35,7 @@ end
 return pushed
 """
 # Redis names a script so; nothing depends on its being hard to forge.
-_PUSH_SHA = sha1(PUSH.encode(), usedforsecurity=False).hexdigest()
+PUSH_SHA = sha1(PUSH.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisServer:
@@ -58,29 +58,35 @@ class RedisServer:
         Raises:
             BrokerUnreachable: Some or all were not.
         """
-        return int(self._push(self._connections.execute, messages, notices, cap) or 0)
-
-    def post(self, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], *, cap: int) -> None:
-        """The same without waiting until it is done.
-
-        Raises:
-            BrokerUnreachable: Some or all were not, or were not the last time.
-        """
-        self._push(self._connections.post, messages, notices, cap)
-
-    def _push(
-        self, send: Callable[..., Any], messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
-    ) -> Any:
         if not messages and not notices:
             return 0
         if self._scripts_are_allowed:
             try:
-                return _push_by_script(self._connections, send, messages, notices, cap)
+                return int(_push_by_script(self._connections, messages, notices, cap))
             except _ScriptsForbidden:
                 self._scripts_are_allowed = False
             except (redis.RedisError, OSError) as error:
                 raise unreachable(self._url, error) from error
         return self.call(lambda client: _push_by_pipeline(client, messages, notices, cap))
+
+    def post(self, command: bytes) -> bool:
+        """Send *command*, a packed EVALSHA of `PUSH`, without waiting until it is done.
+
+        Returns:
+            False if the server does not know the script, or forbids it: nothing was sent.
+
+        Raises:
+            BrokerUnreachable: It was not sent whole, or the one before was refused.
+        """
+        if not self._scripts_are_allowed:
+            return False
+        try:
+            self._connections.post(command)
+        except (redis.RedisError, OSError) as error:
+            if isinstance(error, NoScriptError) or _forbids_scripts(error):
+                return False
+            raise unreachable(self._url, error) from error
+        return True
 
     def call(self, action: Callable[[redis.Redis], Answer]) -> Answer:
         """What *action* returns for the client.
@@ -106,7 +112,9 @@ class RedisListeners:
 
     def post(self, notices: Sequence[Notice]) -> None:
         """PUBLISH *notices* without waiting for an answer."""
-        self._server.post({}, notices, cap=0)
+        command = ["EVALSHA", PUSH_SHA, 0, 0, *(part for each in notices for part in (each.channel, each.text))]
+        if not self._server.post(packed(command)):
+            self.tell(notices)
 
     def ping(self) -> None:
         """Ask for an answer."""
@@ -118,11 +126,7 @@ class _ScriptsForbidden(Exception):
 
 
 def _push_by_script(
-    connections: Connections,
-    send: Callable[..., Any],
-    messages: Mapping[str, Sequence[str]],
-    notices: Sequence[Notice],
-    cap: int,
+    connections: Connections, messages: Mapping[str, Sequence[str]], notices: Sequence[Notice], cap: int
 ) -> Any:
     arguments: list[Any] = [len(messages), *messages, cap]
     for texts in messages.values():
@@ -131,15 +135,19 @@ def _push_by_script(
         arguments += (notice.channel, notice.text)
     try:
         try:
-            return send("EVALSHA", _PUSH_SHA, *arguments)
+            return connections.execute("EVALSHA", PUSH_SHA, *arguments)
         except NoScriptError:
             return connections.execute("EVAL", PUSH, *arguments)
-    except NoPermissionError as error:
-        raise _ScriptsForbidden from error
     except ResponseError as error:
-        if str(error).lower().startswith("unknown command"):
+        if _forbids_scripts(error):
             raise _ScriptsForbidden from error
         raise
+
+
+def _forbids_scripts(error: Exception) -> bool:
+    return isinstance(error, NoPermissionError) or (
+        isinstance(error, ResponseError) and str(error).lower().startswith("unknown command")
+    )
 
 
 def _push_by_pipeline(

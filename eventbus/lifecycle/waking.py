@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
-from eventbus.broker import Broker, Notice, WakeUp
+from eventbus.broker import Announcement, Broker, Notice, WakeUp
 from eventbus.event import Event
 from eventbus.lifecycle.circuit import Circuit
 from eventbus.settings import Realtime, Settings
@@ -42,14 +42,25 @@ class Waking:
         """Tell the groups of *recorded* events and the real-time listeners; False if the broker could not be told."""
         if self._circuit.is_open and self._listeners is None:
             return False
-        notices = [notice for item in recorded for notice in self._notices(item.event)]
-        wake_ups = wake_ups_for(recorded, self._settings)
-        if len(recorded) == 1 and len(wake_ups) <= _CHUNK:
-            # A publisher waits for this: an answer would cost it as much as everything else that is done here.
-            return self._pass_on(
-                self._broker.post, self._listeners.post if self._listeners else None, wake_ups, notices
-            )
-        return self.send(wake_ups, notices)
+        if len(recorded) == 1 and len(recorded[0].groups) <= _CHUNK:
+            return self._announce(recorded[0])
+        notices = [notice for item in recorded if (notice := self._notice(item.event))]
+        return self.send(wake_ups_for(recorded, self._settings), notices)
+
+    def _announce(self, item: Recorded) -> bool:
+        """The same for one event, whose publisher waits: an answer would cost it as much as everything else that is done here."""
+        event, notice = item.event, self._notice(item.event)
+        announcement = Announcement(str(event.id), event.type, self._queues(item.groups))
+        broker, listeners = self._broker, self._listeners
+        if not listeners:
+            return self._circuit.attempt(lambda: broker.announce(announcement, notice), wake_ups=len(item.groups))
+        told = self._circuit.attempt(lambda: broker.announce(announcement, None), wake_ups=len(item.groups))
+        if notice:
+            self._listeners_circuit.attempt(lambda: listeners.post([notice]), notices=1)
+        return told
+
+    def _queues(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple([self._settings.queue(group) for group in groups])
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice] = ()) -> bool:
         """Send what there is, unless the broker is known to be down; False if it could not be told. Never raises."""
@@ -68,13 +79,13 @@ class Waking:
         self._listeners_circuit.attempt(lambda: tell(notices), **facts)
         return told  # what becomes of notices is nothing to workers
 
-    def _notices(self, event: Event) -> list[Notice]:
+    def _notice(self, event: Event) -> Notice | None:
         if self._settings.realtime is Realtime.OFF:
-            return []
+            return None
         body: dict[str, Any] = event.as_json()
         if self._settings.realtime is Realtime.IDS:
             body = {"id": body["id"], "type": body["type"]}
-        return [Notice(channel=self._settings.channel(event.type), text=encode_again(body))]
+        return Notice(channel=self._settings.channel(event.type), text=encode_again(body))
 
 
 def wake_ups_for(recorded: Sequence[Recorded], settings: Settings) -> list[WakeUp]:

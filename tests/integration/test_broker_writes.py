@@ -12,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 
-from eventbus.broker import QUEUE_CAP, KombuBroker, Notice, RedisBroker, WakeUp
+from eventbus.broker import QUEUE_CAP, Announcement, KombuBroker, Notice, RedisBroker, WakeUp
 from eventbus.embedded import EmbeddedValkey
 from eventbus.embedded.binaries import find_valkey
 from eventbus.errors import BrokerUnreachable
@@ -36,6 +36,11 @@ def broker(app: Celery, broker_url: str) -> RedisBroker:
 def wake_ups(queue: str, count: int) -> list[WakeUp]:
     """That many for one queue."""
     return [WakeUp(queue=queue, event_id=uuid4(), type="order.created") for _ in range(count)]
+
+
+def announcement(*queues: str) -> Announcement:
+    """Of one event."""
+    return Announcement(event_id=str(uuid4()), type="order.created", queues=queues)
 
 
 def test_a_write_is_one_command(broker: RedisBroker, prefix: str, redis_client: "redis.Redis[bytes]") -> None:
@@ -174,13 +179,12 @@ def test_a_post_waits_for_no_answer_but_the_first(
 ) -> None:
     """A new connection's first one does: the server may not know the script. All arrive, in their order."""
     queue = f"{prefix}.a"
-    first, *others = wake_ups(queue, 4)
 
-    broker.post([first], [])
+    broker.announce(announcement(queue), None)
     [line] = broker._redis._connections._idle
     owed = [line.is_owed]
-    for item in others:
-        broker.post([item], [])
+    for _ in range(3):
+        broker.announce(announcement(queue), None)
         owed.append(line.is_owed)
 
     assert owed == [False, True, True, True]
@@ -191,14 +195,14 @@ def test_what_became_of_a_post_shows_at_the_next_call(broker: RedisBroker, prefi
     """An error is told late, once; a server that has forgotten the script is told it again."""
     broken, well = f"{prefix}.broken", f"{prefix}.well"
     redis_client.set(broken, "not a list")
-    broker.post(wake_ups(well, 1), [])
+    broker.announce(announcement(well), None)
 
-    broker.post(wake_ups(broken, 1), [])
+    broker.announce(announcement(broken), None)
     with pytest.raises(BrokerUnreachable, match="WRONGTYPE"):
-        broker.post(wake_ups(well, 1), [])
+        broker.announce(announcement(well), None)
     redis_client.script_flush()
     for _ in range(3):
-        broker.post(wake_ups(well, 1), [])
+        broker.announce(announcement(well), None)
 
     # The one that was not sent, and the one that found the script gone, are the relay's to repeat.
     assert broker.depth(well) == 3
@@ -209,12 +213,12 @@ def test_a_connection_that_ended_before_it_answered_is_replaced(
 ) -> None:
     """The next call is made on another one."""
     queue = f"{prefix}.a"
-    broker.post(wake_ups(queue, 1), [])
+    broker.announce(announcement(queue), None)
     id = broker._redis._connections.execute("CLIENT", "ID")
     redis_client.client_kill_filter(_id=id)
     [line] = broker._redis._connections._idle
     line.is_owed = True
 
-    broker.post(wake_ups(queue, 1), [])
+    broker.announce(announcement(queue), None)
 
     assert broker.depth(queue) == 2

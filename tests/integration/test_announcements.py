@@ -1,0 +1,179 @@
+"""Announcements: the command that tells the groups of one event holds what Celery and kombu would have pushed for each."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from celery import Celery, signals
+
+from eventbus.broker import QUEUE_CAP, Announcement, Notice, RedisBroker, WakeUp
+from eventbus.broker.announcements import Announcements
+from eventbus.broker.envelopes import Envelopes, Ids, joined
+from eventbus.broker.redis_server import PUSH_SHA
+
+NOTICE = Notice(channel="events:order.created", text=b'{"id": 1}')
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    """An app of Celery alone, with a broker in memory."""
+    with Celery("test", broker="memory://", set_as_current=False) as app:
+        yield app
+
+
+def announcement(*queues: str, type: str = "order.created") -> Announcement:
+    """Of one event."""
+    return Announcement(event_id=str(uuid4()), type=type, queues=queues)
+
+
+def made(app: Celery) -> Announcements:
+    """Those of *app*."""
+    return Announcements(Envelopes(app), keyprefix="p:")
+
+
+def parts(command: bytes | None) -> list[str]:
+    """A packed command's, by its own lengths; all of it must be told."""
+    assert command is not None
+    head, _, rest = command.partition(b"\r\n")
+    found = []
+    for _number in range(int(head[1:])):
+        length, _, rest = rest.partition(b"\r\n")
+        found.append(rest[: int(length[1:])].decode())
+        assert rest[int(length[1:]) :].startswith(b"\r\n")
+        rest = rest[int(length[1:]) + 2 :]
+    assert rest == b""
+    return found
+
+
+def messages(found: list[str]) -> list[dict[str, Any]]:
+    """What is pushed to the first two keys."""
+    return [json.loads(found[7]), json.loads(found[9])]
+
+
+@pytest.mark.parametrize("type", ["order.created", "a%s.b", "x"])
+@pytest.mark.parametrize("notice", [NOTICE, None])
+def test_each_message_is_the_one_that_celery_and_kombu_make(app: Celery, type: str, notice: Notice | None) -> None:
+    """To the byte, for the first event of its kind, and for those that are filled in."""
+    announcements, envelopes = made(app), Envelopes(app)
+
+    for _ in range(3):
+        item = announcement("q.a", "q.b", type=type)
+        found = parts(announcements.command(item, notice))
+        expected = []
+        for queue, message in zip(item.queues, messages(found), strict=True):
+            ids = Ids(message["headers"]["id"], message["properties"]["delivery_tag"], None, None)
+            wake_up = WakeUp(queue=queue, event_id=item.event_id, type=type)
+            expected.append(joined(*envelopes.encoded(wake_up, ids)))
+
+        assert found[:6] == ["EVALSHA", PUSH_SHA, "2", "p:q.a", "p:q.b", str(QUEUE_CAP)]
+        assert found[6:10] == ["1", expected[0], "1", expected[1]]
+        assert found[10:] == ([NOTICE.channel, NOTICE.text.decode()] if notice else [])
+
+
+def test_no_two_messages_share_an_id(app: Celery) -> None:
+    """Neither within an announcement nor between two."""
+    announcements = made(app)
+
+    found = [
+        message for _ in range(3) for message in messages(parts(announcements.command(announcement("a", "b"), NOTICE)))
+    ]
+
+    ids = [message["headers"]["id"] for message in found] + [message["properties"]["delivery_tag"] for message in found]
+    assert len(set(ids)) == 12
+
+
+@pytest.mark.parametrize("task_id", [str(uuid4()), "outer-id"])
+def test_what_is_sent_within_a_task_names_it(app: Celery, task_id: str) -> None:
+    """Whatever its id is: one that has another length than ours is no reason to fail."""
+    broker = RedisBroker(app, "redis://nowhere", keyprefix="", realtime_url=None)
+    found: list[bytes | None] = []
+
+    def run() -> None:
+        found.extend(broker._announcements.command(announcement("a", "b"), None) for _ in range(2))
+
+    app.task(run, name="outer").apply(task_id=task_id, throw=True)
+    outside = messages(parts(broker._announcements.command(announcement("a", "b"), None)))
+
+    if task_id == "outer-id":
+        assert found == [None, None]
+    else:
+        named = [message["headers"]["parent_id"] for each in found for message in messages(parts(each))]
+        assert named == [task_id] * 4
+    assert {message["headers"]["parent_id"] for message in outside} == {None}
+
+
+def test_while_celerys_signals_are_heard_each_message_is_made(app: Celery) -> None:
+    """A listener may change it."""
+    announcements = made(app)
+    assert announcements.command(announcement("a"), None)
+
+    def hear(**_facts: Any) -> None:
+        pass
+
+    signals.before_task_publish.connect(hear)
+    try:
+        assert announcements.command(announcement("a"), None) is None
+    finally:
+        signals.before_task_publish.disconnect(hear)
+
+
+def test_messages_of_an_unusual_app_are_made_each_time(app: Celery) -> None:
+    """What is kept is compared with what the app makes, before it is used."""
+    make, count = app.amqp.create_task_message, iter(range(100))
+
+    def numbered(*args: Any, **options: Any) -> Any:
+        message = make(*args, **options)
+        message.headers["number"] = next(count)
+        return message
+
+    app.amqp.__dict__["create_task_message"] = numbered
+
+    assert made(app).command(announcement("a"), None) is None
+
+
+def test_a_forked_child_names_itself(app: Celery) -> None:
+    """The process is in every message."""
+    announcements = made(app)
+    announcements.command(announcement("a", "b"), None)
+    reader, writer = os.pipe()
+
+    if (child := os.fork()) == 0:
+        os.write(writer, announcements.command(announcement("a", "b"), None) or b"")
+        os._exit(0)
+    os.waitpid(child, 0)
+    found = messages(parts(os.read(reader, 1 << 16)))
+
+    assert {message["headers"]["origin"].partition("@")[0] for message in found} == {f"gen{child}"}
+
+
+def test_an_event_of_no_group_is_only_noticed(broker_url: str, app: Celery, redis_client: "redis.Redis[bytes]") -> None:
+    """Listeners hear of it; no message is made, and without a notice nothing is sent."""
+    assert parts(made(app).command(announcement(), NOTICE))[2:] == ["0", str(QUEUE_CAP), NOTICE.channel, '{"id": 1}']
+    assert made(app).command(announcement(), None) is None
+
+    broker = RedisBroker(app, broker_url, keyprefix="", realtime_url=None)
+    channel = str(uuid4())
+    with redis_client.pubsub(ignore_subscribe_messages=True) as heard:
+        heard.subscribe(channel)
+        heard.get_message(timeout=5)
+        broker.announce(announcement(), None)
+        broker.announce(announcement(), Notice(channel=channel, text=b"x"))
+        found = heard.get_message(timeout=5)
+
+    assert found is not None
+    assert found["data"] == b"x"
+
+
+def test_many_kinds_do_not_pile_up(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types may be as many as somebody makes up; what is kept of them is not."""
+    monkeypatch.setattr("eventbus.broker.announcements._KEPT", 10)
+    announcements = made(app)
+
+    for number in range(35):
+        assert announcements.command(announcement("a", type=f"t{number}"), None)
+
+    assert len(announcements._kept) <= 10
