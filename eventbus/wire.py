@@ -15,8 +15,9 @@ from typing import Any
 
 import orjson
 
-#: Digits followed by an exponent, or a negative zero: such text *may* be a float that jsonb would rewrite.
-_EXPONENT, _NEGATIVE_ZERO = re.compile(rb"[0-9][eE][+-]?[0-9]"), b"-0.0"
+#: An exponent as orjson writes it, or a negative zero: such text *may* be a float that jsonb would rewrite. Found by its letter,
+#: which is rarer than the digit before it.
+_EXPONENT, _NEGATIVE_ZERO = re.compile(rb"e[+-]?[0-9]"), b"-0.0"
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _INTEGER_LIMIT = 1 << 64
 _MAX_DEPTH = 200
@@ -61,6 +62,14 @@ def encode_and_decode(data: Any) -> tuple[bytes, Any]:
         text = json.dumps(_stable(value), ensure_ascii=False, separators=(",", ":")).encode()
         value = orjson.loads(text)
     return text, value
+
+
+def is_written_as(value: Any, text: bytes) -> bool:
+    """Whether *value* is what `encode` wrote as *text*, with its keys in the same order; False where that is not plain."""
+    try:
+        return orjson.dumps(value, option=_OPTIONS) == text
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def decode(text: str | bytes) -> Any:

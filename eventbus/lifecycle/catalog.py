@@ -41,6 +41,15 @@ class _Stored:
         return self.living.get(version) or self.retired.get(version)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """The version that was resolved, and what was known then: good as long as both are the same objects."""
+
+    declared: Mapping[int, RegisteredSchema]
+    stored: _Stored
+    version: int
+
+
 @dataclass(kw_only=True)
 class Catalog:
     """Schemas by type and version, from code and registry. Safe to share between threads, and after a fork."""
@@ -56,6 +65,7 @@ class Catalog:
     _fresh_until: float = float("-inf")
     #: The versions of each type that this process has registered.
     _registered: dict[str, list[int]] = field(default_factory=dict)
+    _choices: dict[tuple[str, int | None], _Choice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bridges = Bridges(upcasters=self.declared.upcasters, find=self.find, versions=self.versions)
@@ -95,6 +105,16 @@ class Catalog:
             IncompatibleSchema, SchemaEditedInPlace, SchemaNotRegistered: The type is published by this process for the first
                 time, and its schema is refused.
         """
+        choice = self._choices.get((type, version))
+        if choice and choice.declared is self.declared.known(type) and choice.stored is self._of(type):
+            return choice.version
+        chosen = self._choose(type, version, strict=strict)
+        declared, stored = self.declared.known(type), self._of(type)
+        if declared or stored.living:
+            self._choices[type, version] = _Choice(declared=declared, stored=stored, version=chosen)
+        return chosen
+
+    def _choose(self, type: str, version: int | None, *, strict: bool) -> int:
         own = self.declared.versions(type)
         if own and self._registered.get(type) != own:
             self.register([type])

@@ -27,7 +27,7 @@ from eventbus.schemas.refusal import DataRefused
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
 from eventbus.storage.event_log import Entry, Recorded
-from eventbus.wire import canonical
+from eventbus.wire import canonical, is_written_as
 
 log = logging.getLogger(__name__)
 
@@ -235,9 +235,10 @@ def _wire_form(type: str, version: int, data: Any, schemas: Catalog) -> tuple[by
     if schema is None:
         return wire, value
     try:
-        return encode_data(type, schema.form(value))
+        form = schema.form(value)
     except DataRefused as error:
         raise InvalidEvent(type, {path or "data": messages for path, messages in error.errors.items()}) from error
+    return (wire, value) if is_written_as(form, wire) else encode_data(type, form)
 
 
 def describe(event: Event) -> dict[str, Any]:

@@ -7,6 +7,7 @@ The same on every path: live, retry, dead-letter retry, replay and backfill run 
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from eventbus.errors import HandlerTimeout
 from eventbus.event import Event
@@ -49,8 +50,11 @@ class Reading:
         """*event* with a `load` by the schema that the subscription reads, else by that of its own version."""
         schema = subscription.reads_schema if subscription else None
         if schema is not None:
-            return replace(event, loader=lambda each: read(schema, each.data))
-        return replace(event, loader=lambda each: self.catalog.load(each.type, each.version, each.data))
+            return event.loaded_by(lambda each: read(schema, each.data))
+        return event.loaded_by(self._load)
+
+    def _load(self, event: Event) -> Any:
+        return self.catalog.load(event.type, event.version, event.data)
 
     def can_read(self, type: str, version: int, subscription: Subscription) -> bool:
         """Whether the handler of *subscription* can be given events of a stored version."""

@@ -7,8 +7,7 @@ the schema's own.
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
@@ -18,9 +17,8 @@ from eventbus.schemas.json_values import to_json
 from eventbus.schemas.refusal import DataRefused
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Slot:
-    """One field of an object."""
+class _Slot(NamedTuple):
+    """One field of an object: a tuple, for it is taken apart for every field of every event."""
 
     key: str
     convert: Convert
@@ -56,20 +54,23 @@ def _convert_object(slots: Sequence[_Slot], data: Any) -> dict[str, Any]:  # noq
     result: dict[str, Any] = {}
     seen = 0
     try:
-        for slot in slots:
-            value = data.get(slot.key, missing)
-            if value is missing:
-                if slot.required:
+        for key, convert, allow_none, required, default, written in slots:
+            value = data.get(key, missing)
+            if value is None:
+                if not allow_none:
                     raise Unusual
-                if slot.default is not None:
-                    result[slot.key] = slot.default()
+                converted = None
+            elif value is not missing:
+                converted = convert(value)
+            else:
+                if required:
+                    raise Unusual
+                if default is not None:
+                    result[key] = default()
                 continue
             seen += 1
-            if value is None and not slot.allow_none:
-                raise Unusual
-            converted = None if value is None else slot.convert(value)
-            if slot.written:
-                result[slot.key] = converted
+            if written:
+                result[key] = converted
     except (
         ValidationError,
         DataRefused,

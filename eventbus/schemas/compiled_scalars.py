@@ -23,7 +23,7 @@ def text(value: Any) -> Any:
     if type(value) is not str or "\x00" in value:
         raise Unusual
     if not value.isascii():
-        value.encode()
+        value.encode()  # refuses lone surrogates
     return value
 
 

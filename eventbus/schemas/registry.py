@@ -39,6 +39,9 @@ class RegisteredSchema:
     about: About = field(default_factory=About)
 
 
+_NONE: Mapping[int, RegisteredSchema] = {}
+
+
 @dataclass(kw_only=True)
 class SchemaRegistry:
     """Schemas by type and version."""
@@ -74,6 +77,10 @@ class SchemaRegistry:
     def types(self) -> list[str]:
         """The types that have a schema here, sorted."""
         return sorted(type for type, versions in self._schemas.items() if versions)
+
+    def known(self, type: str) -> Mapping[int, RegisteredSchema]:
+        """The versions of a type; another object after each change."""
+        return self._schemas.get(type, _NONE)
 
     def versions(self, type: str) -> list[int]:
         """The versions of a type, oldest first; empty if none is known."""

@@ -54,21 +54,29 @@ class Deadlines:
     @contextlib.contextmanager
     def limit(self, driver: DriverConnection, within: timedelta | None) -> Iterator[None]:
         """Cut *driver* if the block takes longer than *within*, and a second at most; without one, than `waiting_at_most` says."""
-        within = within or _usual.get()
-        if within is None:
-            yield
-            return
-        number = next(self._numbers)
+        number = self.note(driver, within)
         try:
-            self._due[number] = time.monotonic() + within.total_seconds(), driver
-            if self._thread is None:
-                self._begin()
             yield
         finally:
-            if self._due.pop(number, None) is None:
-                # It is being cut: until that is over, its socket must not be closed and become another's.
-                with self._lock:
-                    pass
+            self.forget(number)
+
+    def note(self, driver: DriverConnection, within: timedelta | None) -> int | None:
+        """Begin what `limit` does; the number to `forget`, None without a limit."""
+        within = within or _usual.get()
+        if within is None:
+            return None
+        number = next(self._numbers)
+        self._due[number] = time.monotonic() + within.total_seconds(), driver
+        if self._thread is None:
+            self._begin()
+        return number
+
+    def forget(self, number: int | None) -> None:
+        """End it."""
+        if number is not None and self._due.pop(number, None) is None:
+            # It is being cut: until that is over, its socket must not be closed and become another's.
+            with self._lock:
+                pass
 
     def _begin(self) -> None:
         with self._lock:

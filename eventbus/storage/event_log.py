@@ -73,14 +73,14 @@ class Entry:
     digest: bytes | None = None
 
     def recorded(self, id: UUID, created_at: datetime, groups: tuple[str, ...]) -> Recorded:
-        """The event that this became."""
+        """The event that this became, at that time in UTC."""
         event = Event(
             id=id,
             type=self.draft.type,
             version=self.version,
             source=self.draft.source,
             data=self.value,
-            metadata=with_time(self.metadata, created_at),
+            metadata={**self.metadata, "timestamp": created_at.isoformat()},
             created_at=created_at,
         )
         return Recorded(event=event, groups=groups)
@@ -92,7 +92,7 @@ def append(connection: Connection, entry: Entry) -> Recorded:
     Args:
         connection: Written to, never committed.
     """
-    row = connection.row(
+    row = connection.values(
         APPEND,
         random=entry.token,
         type=entry.draft.type,
@@ -103,7 +103,8 @@ def append(connection: Connection, entry: Entry) -> Recorded:
         patterns=connection.array(_patterns(entry.draft.type)),
     )
     assert row is not None
-    return entry.recorded(as_uuid(row.id), as_utc(row.created_at), tuple(row.groups))
+    id, created_at, groups = row
+    return entry.recorded(as_uuid(id), as_utc(created_at), tuple(groups))
 
 
 @lru_cache(maxsize=512)
