@@ -22,10 +22,10 @@ from eventbus.storage.preparing import Hot
 from eventbus.storage.publish_keys import KEPT
 from eventbus.storage.values import as_utc, as_uuid
 from eventbus.subscription import candidates
-from eventbus.wire import decode
+from eventbus.wire import decode, encode_again
 
-# The token comes first, so that it is in what pg_stat_activity shows of a long statement. To a recordset the JSON null of an
-# event's data is SQL's, so it is put back.
+# The token comes first, so that it is in what pg_stat_activity shows of a long statement. Data and metadata are texts within the
+# JSON of the items, or they would be taken apart and put together twice.
 APPEND = Hot("""
 WITH clock AS MATERIALIZED (
     SELECT CAST(:token AS uuid) AS token,
@@ -34,7 +34,7 @@ WITH clock AS MATERIALIZED (
     SELECT given.*, clock.at + given.n * interval '1 microsecond' AS at,
            eventbus.uuid_v7(clock.at + given.n * interval '1 microsecond', given.random) AS id
     FROM clock CROSS JOIN jsonb_to_recordset(CAST(:items AS jsonb)) AS given (
-        n integer, random uuid, type text, version integer, source text, data jsonb, metadata jsonb, key text, digest bytea)
+        n integer, random uuid, type text, version integer, source text, data text, metadata text, key text, digest bytea)
 ), taken AS MATERIALIZED (
     SELECT key.* FROM (
         SELECT array_agg(source) AS sources, array_agg(key) AS keys, array_agg(digest) AS digests, array_agg(id) AS ids,
@@ -50,7 +50,7 @@ WITH clock AS MATERIALIZED (
     AND (item.key IS NULL OR item.id IN (SELECT holder FROM taken))
 ), event AS (
     INSERT INTO eventbus.event_log (id, type, version, source, data, metadata, created_at)
-    SELECT id, type, version, source, COALESCE(data, CAST('null' AS jsonb)), metadata, at FROM fresh ORDER BY n
+    SELECT id, type, version, source, CAST(data AS jsonb), CAST(metadata AS jsonb), at FROM fresh ORDER BY n
 ), chosen AS (
     SELECT DISTINCT ON (given.type, s.group_name) given.type, s.group_name, s.id
     FROM jsonb_to_recordset(CAST(:types AS jsonb)) AS given (type text, patterns text[])
@@ -160,8 +160,8 @@ def _items(entries: Sequence[Entry]) -> str:
             "type": entry.draft.type,
             "version": entry.version,
             "source": entry.draft.source,
-            "data": orjson.Fragment(entry.data),
-            "metadata": entry.metadata,
+            "data": entry.data.decode(),
+            "metadata": encode_again(entry.metadata).decode(),
             "key": entry.draft.idempotency_key,
             "digest": None if entry.digest is None else rf"\x{entry.digest.hex()}",
         }
