@@ -7,26 +7,14 @@ the schema's own.
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, missing, validate
+from marshmallow import Schema, fields, missing, validate
 
 from eventbus.schemas.compiled_scalars import Convert, Unsupported, Unusual, boolean, decimal, float_, integer, text
 from eventbus.schemas.field_conversion import is_custom
 from eventbus.schemas.json_values import to_json
-from eventbus.schemas.refusal import DataRefused
-
-
-class _Slot(NamedTuple):
-    """One field of an object: a tuple, for it is taken apart for every field of every event."""
-
-    key: str
-    convert: Convert
-    allow_none: bool
-    required: bool
-    #: Makes the written value where the field is missing; None: nothing is written.
-    default: Callable[[], Any] | None
-    written: bool
+from eventbus.schemas.unrolled import Slot, unroll
 
 
 def compile_schema(schema: Schema) -> Convert | None:
@@ -44,56 +32,15 @@ def _object(schema: Schema) -> Convert:
     attributes = [each.attribute or name for name, each in schema.fields.items()]
     if len(set(attributes)) < len(attributes) or any("." in attribute for attribute in attributes):
         raise Unsupported
-    slots = [_slot(name, each) for name, each in schema.fields.items()]
-    return lambda data: _convert_object(slots, data)
+    return unroll([_slot(name, each) for name, each in schema.fields.items()])
 
 
-def _convert_object(slots: Sequence[_Slot], data: Any) -> dict[str, Any]:  # noqa: C901 - one loop, unrolled for speed
-    if type(data) is not dict:
-        raise Unusual
-    result: dict[str, Any] = {}
-    seen = 0
-    try:
-        for key, convert, allow_none, required, default, written in slots:
-            value = data.get(key, missing)
-            if value is None:
-                if not allow_none:
-                    raise Unusual
-                converted = None
-            elif value is not missing:
-                converted = convert(value)
-            else:
-                if required:
-                    raise Unusual
-                if default is not None:
-                    result[key] = default()
-                continue
-            seen += 1
-            if written:
-                result[key] = converted
-    except (
-        ValidationError,
-        DataRefused,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-    ) as error:
-        raise Unusual from error
-    except RecursionError as error:
-        raise Unusual from error
-    if seen < len(data):
-        raise Unusual
-    return result
-
-
-def _slot(name: str, each: fields.Field[Any]) -> _Slot:
+def _slot(name: str, each: fields.Field[Any]) -> Slot:
     if each.dump_only:
         raise Unsupported
     key = each.data_key if each.data_key is not None else name
     convert = (lambda value: copy.deepcopy(each.constant)) if type(each) is fields.Constant else _field(each)
-    return _Slot(
+    return Slot(
         key=key,
         convert=convert,
         allow_none=bool(each.allow_none),

@@ -1,7 +1,7 @@
 """Scalars on the fast path: a value that is plainly right as it is written, or Unusual."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from marshmallow import fields
@@ -30,29 +30,29 @@ def text(value: Any) -> Any:
 def integer(each: fields.Integer) -> Convert:
     if each.as_string:
         raise Unsupported
+    return _whole
 
-    def convert(value: Any) -> Any:
-        if type(value) is int:
-            return value
-        if type(value) is float and value.is_integer():
-            return int(value)
-        raise Unusual
 
-    return convert
+def _whole(value: Any) -> Any:
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer():
+        return int(value)
+    raise Unusual
 
 
 def float_(each: fields.Float) -> Convert:
     if each.as_string or each.allow_nan:
         raise Unsupported
+    return _finite
 
-    def convert(value: Any) -> Any:
-        if type(value) is int:
-            value = float(value)
-        if type(value) is not float or value - value != 0:
-            raise Unusual
-        return value
 
-    return convert
+def _finite(value: Any) -> Any:
+    if type(value) is int:
+        value = float(value)
+    if type(value) is not float or value - value != 0:
+        raise Unusual
+    return value
 
 
 def decimal(otherwise: Convert) -> Convert:
@@ -70,3 +70,12 @@ def boolean(value: Any) -> Any:
     if value is True or value is False:
         return value
     raise Unusual
+
+
+#: Of some of these, in Python: that ``value`` is so plainly right that it stays as it is.
+PLAIN: Mapping[Convert, str] = {
+    text: "type(value) is str and value.isascii() and '\\x00' not in value",
+    _whole: "type(value) is int",
+    _finite: "type(value) is float and value - value == 0",
+    boolean: "value is True or value is False",
+}
