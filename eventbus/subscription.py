@@ -70,13 +70,11 @@ class Subscriptions:
         """
         for other in self.of_group(subscription.group):
             same = (other.pattern, other.handler_name) == (subscription.pattern, subscription.handler_name)
+            if same and _are_two_lambdas(other.handler, subscription.handler):
+                raise _conflict(subscription, other, "a lambda has no name to be told by, so write both with 'def'")
             if not same and overlap(other.pattern, subscription.pattern):
-                raise SubscriptionConflict(
-                    subscription.group,
-                    (subscription.pattern, subscription.handler_name),
-                    (other.pattern, other.handler_name),
-                    "give one of them its own group, or use one handler for both patterns",
-                )
+                way_out = "give one of them its own group, or use one handler for both patterns"
+                raise _conflict(subscription, other, way_out)
         self._by_key[subscription.group, subscription.pattern] = subscription
 
     def of_group(self, group: str) -> list[Subscription]:
@@ -194,6 +192,21 @@ def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
         return not one and not other
     same = one[0] == other[0] or "*" in (one[0], other[0])
     return same and _overlap(one[1:], other[1:])
+
+
+def _conflict(declared: Subscription, existing: Subscription, way_out: str) -> SubscriptionConflict:
+    return SubscriptionConflict(
+        declared.group,
+        (declared.pattern, declared.handler_name),
+        (existing.pattern, existing.handler_name),
+        way_out,
+    )
+
+
+def _are_two_lambdas(one: Handler, other: Handler) -> bool:
+    """Whether they are lambdas written in two places: a module that is imported twice makes equal code, line numbers included."""
+    codes = [getattr(handler, "__code__", None) for handler in (one, other)]
+    return all(code is not None and code.co_name == "<lambda>" for code in codes) and codes[0] != codes[1]
 
 
 def _name(handler: Handler) -> str:

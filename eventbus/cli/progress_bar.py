@@ -8,7 +8,16 @@ from datetime import timedelta
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 _LINE_SECONDS = 5.0
@@ -37,6 +46,18 @@ def counted_progress(title: str, what: str, *, done: int = 0, total: int) -> Ite
             progress.update(task, completed=done, total=max(total, done))
 
         yield show
+
+
+@contextmanager
+def busy(title: str) -> Iterator[None]:
+    """Show on a terminal that something goes on, and since when, where nobody knows how far it has come; gone at the end."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(title, total=None)
+        yield
 
 
 class _Rate(ProgressColumn):

@@ -11,7 +11,7 @@ from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.lists import paged, print_page, timed
-from eventbus.cli.progress_bar import counted_progress
+from eventbus.cli.progress_bar import busy, counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate
@@ -70,7 +70,7 @@ def plan(ctx: click.Context, /, *, as_json: bool, **asked: Any) -> None:
     Example:
       eventbus replay plan 'order.*' --group analytics --since '2h ago'
     """
-    planned = plain_bus(ctx).replaying.plan(_asked(asked))
+    planned = _planned(plain_bus(ctx), asked)
     _print_outcomes(planned.outcomes, as_json=as_json)
     if not as_json:
         click.echo(f"{planned.count:,} deliveries to {planned.group}.")
@@ -93,7 +93,7 @@ def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -
     """
     bus = plain_bus(ctx)
     check_rate(rate)
-    planned = bus.replaying.plan(_asked(asked))
+    planned = _planned(bus, asked)
     _print_outcomes(planned.outcomes, as_json=False)
     confirm(_question(planned), yes=yes)
     job = bus.replaying.create(planned, rate=rate)
@@ -171,6 +171,11 @@ def cancel(ctx: click.Context, id: UUID) -> None:
 
 def _asked(options: dict[str, Any]) -> Asked:
     return Asked(**{**options, "event_ids": options["event_ids"] or None})
+
+
+def _planned(bus: EventBus, asked: dict[str, Any]) -> Plan:
+    with busy("counting the events of the replay"):
+        return bus.replaying.plan(_asked(asked))
 
 
 def _question(planned: Plan) -> str:

@@ -212,6 +212,7 @@ def _batch(connection: Connection, job: Job) -> _Step | None:
     current = replays.lock(connection, job.id)
     if current.runner != job.runner:
         return None
+    redelivery.prefer_indexes(connection)
     limit = BATCH if job.rate is None else max(1, min(BATCH, math.floor(job.rate)))
     chosen = replay_selection.next_events(
         connection, job.selection, after=current.cursor, limit=limit, expected=job.total

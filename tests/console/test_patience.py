@@ -47,11 +47,11 @@ def test_pages_that_wait_leave_files_alone(seed: Seed, monkeypatch: pytest.Monke
     monkeypatch.setattr(type(seed.bus), "audit", audit)
     with serving(create_app(seed.bus)) as url, ThreadPoolExecutor(45) as threads:
 
-        def fetch(path: str) -> int:
-            with urllib.request.urlopen(url + path, timeout=5) as answer:
+        def fetch(path: str, *, timeout: float = 5.0) -> int:
+            with urllib.request.urlopen(url + path, timeout=timeout) as answer:
                 return int(answer.status)
 
-        pages = [threads.submit(fetch, "/audit") for _ in range(44)]
+        pages = [threads.submit(fetch, "/audit", timeout=30) for _ in range(44)]
         try:
             wait_until(lambda: len(begun) >= 20)
             assert [fetch("/static/console.js") for _ in range(20)] == [200] * 20

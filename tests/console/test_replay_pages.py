@@ -102,6 +102,8 @@ def test_what_was_counted_is_replayed_in_the_background(own_client: Client, own_
     wait_until(lambda: state(own_seed, id) is ReplayState.DONE, message="the replay to end")
     job = own_seed.bus.find_replay(id)
     assert (job.total, job.seen) == (3, 3)
+    # The job ends with its last batch, and the entry is ended after that.
+    wait_until(lambda: own_seed.bus.audit()[0].result == "done", message="the entry of the audit to end")
     assert own_seed.bus.audit()[0].changed == 3
 
 

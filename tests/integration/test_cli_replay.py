@@ -107,6 +107,19 @@ def test_plan_counts_and_changes_nothing(shop: EventBus, rows: Rows, run: Run) -
     assert rows.count("replay") == 0
 
 
+def test_a_long_count_shows_on_a_terminal_that_it_goes_on(shop: EventBus, rows: Rows, terminals: Any) -> None:
+    """And leaves nothing of that behind."""
+    with rows.transaction() as cursor:
+        cursor.execute("LOCK TABLE eventbus.event_log")
+        terminal = terminals("plan", "order.*", "--group", "shop")
+        terminal.child.expect("counting the events of the replay")
+        terminal.child.expect("0:00:0[1-9]")
+
+    code, text = terminal.end()
+
+    assert (code, "43 deliveries to shop." in text) == (0, True)
+
+
 def test_a_program_must_say_yes(shop: EventBus, rows: Rows, run: Run) -> None:
     """Where nobody can be asked nothing happens without it; with it, lines say how it goes."""
     silent = run("run", "#", "--group", "shop")

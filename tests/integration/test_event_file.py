@@ -333,9 +333,7 @@ def test_ctrl_c_lets_a_batch_end(piped: Callable[..., "subprocess.Popen[str]"], 
     with rows.transaction() as blocker:
         blocker.execute("LOCK TABLE eventbus.event_log IN SHARE MODE")
         feed(process, 15)
-        wait_until(
-            lambda: rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 1, timeout=20
-        )
+        wait_until(lambda: rows.waiting() == 1, timeout=20)
         process.send_signal(signal.SIGINT)
         blocker.connection.rollback()
     _, errors = process.communicate(timeout=20)

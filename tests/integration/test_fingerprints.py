@@ -14,6 +14,7 @@ from eventbus.retry import RetryPolicy
 from eventbus.storage import fingerprints
 from eventbus.storage.fingerprints import KnownFingerprint
 from tests.integration.conftest import MakeWorker, Run
+from tests.support import wait_until
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 from tests.support.statements import noted
@@ -234,7 +235,7 @@ def test_a_letter_that_is_being_written_keeps_its_cause_from_being_resolved(
 
 
 def test_who_writes_a_letter_of_a_cause_that_is_being_resolved_finds_it_resolved(
-    bus: EventBus, die: Die, execution: SingleRuns
+    bus: EventBus, die: Die, execution: SingleRuns, rows: Rows
 ) -> None:
     """Of the two, one is first: here the letter waits, and has returned."""
     die()
@@ -248,8 +249,7 @@ def test_who_writes_a_letter_of_a_cause_that_is_being_resolved_finds_it_resolved
         quiet = fingerprints.lock_quiet(connection, limit=10)
         thread = threading.Thread(target=lambda: ended.append(die("order 2 is gone")))
         thread.start()
-        while not connection.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            pass
+        wait_until(rows.waiting, message="the letter to wait")
         assert fingerprints.settle(connection, quiet, limit=10) == quiet
     thread.join()
 

@@ -413,7 +413,7 @@ def test_two_batches_with_the_same_keys_in_another_order_do_not_wait_in_a_circle
 
 def blocked(rows: Rows) -> bool:
     """Whether somebody waits for a lock."""
-    return bool(rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+    return bool(rows.waiting())
 
 
 @pytest.mark.parametrize("isolation", ISOLATIONS)

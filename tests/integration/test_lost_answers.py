@@ -435,7 +435,7 @@ def test_a_killed_server_leaves_no_doubt_once_it_is_back(
         blocker.execute("LOCK TABLE eventbus.event_log IN ACCESS EXCLUSIVE MODE")
         thread = threading.Thread(target=attempt)
         thread.start()
-        wait_until(lambda: rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 1)
+        wait_until(lambda: rows.waiting() == 1)
         postgres.kill()
     postgres.start()
     thread.join(20)

@@ -27,6 +27,7 @@ from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
 from eventbus.storage.overview import events as event_views
 from eventbus.storage.overview import failings, groups, pulse, rates, reasons, stories
+from eventbus.storage.preparing import Hot
 from eventbus.subscription import candidates
 from tests.support.rows import Rows
 
@@ -339,6 +340,17 @@ def test_traffic_is_read_from_what_was_counted(counted: Connection) -> None:
     if int(counted.value("SHOW server_version_num")) < 180000:
         assert all(name.endswith("_pkey") for node in plan if (name := node.get("Index Name")))
     assert not [node for node in plan if node.get("Relation Name") == "traffic"]
+
+
+def test_a_small_table_without_a_fitting_index_is_not_compiled_for(filled: Database) -> None:
+    """Connections that prefer indexes make it look dear: before PostgreSQL 18, so dear that machine code would be made for it."""
+    with filled.autocommit() as connection:
+        connection.value(Hot("SELECT CAST(:one AS integer)"), one=1)
+        [found] = connection.value(
+            f"EXPLAIN (FORMAT JSON) {overview.TRAFFIC}", since=traffic.BEGINNING, beginning=traffic.BEGINNING
+        )
+
+    assert "JIT" not in found
 
 
 def test_open_dead_letters_are_counted_by_index(counted: Connection) -> None:

@@ -461,7 +461,7 @@ def test_a_row_that_is_held_is_waited_for_and_read_afterwards(shop: EventBus, ro
             (event_id,),
         )
         thread, ended = in_thread(lambda: shop.replay("#", group="shop"))
-        wait_until(lambda: rows.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0)
+        wait_until(lambda: rows.waiting() > 0)
         other.connection.commit()
         thread.join(10)
 

@@ -10,7 +10,6 @@ Executing a prepared statement counts as its text, too; preparing it, as its nam
 """
 
 import contextlib
-import select
 import socket
 import struct
 import threading
@@ -18,6 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.support.sockets import readable_of
 
 _BACKEND_KEY = b"K\x00\x00\x00\x0c"
 
@@ -130,7 +131,7 @@ class FaultProxy:
         """Pass bytes on until one side ends, or a fault is due; whether the server's side is to stay open."""
         awaits_answer = False
         while not self._stopped.is_set():
-            readable, _, _ = select.select([link.client, link.server], [], [], 0.1)
+            readable = readable_of(link.client, link.server)
             if link.client in readable:
                 data = link.client.recv(1 << 16)
                 if not data:

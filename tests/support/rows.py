@@ -44,6 +44,14 @@ class Rows:
         )
         return dict(found)
 
+    def waiting(self) -> int:
+        """How many connections to this database wait for a lock; other tests have databases of their own on the same server."""
+        return int(
+            self.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
+
     @contextmanager
     def transaction(self) -> Iterator[Any]:
         """A cursor in a transaction of another connection, rolled back at the end unless it was committed."""

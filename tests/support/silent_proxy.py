@@ -4,13 +4,14 @@ To a client that is a frozen server, or a network that drops packets after the p
 """
 
 import contextlib
-import select
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.support.sockets import readable_of
 
 
 class SilentProxy:
@@ -63,7 +64,7 @@ class SilentProxy:
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         with client, server, contextlib.suppress(OSError):
             while not self._stopped.is_set():
-                readable, _, _ = select.select([client, server], [], [], 0.1)
+                readable = readable_of(client, server)
                 self._passing.wait()
                 for source, target in ((client, server), (server, client)):
                     if source in readable:

@@ -12,17 +12,40 @@ from eventbus.storage.database import Database
 
 #: Told of each statement and its parameters, before it is sent.
 Note = Callable[[str, Any], None]
+#: Told of each statement and the plan that PostgreSQL has for it where it is sent, before it is sent.
+NotePlan = Callable[[str, dict[str, Any]], None]
+_Hear = Callable[[psycopg2.extensions.cursor, str, Any], None]
 
 
 @contextmanager
 def noted(database: Database, note: Note) -> Iterator[None]:
     """Let *note* hear of every statement that is sent on connections of *database* while the block runs."""
+    with _heard(database, lambda _cursor, statement, parameters: note(statement, parameters)):
+        yield
 
+
+@contextmanager
+def explained(database: Database, note: NotePlan, *, about: tuple[str, ...]) -> Iterator[None]:
+    """Let *note* hear of the plan of every statement that names one of *about*; what is prepared cannot be explained."""
+
+    def hear(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) -> None:
+        if any(name in statement for name in about):
+            with cursor.connection.cursor(cursor_factory=psycopg2.extensions.cursor) as beside:
+                beside.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+                [[[plan]]] = beside.fetchall()
+            note(statement, plan["Plan"])
+
+    with _heard(database, hear):
+        yield
+
+
+@contextmanager
+def _heard(database: Database, hear: _Hear) -> Iterator[None]:
     class Noting(psycopg2.extensions.cursor):
         """A cursor that says what it was told."""
 
         def execute(self, query: Any, vars: Any = None) -> None:
-            note(str(query), vars)
+            hear(self, str(query), vars)
             super().execute(query, vars)
 
     def watch(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:

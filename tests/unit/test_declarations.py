@@ -139,6 +139,18 @@ def test_the_same_pattern_with_another_handler_conflicts() -> None:
         declared.add(subscribed(other))
 
 
+def test_two_lambdas_for_one_pattern_conflict() -> None:
+    """They have one name, and the second one does not quietly win; one that is declared again is no conflict."""
+    declared = Subscriptions()
+    for _ in range(2):
+        declared.add(subscribed(lambda event: None))
+
+    with pytest.raises(SubscriptionConflict, match="write both with 'def'"):
+        declared.add(subscribed(lambda event: event))
+
+    assert [item.handler(1) for item in declared] == [None]
+
+
 def test_declaring_a_handler_again_changes_nothing() -> None:
     """A module that is imported twice is no conflict."""
     declared = Subscriptions()
