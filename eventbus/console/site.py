@@ -14,6 +14,7 @@ from eventbus.console.threads import Threads
 from eventbus.console.throttling import Throttle
 from eventbus.lifecycle.diagnosing import Finding
 from eventbus.storage.overview.pulse import Pulse
+from eventbus.storage.overview.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +41,11 @@ class Site:
     #: What pages show of the whole bus.
     pulse: Reading[Pulse]
     findings: Reading[list[Finding]]
+    space: Reading[Space]
     #: Messages in the queue of each group; None while the broker cannot be asked.
     broker_depths: Reading[Mapping[str, int] | None]
 
     def has_changed(self) -> None:
         """Whoever looks next sees what is new."""
-        for reading in (self.pulse, self.findings, self.broker_depths):
+        for reading in (self.pulse, self.findings, self.space, self.broker_depths):
             reading.forget()

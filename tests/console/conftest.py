@@ -3,6 +3,7 @@
 seed ─┬─▶ client        the console in this process, as somebody at this machine would see it; no JavaScript
       └─▶ served ─▶ page   the console on a port, in Chromium; it must not complain, nor ask anybody else
 own_seed ─▶ own_client  the same for tests that change something
+desk             a person who changes something in a browser, one for all tests of a file
 """
 
 import secrets
@@ -18,6 +19,7 @@ from eventbus.console import create_app
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from tests.console.client import Client
+from tests.console.desk import Desk, sitting_down
 from tests.console.seed import Seed, make_bus, plant
 from tests.console.serving import serving
 from tests.support.browser import Complaints, running_browser
@@ -72,6 +74,18 @@ def browser() -> Iterator[Browser]:
     """One Chromium for all tests of a file: while it runs, so does an event loop, which tests of async code cannot stand."""
     with running_browser() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def desk(
+    servers: Servers, template_database: str, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    """An operator before a browser; one for all tests of a file, each of which brings what it changes."""
+    with (
+        seeded(servers, template_database) as planted,
+        sitting_down(planted, browser, tmp_path_factory.mktemp("users") / "users") as made,
+    ):
+        yield made
 
 
 @pytest.fixture

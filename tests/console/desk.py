@@ -60,9 +60,13 @@ class Desk:
 
     def kill(self, count: int, *, cause: str) -> list[int]:
         """*count* new dead letters of archive, of a cause of their own; their ids, which rise."""
+        self.rows.all(_CAUSE, cause, count)
+        return self.kill_more(count, cause=cause)
+
+    def kill_more(self, count: int = 1, *, cause: str) -> list[int]:
+        """As many more of a cause that is known."""
         events = [self.seed.bus.publish("load.made", {"number": number}, source="tests") for number in range(count)]
         ids = [id for (id,) in self.rows.all(_KILL, [str(event.id) for event in events], cause)]
-        self.rows.all(_CAUSE, cause, count)
         return sorted(ids)
 
     def finish(self) -> None:

@@ -1,34 +1,20 @@
 """Every action of the console, as a person does it in Chromium; one that is added without a browser's test is missed here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Request, expect
+from playwright.sync_api import Request, expect
 from starlette.routing import Route
 
-from eventbus.embedded import Servers
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import ReplayState
-from tests.console.conftest import seeded
-from tests.console.desk import Desk, log_in, sitting_down
+from tests.console.desk import Desk, log_in
 from tests.support import wait_until
 
 Act = Callable[[Desk], None]
 
 #: What a person does, by the route that it leads to.
 ACTIONS: dict[str, Act] = {}
-
-
-@pytest.fixture(scope="module")
-def desk(
-    servers: Servers, template_database: str, browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    """One for all of them: each brings what it changes."""
-    with (
-        seeded(servers, template_database) as seed,
-        sitting_down(seed, browser, tmp_path_factory.mktemp("users") / "users") as made,
-    ):
-        yield made
 
 
 def leads_to(path: str) -> Callable[[Act], Act]:

@@ -259,7 +259,7 @@ def test_a_tail_looks_at_no_more_than_is_new(seed: Seed, monkeypatch: pytest.Mon
 def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: str, open_page: OpenPage) -> None:
     """On top, with what they hold escaped; a row is opened by the keyboard alone."""
     page = open_page(f"{own_served}/events?pattern=tail.*")
-    with page.expect_response("**/events/tail*"):
+    with page.expect_response("**/live/events*"):
         page.reload()
     rows = page.locator("tr[data-row]")
     expect(rows).to_have_count(0)
@@ -269,7 +269,7 @@ def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: 
     pause = page.get_by_role("button", name="Pause")
     pause.click()
     own_seed.bus.publish("tail.heard", {"number": 2}, source="tests")
-    with page.expect_response("**/events/tail*"):
+    with page.expect_response("**/live/events*"):
         page.get_by_role("button", name="Go on").click()
     own_seed.bus.publish("tail.heard", {"number": 3}, source="tests")
     expect(rows.first).to_contain_text('"number": 3')

@@ -41,7 +41,7 @@ def test_the_list_tells_how_far_each_has_come(client: Client, seed: Seed) -> Non
     text = client.text("/replays")
 
     assert text.count("<tr data-row") == 1
-    for part in ("inventory", ">done<", "1 of 1", 'data-live="/replays/live"'):
+    for part in ("inventory", ">done<", "1 of 1", 'data-live="/live/replays"'):
         assert part in text
 
 

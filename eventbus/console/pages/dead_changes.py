@@ -77,7 +77,7 @@ def show_trial(view: View) -> Response:
     return view.show("dead/trial.html", **_trial(view))
 
 
-@page.live("/dead/trial/live", budget=1)
+@page.live("/live/dead/trial", budget=1)
 def pulse(view: View) -> Sequence[Message]:
     """How they are doing now."""
     return [view.fragment("trial", "dead/trial_state.html", **_trial(view))]

@@ -40,7 +40,7 @@ def list_events(view: View) -> Response:
     return _shown(view, found, standings_of(view, found.items))
 
 
-@page.tail("/events/tail")
+@page.tail("/live/events")
 def tail(view: View) -> Tail:
     """Events as they are recorded, for as long as somebody looks. Best effort."""
     sought = sought_of(view.filters)
@@ -98,7 +98,6 @@ def _shown(
         wheres=wheres(view.filters),
         # What is to come is shown on top of the newest, and nowhere else.
         follows=error is None and not {"cursor", "until"} & {name for name, _ in view.filters.items()},
-        tail=f"{view.url('/events/tail')}?{view.filters.with_changes({})}",
         error=error,
     )
 

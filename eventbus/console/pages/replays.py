@@ -46,7 +46,7 @@ def list_jobs(view: View) -> Response:
     return view.show("replays/list.html", **_listed(view))
 
 
-@page.live("/replays/live", budget=2)
+@page.live("/live/replays", budget=2)
 def pulse(view: View) -> Sequence[Message]:
     """How far those jobs have come now."""
     return [view.fragment("replays", "replays/rows.html", **_listed(view))]
@@ -71,7 +71,7 @@ def show(view: View) -> Response:
     return view.show("replays/job.html", **_job(view))
 
 
-@page.live("/replays/{replay_id:uuid}/live", budget=1)
+@page.live("/live/replays/{replay_id:uuid}", budget=1)
 def pulse_of_one(view: View) -> Sequence[Message]:
     """How far it has come now."""
     return [view.fragment("replay", "replays/progress.html", **_job(view))]
