@@ -14,6 +14,7 @@ from eventbus.console.filters import Filters
 from eventbus.console.message import Message
 from eventbus.console.notices import keep_notice
 from eventbus.console.site import Site
+from eventbus.redaction import hides_correlation_ids
 
 #: The field of a form that says that its user was asked.
 CONFIRMED = "confirmed"
@@ -40,6 +41,16 @@ class View:
     @property
     def bus(self) -> EventBus:
         return self.site.bus
+
+    @property
+    def hides_stories(self) -> bool:
+        """Nobody is shown a correlation id, or may look for one."""
+        return hides_correlation_ids(self.bus.settings.redact)
+
+    @property
+    def hides_errors(self) -> bool:
+        """Nobody may look for a part of an error: it may hold what must not be seen."""
+        return bool(self.bus.settings.redact)
 
     @property
     def path(self) -> Mapping[str, Any]:

@@ -115,11 +115,11 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 
 @contextmanager
-def seeded(servers: Servers, template: str) -> Iterator[Seed]:
-    """A bus with a bit of everything in a database of its own, gone afterwards."""
+def seeded(servers: Servers, template: str, **settings: str) -> Iterator[Seed]:
+    """A bus with a bit of everything in a database of its own, gone afterwards; *settings* are those of the bus."""
     name = f"console_{secrets.token_hex(4)}"
     url = create_database(servers.database_url, name, template=template)
-    bus = make_bus(database_url=url, broker_url=servers.broker_url, prefix=name)
+    bus = make_bus(database_url=url, broker_url=servers.broker_url, prefix=name, **settings)
     try:
         with _ending(bus):
             yield plant(bus)

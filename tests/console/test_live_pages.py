@@ -1,9 +1,6 @@
 """Pages that move: what changes is shown without a reload, and nobody who reads, ticks or types is disturbed by it."""
 
-import json
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect
@@ -15,6 +12,7 @@ from tests.console.client import Client
 from tests.console.desk import Desk
 from tests.console.routes import path_of
 from tests.console.seed import Seed
+from tests.console.streams import first_pulse
 from tests.support.statements import statements
 
 SHOWN = [route for page in PAGES for route in page.routes if isinstance(route, Shown)]
@@ -50,15 +48,6 @@ MORPH_MANY = """() => {
   }
   return wrong.slice(0, 3);
 }"""
-
-
-@contextmanager
-def first_pulse(url: str) -> Iterator[list[dict[str, str]]]:
-    """What a stream says first, while it is open."""
-    with urllib.request.urlopen(url, timeout=20) as stream:
-        # A pulse is one chunk of the answer, whose length comes before it.
-        chunk = stream.fp.read(int(stream.fp.readline(), 16)).decode()
-        yield [json.loads(line.removeprefix("data: ")) for line in chunk.splitlines() if line.startswith("data: ")]
 
 
 def test_every_page_on_which_something_moves_is_told_so(seed: Seed, client: Client) -> None:

@@ -116,7 +116,7 @@ def replay(view: View) -> Response:
 def _moving(view: View) -> dict[str, Any]:
     """What changes after an event was published."""
     details = view.bus.event_details(view.path["event_id"])
-    story = view.bus.story(details.event.correlation_id)
+    story = view.bus.story_of(details.event)
     return {
         "event": details.event,
         "parts": _parts(details),
