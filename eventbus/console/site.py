@@ -12,6 +12,7 @@ from eventbus.console.sessions import Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.threads import Threads
 from eventbus.console.throttling import Throttle
+from eventbus.console.trials import Trials
 from eventbus.lifecycle.diagnosing import Finding
 from eventbus.storage.overview.pulse import Pulse
 from eventbus.storage.overview.space import Space
@@ -38,6 +39,7 @@ class Site:
     throttle: Throttle = field(default_factory=Throttle)
     threads: Threads = field(default_factory=Threads)
     background: Background = field(default_factory=Background)
+    trials: Trials = field(default_factory=Trials)
     #: What pages show of the whole bus.
     pulse: Reading[Pulse]
     findings: Reading[list[Finding]]

@@ -17,6 +17,8 @@ from tests.support.browser import Complaints
 from tests.support.rows import Rows
 
 USER, PASSWORD = "alice", "correct horse battery"
+#: Of all consoles of the bus.
+SECRET = "one secret of several consoles, and long enough"
 _KILL = """
 WITH died AS (
     UPDATE eventbus.delivery SET state = 'dead', finished_at = now(), last_error = 'ValueError: no stock'
@@ -81,7 +83,7 @@ class Desk:
 def sitting_down(seed: Seed, browser: Browser, users: Path) -> Iterator[Desk]:
     """A desk at the console of *seed*, logged in; the page must neither complain nor ask anybody else."""
     users.write_text(user_line(USER, Role.OPERATOR, PASSWORD, cost=1 << 10))
-    app = create_app(seed.bus, settings=ConsoleSettings(access=Passwords(UserFile(users))))
+    app = create_app(seed.bus, settings=ConsoleSettings(access=Passwords(UserFile(users)), secret=SECRET))
     database_url = seed.bus.settings.database_url.replace("+psycopg2", "")
     with serving(app) as url, closing(Rows(database_url)) as rows, closing(browser.new_context()) as context:
         page = context.new_page()

@@ -5,6 +5,7 @@ from eventbus.console.pages import (
     audit,
     dead,
     dead_changes,
+    dead_trials,
     event,
     events,
     groups,
@@ -29,4 +30,4 @@ PAGES: tuple[Page, ...] = (
 
 # These are parts of a page: they hang their functions on it when they are imported.
 assert event.page is events.page
-assert dead_changes.page is dead.page
+assert dead_changes.page is dead_trials.page is dead.page

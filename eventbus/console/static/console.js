@@ -107,8 +107,6 @@ function place({ id, html }) {
     morph(element, made.content);
     if (focused && !element.contains(document.activeElement)) focusOn(element, focused);
     for (const chart of element.querySelectorAll("[data-chart]")) draw(chart);
-    // What its user has confirmed before, and was waiting for.
-    element.querySelector("form[data-submit]")?.requestSubmit();
   }
   say(missed ? `${missed} events came too fast to be shown.` : held.size ? "The list waits while something is ticked." : "");
 }
