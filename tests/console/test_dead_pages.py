@@ -1,18 +1,20 @@
 """Dead letters in the console: by cause and one by one; exactly what was shown is retried, discarded, restored."""
 
+import base64
 import re
 import threading
+import zlib
 from collections.abc import Sequence
 from html import unescape
 
 import pytest
 from playwright.sync_api import expect
 
-from eventbus import EventBus
+from eventbus import Draft, EventBus
 from eventbus.console import create_app
 from eventbus.console.access import Checked, Role, User
 from eventbus.console.id_lists import read_ids, write_ids
-from eventbus.console.pages import dead_changes
+from eventbus.console.pages import dead_changes, dead_selection
 from eventbus.console.settings import ConsoleSettings
 from eventbus.errors import DatabaseUnreachable, InvalidInput
 from eventbus.lifecycle import trying
@@ -178,6 +180,24 @@ def test_as_many_others_are_refused_too(own_client: Client, own_seed: Seed, eigh
     assert open_ids(own_seed.bus) == [eight[0], *eight[2:]]
 
 
+def test_as_many_others_are_refused_among_thousands(own_client: Client, own_seed: Seed, rows: Rows) -> None:
+    """The form carries each of them, however many there are."""
+    own_seed.bus.publish_many(Draft(type="load.made", data={}, source="tests") for _ in range(5000))
+    rows.all(KILL)
+    rows.all(CAUSE)
+    [_, first, second] = [letter.id for letter in own_seed.bus.dead_letters(fingerprint="cafe", limit=3).items]
+    own_seed.bus.discard_dead_letters(group="archive", ids=[first], reason="no")
+    asked = own_client.submit(own_client.text("/dead/causes/cafe"), "/dead/retry", scope="all")
+    own_seed.bus.discard_dead_letters(group="archive", ids=[second], reason="no")
+    own_seed.bus.restore_dead_letters([first])
+
+    refused = own_client.submit(asked.text, "/dead/retry")
+
+    assert "Retry 5,003 dead letters?" in asked.text
+    assert (refused.status_code, "other dead letters match now" in refused.text.lower()) == (400, True)
+    assert own_seed.bus.dead_letter(first).letter.status == "open"
+
+
 def test_a_list_of_ids_is_read_as_it_was_written() -> None:
     """Unless it is too long to be carried, or nobody wrote it."""
     ids = [7, 8, 4711, 10**17]
@@ -185,9 +205,26 @@ def test_a_list_of_ids_is_read_as_it_was_written() -> None:
     assert read_ids(write_ids(ids, longest=100) or "") == ids
     assert write_ids(ids, longest=10) is None
     assert write_ids([], longest=10) is None
-    for text in ("", "x", "1,", "1,-2", "9" * 5000):
-        with pytest.raises(InvalidInput):
-            read_ids(text)
+    assert len(write_ids(range(1_000_000), longest=10_000) or "") > 0
+    for steps in ("", "x", "1,", "1,-2", "9" * 5000):
+        for text in (steps, base64.urlsafe_b64encode(zlib.compress(steps.encode())).decode()):
+            with pytest.raises(InvalidInput):
+                read_ids(text)
+
+
+def test_what_no_form_can_carry_is_refused(
+    own_client: Client, own_seed: Seed, eight: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than to take others for them; and so is a form that has lost them."""
+    page = own_client.text(LETTERS)
+    asked = own_client.submit(page, "/dead/retry", scope="all")
+    lost = own_client.submit(asked.text, "/dead/retry", shown="")
+    monkeypatch.setattr(dead_selection, "_MOST_SHOWN", 5)
+    refused = own_client.submit(page, "/dead/retry", scope="all")
+
+    assert (lost.status_code, "is no list of dead letters" in lost.text) == (400, True)
+    assert (refused.status_code, "ask for a shorter time" in refused.text) == (400, True)
+    assert open_ids(own_seed.bus) == eight
 
 
 def test_only_what_is_shown_is_changed(own_client: Client, own_seed: Seed, eight: list[int]) -> None:

@@ -17,7 +17,10 @@ from eventbus.lifecycle.dead_lettering import STATUSES
 from eventbus.lifecycle.resolving import Frozen
 from eventbus.lifecycle.trying import MOST_TRIED
 
+#: Of a trial in an address.
 LONGEST = 10_000
+#: Of all ids in a form: a million letters, unless most of what lies between them is something else.
+_MOST_SHOWN = 700_000
 _MOST_CHOSEN = 500
 _FIRST = 5
 
@@ -58,19 +61,30 @@ def freeze_again(view: View, form: Filters) -> Frozen:
         raise InvalidInput(
             f"{frozen.count:,} dead letters match now, more than the {counted:,} that were shown; nothing was changed: look again."
         )
-    shown = form.text("shown", longest=LONGEST)
-    if shown is not None and not set(frozen.ids) <= set(read_ids(shown)):
+    if frozen.sought.ids is None and not set(frozen.ids) <= set(
+        read_ids(form.text("shown", longest=_MOST_SHOWN) or "")
+    ):
         raise InvalidInput("other dead letters match now than those that were shown; nothing was changed: look again.")
     return frozen
 
 
 def fixed(frozen: Frozen) -> dict[str, object]:
-    """What makes a filter mean the same later on."""
+    """What makes a form mean the same later on.
+
+    Raises:
+        InvalidInput: They are too many to be carried by a form.
+    """
     moments = {name: getattr(frozen.sought, name) for name in ("since", "until")}
     times = {name: moment.isoformat() for name, moment in moments.items() if isinstance(moment, datetime)}
-    shown = None if frozen.sought.ids is not None else write_ids(frozen.ids, longest=LONGEST // 2)
-    ids = {} if shown is None else {"shown": shown}
-    return {**times, **ids, "count": frozen.count, "last_id": max(frozen.ids, default=0)}
+    facts: dict[str, object] = {**times, "count": frozen.count, "last_id": max(frozen.ids, default=0)}
+    if frozen.sought.ids is None and frozen.ids:
+        shown = write_ids(frozen.ids, longest=_MOST_SHOWN)
+        if shown is None:
+            raise InvalidInput(
+                f"{frozen.count:,} dead letters are too many to be shown at once: ask for a shorter time."
+            )
+        facts["shown"] = shown
+    return facts
 
 
 def first_of(form: Filters) -> int | None:

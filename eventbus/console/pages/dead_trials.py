@@ -83,6 +83,4 @@ def _fields(form: Filters, frozen: Frozen, others: Frozen) -> dict[str, str] | N
     fields = {**kept, **{name: str(value) for name, value in fixed(others).items()}}
     if frozen.sought.ids is not None:
         fields["id"] = ",".join(map(str, others.ids))
-    elif "shown" not in fields:
-        return None
     return fields if sum(map(len, fields.values())) < LONGEST // 2 else None
