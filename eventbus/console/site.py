@@ -7,6 +7,7 @@ from jinja2 import Environment
 
 from eventbus.bus import EventBus
 from eventbus.console.background import Background
+from eventbus.console.counts import Counts
 from eventbus.console.readings import Reading
 from eventbus.console.sessions import Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
@@ -14,6 +15,7 @@ from eventbus.console.threads import Threads
 from eventbus.console.throttling import Throttle
 from eventbus.console.trials import Trials
 from eventbus.lifecycle.diagnosing import Finding
+from eventbus.lifecycle.replay_planning import Plan
 from eventbus.storage.overview.pulse import Pulse
 from eventbus.storage.overview.space import Space
 
@@ -40,6 +42,8 @@ class Site:
     threads: Threads = field(default_factory=Threads)
     background: Background = field(default_factory=Background)
     trials: Trials = field(default_factory=Trials)
+    #: What replays would do.
+    plans: Counts[Plan] = field(default_factory=Counts)
     #: What pages show of the whole bus.
     pulse: Reading[Pulse]
     findings: Reading[list[Finding]]
