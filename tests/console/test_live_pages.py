@@ -188,3 +188,21 @@ def test_nobody_waits_for_a_count(desk: Desk) -> None:
 
     desk.read("1 deliveries to inventory")
     expect(desk.page.get_by_role("button", name="Deliver 1 again")).to_be_visible()
+
+
+@pytest.mark.chromium
+def test_a_row_tells_how_its_groups_stand_now(desk: Desk) -> None:
+    """One that was there, and one that has come since."""
+    old = desk.seed.bus.publish("load.old", {}, source="tests")
+    desk.open("/events?pattern=load.*&source=tests")
+    rows = desk.page.get_by_role("row")
+    first = rows.filter(has_text="load.old")
+    expect(first.locator(f"#standings-{old.id}")).to_contain_text("pending")
+    desk.seed.bus.publish("load.new", {}, source="tests")
+    second = rows.filter(has_text="load.new")
+    expect(second).to_contain_text("pending")
+
+    desk.finish()
+
+    expect(first).to_contain_text("done")
+    expect(second).to_contain_text("done")

@@ -138,7 +138,8 @@ function show(element, { at, series }) {
     width: Math.max(240, element.clientWidth), height: Number(element.dataset.height) || 200,
     cursor: { y: false }, legend: { live: true },
     scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
-    axes: [axis, { ...axis, size: 56 }],
+    // Room for a time of day at each tick, and for half of the last one.
+    axes: [{ ...axis, space: 72 }, { ...axis, size: 56 }], padding: [null, 30, null, null],
     series: [{}, ...series.map(({ label }, number) => ({
       label, stroke: colour(`--series-${number + 1}`), width: 2, points: { show: false }, spanGaps: true,
     }))],
