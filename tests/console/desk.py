@@ -42,6 +42,7 @@ class Desk:
     url: str
     page: Page
     rows: Rows
+    complaints: Complaints
 
     def open(self, path: str) -> None:
         """Show the page at *path*."""
@@ -89,7 +90,7 @@ def sitting_down(seed: Seed, browser: Browser, users: Path) -> Iterator[Desk]:
         page = context.new_page()
         complaints = Complaints(origin=url)
         complaints.watch(page)
-        desk = Desk(seed=seed, app=app, url=url, page=page, rows=rows)
+        desk = Desk(seed=seed, app=app, url=url, page=page, rows=rows, complaints=complaints)
         desk.open("/")
         log_in(desk)
         yield desk

@@ -14,6 +14,7 @@ from eventbus.replay import ReplayState
 from tests.console.client import Client
 from tests.console.desk import SECRET, Desk, log_in
 from tests.support import wait_until
+from tests.support.requirements import AXE
 
 Act = Callable[[Desk], None]
 
@@ -247,3 +248,37 @@ def changing_routes(desk: Desk) -> list[Route]:
     """The routes that take anything but a look."""
     routes = [route for route in desk.app.routes if isinstance(route, Route)]
     return [route for route in routes if set(route.methods or ()) - {"GET", "HEAD"}]
+
+
+@pytest.mark.chromium
+@pytest.mark.axe
+def test_questions_and_troubles_can_be_used_by_everybody(desk: Desk) -> None:
+    """axe-core finds nothing on what is shown between the pages: a question, a trial, a refusal, the login."""
+    found: list[object] = []
+
+    def look() -> None:
+        desk.page.evaluate(AXE.read_text())
+        found.extend(
+            desk.page.evaluate("axe.run().then(result => result.violations.map(each => [each.id, location.href]))")
+        )
+
+    desk.kill(2, cause="a9")
+    desk.open("/dead/causes/a9")
+    desk.page.get_by_label("everything open that matches").check()
+    desk.page.get_by_label("retry", exact=True).check()
+    desk.page.get_by_label("how many first").fill("1")
+    desk.press("Retry")
+    desk.read("1 of them are retried first")
+    look()
+    desk.press("Retry")
+    desk.read("whether you watch or not")
+    look()
+    desk.complaints.expected.append("400 (Bad Request)")
+    desk.open("/events?state=sad")
+    look()
+    desk.page.context.clear_cookies()
+    desk.open("/")
+    look()
+    log_in(desk)
+
+    assert found == []

@@ -36,7 +36,7 @@ MORPH_MANY = """() => {
   ][pick(5)]();
   const list = (depth) => Array.from({ length: pick(6) }, () => piece(depth)).join("");
   const wrong = [];
-  for (let number = 0; number < 3000; number++) {
+  for (let number = 0; number < 1000; number++) {
     const [before, after] = [list(2), list(2)];
     const element = document.createElement("div"), made = document.createElement("template");
     element.innerHTML = before;
