@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from eventbus import EventBus
 from eventbus.console import create_app
@@ -25,6 +25,8 @@ from tests.console.serving import serving
 from tests.support.browser import Complaints, running_browser
 
 OpenPage = Callable[..., Page]
+#: What moves by itself does so every two seconds, and on a busy machine the later.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
