@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from eventbus.errors import InvalidInput
 from eventbus.event import Event
 
 #: What is shown in the place of a value.
@@ -40,6 +41,21 @@ def redact(event: Event, paths: Sequence[str]) -> Event:
 def is_redacted(path: Sequence[str], paths: Sequence[str]) -> bool:
     """Whether the value at *path*, or a part of it, or what it is a part of, must not be seen."""
     return any(all(map(_may_be, path, hidden.split("."))) for hidden in paths)
+
+
+def refuse_correlation_id(correlation_id: str | None, paths: Sequence[str]) -> None:
+    """Let nobody find out by looking for it what no view shows.
+
+    Raises:
+        InvalidInput: One is looked for, and must not be seen.
+    """
+    if correlation_id is not None and hides_correlation_ids(paths):
+        raise InvalidInput("metadata.correlation_id is redacted, so nobody may look for its value.")
+
+
+def hides_correlation_ids(paths: Sequence[str]) -> bool:
+    """Whether no view shows which story an event belongs to."""
+    return is_redacted(["metadata", "correlation_id"], paths)
 
 
 def _may_be(word: str, hidden: str) -> bool:

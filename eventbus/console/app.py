@@ -56,6 +56,7 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         cookies=Cookies(given.secret),
         pulse=pulse,
         findings=Reading(bus.diagnose, is_failure=lambda findings: any(finding.is_away for finding in findings)),
+        space=Reading(bus.space),
         broker_depths=Reading(
             lambda: bus.broker_depths([group.name for group in pulse.take().value.groups]),
             is_failure=lambda depths: depths is None,

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from eventbus.event import Event
+from eventbus.redaction import REDACTED
 
 #: What is longer is too long for a shell, and nobody pastes it.
 _LONGEST = 100_000
@@ -36,10 +37,13 @@ def copies_of(event: Event, *, url: str, cookie: str | None = None) -> list[Copy
         python = _python(event)
     except RecursionError:
         return [curl]
+    publishes = "publishes another one like it"
+    if REDACTED in f"{data}{event.metadata}":
+        publishes += f", with {REDACTED} for what is hidden: put something else there"
     return [
         curl,
-        Copy(title="CLI", purpose="Shows it, and publishes another one like it.", text=_command_line(event, data)),
-        Copy(title="Python", purpose="Publishes another one like it.", text=python),
+        Copy(title="CLI", purpose=f"Shows it, and {publishes}.", text=_command_line(event, data)),
+        Copy(title="Python", purpose=f"{publishes.capitalize()}.", text=python),
     ]
 
 

@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -39,10 +40,14 @@ class EventTail:
         self._shown: OrderedDict[UUID, None] = OrderedDict.fromkeys(event.id for event in self._found())
 
     def __iter__(self) -> Iterator[Event]:
+        return chain.from_iterable(self.looks())
+
+    def looks(self) -> Iterator[list[Event]]:
+        """What each look has found, which may be nothing."""
         while not self._closed.wait(_EVERY_SECONDS):
             found = [event for event in self._found() if event.id not in self._shown]
             self._remember(found)
-            yield from found
+            yield found
 
     def close(self) -> None:
         """End the iteration, within a moment."""

@@ -21,7 +21,7 @@ from eventbus.errors import InvalidInput
 
 #: The cookie by which a browser is known again.
 COOKIE = "eventbus_console"
-_MOST_FORM_BYTES = 256 << 10
+_MOST_FORM_BYTES = 1 << 20
 _MOST_FIELDS = 2000
 
 

@@ -13,11 +13,11 @@
         view.bus.pause_group(view.path["group"])
         return view.redirect("/groups/inventory", notice="inventory is paused.")
 
-    @page.live("/groups/{group}/live", budget=4)           asked again every few seconds while the tab is looked at
+    @page.live("/live/groups/{group}", budget=4)           asked again every few seconds while the tab is looked at
     def pulse(view: View) -> Sequence[Message]:
         return [view.fragment("group-numbers", "group/numbers.html", found=...), view.data("rates", {...})]
 
-    @page.tail("/events/tail")                             what comes, when it comes
+    @page.tail("/live/events")                             what comes, when it comes
     def tail(view: View) -> Tail:
         return Tail(source=view.bus.listen("#"), show=lambda event: view.fragment("events", "events/row.html", event=event))
 

@@ -7,13 +7,17 @@ from jinja2 import Environment
 
 from eventbus.bus import EventBus
 from eventbus.console.background import Background
+from eventbus.console.counts import Counts
 from eventbus.console.readings import Reading
 from eventbus.console.sessions import Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.threads import Threads
 from eventbus.console.throttling import Throttle
+from eventbus.console.trials import Trials
 from eventbus.lifecycle.diagnosing import Finding
+from eventbus.lifecycle.replay_planning import Plan
 from eventbus.storage.overview.pulse import Pulse
+from eventbus.storage.overview.space import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +41,17 @@ class Site:
     throttle: Throttle = field(default_factory=Throttle)
     threads: Threads = field(default_factory=Threads)
     background: Background = field(default_factory=Background)
+    trials: Trials = field(default_factory=Trials)
+    #: What replays would do.
+    plans: Counts[Plan] = field(default_factory=Counts)
     #: What pages show of the whole bus.
     pulse: Reading[Pulse]
     findings: Reading[list[Finding]]
+    space: Reading[Space]
     #: Messages in the queue of each group; None while the broker cannot be asked.
     broker_depths: Reading[Mapping[str, int] | None]
 
     def has_changed(self) -> None:
         """Whoever looks next sees what is new."""
-        for reading in (self.pulse, self.findings, self.broker_depths):
+        for reading in (self.pulse, self.findings, self.space, self.broker_depths):
             reading.forget()

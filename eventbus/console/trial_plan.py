@@ -1,7 +1,7 @@
 """Trial plans: which dead letters were retried first, and which others follow if these succeed; kept in a signed address.
 
-Nobody but this console can make one, so that a link can neither start a retry nor widen one; and the page goes on by itself for
-that user alone who has confirmed it.
+Nobody but this console can make one, so that a link can neither start a retry nor widen one. It is needed only where a trial is
+taken up again, such as after a restart.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from eventbus.console.site import Site
+from eventbus.console.trials import LONGEST_SECONDS
 from eventbus.errors import InvalidInput
-
-_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +22,8 @@ class TrialPlan:
     tried: list[int]
     #: How many others there are.
     others: int
-    #: What means these others, as fields of the form that was confirmed.
-    fields: Mapping[str, str]
+    #: What means these others, as fields of the form that was confirmed; None where they are too many for an address.
+    fields: Mapping[str, str] | None
     #: Who confirmed it.
     who: str
 
@@ -41,7 +40,7 @@ def read_plan(word: str, site: Site) -> TrialPlan:
         InvalidInput: It has not, or not today.
     """
     try:
-        return TrialPlan(**_signer(site).loads(word, max_age=_SECONDS))
+        return TrialPlan(**_signer(site).loads(word, max_age=LONGEST_SECONDS))
     except BadSignature:
         raise InvalidInput(
             "this trial is out of date, or was not begun in this console; what was not retried is as it was."

@@ -79,7 +79,12 @@ def answer_trouble(error: Exception, request: Request, site: Site, *, user: User
         return Response(status_code=401) if request.scope["path"].endswith(".json") else _to_login(request)
     trouble = trouble_of(error)
     text = site.templates.get_template("trouble.html").render(
-        trouble=trouble, root=request.scope.get("root_path", ""), user=user, site=site, token=None
+        trouble=trouble,
+        root=request.scope.get("root_path", ""),
+        user=user,
+        site=site,
+        token=None,
+        may_retry=request.method == "GET",
     )
     return HTMLResponse(text, status_code=trouble.status)
 

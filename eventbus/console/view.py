@@ -14,11 +14,14 @@ from eventbus.console.filters import Filters
 from eventbus.console.message import Message
 from eventbus.console.notices import keep_notice
 from eventbus.console.site import Site
+from eventbus.redaction import hides_correlation_ids
 
 #: The field of a form that says that its user was asked.
 CONFIRMED = "confirmed"
 #: The field of a form that proves that it is ours.
 TOKEN = "token"  # noqa: S105 - the name of a field
+#: What moves on a page is told at the page's own path below this one.
+STREAMS = "/live"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,16 @@ class View:
     @property
     def bus(self) -> EventBus:
         return self.site.bus
+
+    @property
+    def hides_stories(self) -> bool:
+        """Nobody is shown a correlation id, or may look for one."""
+        return hides_correlation_ids(self.bus.settings.redact)
+
+    @property
+    def hides_errors(self) -> bool:
+        """Nobody may look for a part of an error: it may hold what must not be seen."""
+        return bool(self.bus.settings.redact)
 
     @property
     def path(self) -> Mapping[str, Any]:
@@ -65,8 +78,12 @@ class View:
 
     def here(self, **changes: object) -> str:
         """The address of this page with other filters: None takes one away. A page of a list is left unless it is named."""
-        query = self.filters.with_changes({"cursor": None, **changes})
-        return f"{self.root}{quote(self._own_path)}{'?' if query else ''}{query}"
+        return self._address(self._own_path, self.filters.with_changes({"cursor": None, **changes}))
+
+    @property
+    def stream(self) -> str:
+        """The address at which this page is told what moves on it."""
+        return self._address(f"{STREAMS}{self._own_path.rstrip('/')}", self.filters.with_changes({}))
 
     def show(self, template: str, *, status: int = 200, **data: Any) -> Response:
         """A page."""
@@ -123,8 +140,13 @@ class View:
 
     @property
     def _own_path(self) -> str:
+        """Of the page, also where its stream is asked for."""
         path = str(self.request.scope["path"])
-        return path.removeprefix(self.root) if self.root else path
+        own = path.removeprefix(self.root) if self.root else path
+        return own.removeprefix(STREAMS) or "/"
+
+    def _address(self, path: str, query: str) -> str:
+        return f"{self.root}{quote(path)}{'?' if query else ''}{query}"
 
     def _rendered(self, template: str, data: Mapping[str, Any]) -> str:
         return self.site.templates.get_template(template).render(

@@ -25,6 +25,7 @@ from eventbus.lifecycle.auditing import audited, whoami
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
 from eventbus.lifecycle.windows import resolve_window
+from eventbus.redaction import refuse_correlation_id
 from eventbus.replay import DELIVERED, MADE_DUE, Outcome, ReplayState, judge, total
 from eventbus.settings import Settings
 from eventbus.storage import redelivery, replay_selection, replays, subscriptions
@@ -54,7 +55,12 @@ class Replaying:
     settings: Settings
 
     def plan(self, asked: Asked) -> Plan:
-        """Fix which events are *asked* for, and count them; nothing is changed."""
+        """Fix which events are *asked* for, and count them; nothing is changed.
+
+        Raises:
+            InvalidInput: Something that was asked for cannot be used, or is hidden by EVENTBUS_REDACT.
+        """
+        refuse_correlation_id(asked.correlation_id, self.settings.redact)
         return plan(self.database, asked)
 
     def create(self, planned: Plan, *, rate: float | None = None) -> Job:

@@ -12,7 +12,7 @@ from eventbus.lifecycle.browsing import EventDetails, GroupDetails, Sought, Soug
 from eventbus.lifecycle.explaining import Explanation
 from eventbus.lifecycle.rendering import Rendering
 from eventbus.operations.showing import Showing
-from eventbus.redaction import is_redacted
+from eventbus.redaction import hides_correlation_ids, is_redacted
 from eventbus.storage.audit import Entry
 from eventbus.storage.overview.condition import read_clock
 from eventbus.storage.overview.events import EventPage
@@ -100,8 +100,20 @@ class BrowsingOperations(Showing):
         return browsing.show_group(self.database, group, open=open)
 
     def story(self, correlation_id: str) -> Story:
-        """The events of *correlation_id*, oldest first, and how each group stands with each."""
+        """The events of *correlation_id*, oldest first, and how each group stands with each.
+
+        Raises:
+            InvalidInput: EVENTBUS_REDACT hides correlation ids: `story_of` an event is told all the same.
+        """
+        self._refuse_hidden(correlation_id=correlation_id)
         return self._shown_story(browsing.tell_story(self.database, correlation_id))
+
+    def story_of(self, event: Event) -> Story:
+        """As `story`, of the events that have the correlation id of *event*, which is not shown if EVENTBUS_REDACT hides it."""
+        known = event
+        if hides_correlation_ids(self.settings.redact):
+            known = browsing.show_event(self.database, event.id).event
+        return self._shown_story(browsing.tell_story(self.database, known.correlation_id))
 
     def explain(self, event_id: UUID, group: str) -> Explanation:
         """Why *group* did or did not get the event.
@@ -130,9 +142,11 @@ class BrowsingOperations(Showing):
     ) -> list[Entry]:
         """What operators changed, newest first, with ids below *cursor*; all that is given must hold.
 
+        With EVENTBUS_REDACT notes, reasons and parts of errors are left out, which may repeat what it hides.
+
         Args:
             action: As ``dead retry``; ``dead`` means every action on dead letters.
             result: ``done``, ``began``, ``interrupted``, ``cancelled`` or ``failed``.
         """
         sought = SoughtChanges(who=who, action=action, group=group, result=result, since=since, until=until)
-        return browsing.list_changes(self.database, sought, before=cursor, limit=limit)
+        return list(map(self._shown_entry, browsing.list_changes(self.database, sought, before=cursor, limit=limit)))

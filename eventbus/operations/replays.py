@@ -8,12 +8,12 @@ from uuid import UUID
 from eventbus.errors import ReplayStopped
 from eventbus.lifecycle.replay_planning import Asked, check_rate
 from eventbus.lifecycle.replaying import Replaying
-from eventbus.operations.parts import Parts
+from eventbus.operations.showing import Showing
 from eventbus.replay import DELIVERED, Replay, ReplayState, total
 from eventbus.storage.replays import Job
 
 
-class ReplayOperations(Parts):
+class ReplayOperations(Showing):
     """The methods of a bus that replay parts of the log."""
 
     @cached_property
@@ -86,9 +86,10 @@ class ReplayOperations(Parts):
         Args:
             since: Created from this time on; *until*: before.
         """
-        return self.replaying.list_newest(
+        found = self.replaying.list_newest(
             group=group, state=state, since=since, until=until, before=cursor, limit=limit
         )
+        return list(map(self._shown_job, found))
 
     def find_replay(self, id: UUID) -> Job:
         """The replay job of that id.
@@ -96,7 +97,7 @@ class ReplayOperations(Parts):
         Raises:
             UnknownReplay: There is none.
         """
-        return self.replaying.find(id)
+        return self._shown_job(self.replaying.find(id))
 
     def resume_replay(self, id: UUID) -> Replay:
         """Carry a replay that was interrupted to its end; what it did before is counted, and not done again.

@@ -11,13 +11,18 @@ from eventbus.lifecycle.dead_lettering import Details, Page
 from eventbus.lifecycle.explaining import Explanation
 from eventbus.lifecycle.fingerprinting import gist_without
 from eventbus.operations.parts import Parts
-from eventbus.redaction import REDACTED, conceal, is_redacted, redact, secrets_of
+from eventbus.redaction import REDACTED, conceal, hides_correlation_ids, redact, refuse_correlation_id, secrets_of
 from eventbus.storage import dead_letters, event_log
+from eventbus.storage.audit import Entry
 from eventbus.storage.dead_letters import DeadLetter, Filter
 from eventbus.storage.fingerprints import KnownFingerprint
 from eventbus.storage.overview.stories import Standing, Story
+from eventbus.storage.replays import Job
 
 Secrets = Sequence[str]
+
+#: What operators wrote, or looked for, may repeat what is hidden; nothing says of which event it would be.
+_FREE_TEXTS = ("error", "note", "reason")
 
 
 class Showing(Parts):
@@ -38,8 +43,7 @@ class Showing(Parts):
                 f"error={error!r:.60}: an error may hold what EVENTBUS_REDACT hides, so nobody may look for a part of one; "
                 "look for its type or its fingerprint."
             )
-        if correlation_id is not None and is_redacted(["metadata", "correlation_id"], self.settings.redact):
-            raise InvalidInput("metadata.correlation_id is redacted, so nobody may look for its value.")
+        refuse_correlation_id(correlation_id, self.settings.redact)
 
     def _shown_details(self, details: EventDetails) -> EventDetails:
         if not self.settings.redact:
@@ -50,6 +54,19 @@ class Showing(Parts):
             event=self.shown(event),
             standings=self._shown_standings(details.standings, {event.id: event}),
             failings=tuple(replace(run, error_message=conceal(run.error_message, secrets)) for run in details.failings),
+        )
+
+    def _shown_job(self, job: Job) -> Job:
+        if job.selection.correlation_id is None or not hides_correlation_ids(self.settings.redact):
+            return job
+        return replace(job, selection=replace(job.selection, correlation_id=REDACTED))
+
+    def _shown_entry(self, entry: Entry) -> Entry:
+        if not self.settings.redact:
+            return entry
+        hidden = {*_FREE_TEXTS, *(["correlation_id"] if hides_correlation_ids(self.settings.redact) else [])}
+        return replace(
+            entry, filter={name: REDACTED if name in hidden else value for name, value in entry.filter.items()}
         )
 
     def _shown_events_standings(self, standings: list[Standing]) -> list[Standing]:

@@ -3,6 +3,7 @@
 seed ─┬─▶ client        the console in this process, as somebody at this machine would see it; no JavaScript
       └─▶ served ─▶ page   the console on a port, in Chromium; it must not complain, nor ask anybody else
 own_seed ─▶ own_client  the same for tests that change something
+desk             a person who changes something in a browser, one for all tests of a file
 """
 
 import secrets
@@ -11,18 +12,21 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from eventbus import EventBus
 from eventbus.console import create_app
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from tests.console.client import Client
+from tests.console.desk import Desk, sitting_down
 from tests.console.seed import Seed, make_bus, plant
 from tests.console.serving import serving
 from tests.support.browser import Complaints, running_browser
 
 OpenPage = Callable[..., Page]
+#: What moves by itself does so every two seconds, and on a busy machine the later.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +78,18 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def desk(
+    servers: Servers, template_database: str, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    """An operator before a browser; one for all tests of a file, each of which brings what it changes."""
+    with (
+        seeded(servers, template_database) as planted,
+        sitting_down(planted, browser, tmp_path_factory.mktemp("users") / "users") as made,
+    ):
+        yield made
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
     """A function that opens an address in a context of its own: `open_page(url, theme="dark", width=400)`.
@@ -101,11 +117,11 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 
 @contextmanager
-def seeded(servers: Servers, template: str) -> Iterator[Seed]:
-    """A bus with a bit of everything in a database of its own, gone afterwards."""
+def seeded(servers: Servers, template: str, **settings: str) -> Iterator[Seed]:
+    """A bus with a bit of everything in a database of its own, gone afterwards; *settings* are those of the bus."""
     name = f"console_{secrets.token_hex(4)}"
     url = create_database(servers.database_url, name, template=template)
-    bus = make_bus(database_url=url, broker_url=servers.broker_url, prefix=name)
+    bus = make_bus(database_url=url, broker_url=servers.broker_url, prefix=name, **settings)
     try:
         with _ending(bus):
             yield plant(bus)

@@ -5,6 +5,7 @@ import re
 from tests.console.seed import Seed
 
 
-def path_of(path: str, seed: Seed) -> str:
-    """The path of a route."""
-    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: str(seed.examples[found[1]]), path)
+def path_of(path: str, seed: Seed, **examples: object) -> str:
+    """The path of a route; *examples* go before those of the seed."""
+    known = {**seed.examples, **examples}
+    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: str(known[found[1]]), path)

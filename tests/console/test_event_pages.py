@@ -13,12 +13,14 @@ from playwright.sync_api import expect
 
 from eventbus.console import event_tail
 from eventbus.console.copying import copies_of
+from eventbus.console.event_following import EventFollowing
 from eventbus.console.event_tail import EventTail
 from eventbus.console.templating import pretty
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
 from tests.support import wait_until
+from tests.support.statements import statements
 
 #: The id of no event.
 NOBODY = "0199c3a2-0000-7000-8000-000000000000"
@@ -255,11 +257,33 @@ def test_a_tail_looks_at_no_more_than_is_new(seed: Seed, monkeypatch: pytest.Mon
     assert {sought["most_read"] for sought in asked} == {4000}
 
 
+def test_rows_are_followed_at_a_fixed_cost(own_seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How each stands is told once, and again when it has changed; a look takes as many statements whatever the rows."""
+    monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
+    bus = own_seed.bus
+    sought = {"pattern": "order.*", "group": None}
+    shown = [event.id for event in bus.events("order.*").items]
+    following = EventFollowing(bus, EventTail(bus, sought), shown)
+    seen = iter(following)
+
+    with statements(bus.database) as sent:
+        first = next(seen)
+    told = [first, *(next(seen) for _ in shown[1:])]
+    bus.replay(event_ids=[shown[0]], group="inventory")
+    changed = next(seen)
+    following.close()
+
+    assert {each.id for each in told} == set(shown)
+    assert len(sent) <= 8, sent
+    assert (changed.id, changed.event) == (shown[0], None)
+    assert [each.state for each in changed.standings if each.group == "inventory"] == ["pending"]
+
+
 @pytest.mark.chromium
 def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: str, open_page: OpenPage) -> None:
     """On top, with what they hold escaped; a row is opened by the keyboard alone."""
     page = open_page(f"{own_served}/events?pattern=tail.*")
-    with page.expect_response("**/events/tail*"):
+    with page.expect_response("**/live/events*"):
         page.reload()
     rows = page.locator("tr[data-row]")
     expect(rows).to_have_count(0)
@@ -269,7 +293,7 @@ def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: 
     pause = page.get_by_role("button", name="Pause")
     pause.click()
     own_seed.bus.publish("tail.heard", {"number": 2}, source="tests")
-    with page.expect_response("**/events/tail*"):
+    with page.expect_response("**/live/events*"):
         page.get_by_role("button", name="Go on").click()
     own_seed.bus.publish("tail.heard", {"number": 3}, source="tests")
     expect(rows.first).to_contain_text('"number": 3')

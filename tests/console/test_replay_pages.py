@@ -36,12 +36,17 @@ def slow_job(seed: Seed) -> UUID:
     return seed.bus.replaying.create(planned, rate=1).id
 
 
+def counted(client: Client, path: str = WIZARD) -> str:
+    """The page of the wizard, once it knows the number."""
+    return wait_until(lambda: text if "Counting …" not in (text := client.text(path)) else None) or ""
+
+
 def test_the_list_tells_how_far_each_has_come(client: Client, seed: Seed) -> None:
     """With its group, its state and who asked for it."""
     text = client.text("/replays")
 
     assert text.count("<tr data-row") == 1
-    for part in ("inventory", ">done<", "1 of 1", 'data-live="/replays/live"'):
+    for part in ("inventory", ">done<", "1 of 1", 'data-live="/live/replays"'):
         assert part in text
 
 
@@ -56,12 +61,12 @@ def test_one_job_tells_what_became_of_its_deliveries(client: Client, seed: Seed)
 
 def test_what_would_be_replayed_is_counted_first(client: Client, seed: Seed) -> None:
     """And nothing is changed by counting: it is an address."""
-    text = client.text(WIZARD)
+    text = counted(client)
 
     assert "<h2>3 deliveries to inventory</h2>" in text
     assert "Deliver 3 again" in text
     assert len(seed.bus.replays()) == 1
-    nothing = client.text("/replays/new?group=inventory&pattern=nothing.at.all&count=1")
+    nothing = counted(client, "/replays/new?group=inventory&pattern=nothing.at.all&count=1")
     assert "no event of the log is meant" in nothing
     assert "again</button>" not in nothing
 
@@ -84,7 +89,9 @@ def test_what_would_be_replayed_is_counted_first(client: Client, seed: Seed) -> 
 )
 def test_what_cannot_be_counted_is_said_above_the_form(client: Client, query: str, says: str) -> None:
     """With what was typed."""
-    text = client.text(f"/replays/new?{query}&count=1", status=400)
+    path = f"/replays/new?{query}&count=1"
+    wait_until(lambda: client.get(path).status_code == 400)
+    text = client.text(path, status=400)
 
     assert says in unescape(text)
     assert 'role="alert"' in text
@@ -92,10 +99,10 @@ def test_what_cannot_be_counted_is_said_above_the_form(client: Client, query: st
 
 def test_what_was_counted_is_replayed_in_the_background(own_client: Client, own_seed: Seed) -> None:
     """Events that came after the count are no part of it; the audit names who asked."""
-    counted = own_client.text(WIZARD)
+    page = counted(own_client)
     own_seed.bus.publish("order.created", {"orderId": "late", "total": 1}, source="tests", version=1)
 
-    begun = own_client.submit(counted, "/replays")
+    begun = own_client.submit(page, "/replays")
     id = id_in(begun.url)
 
     assert "Replaying to inventory: 3 deliveries." in begun.text
@@ -111,7 +118,7 @@ def test_more_than_was_counted_is_not_replayed(own_client: Client, own_seed: See
     """Such as for a subscription that came in between."""
     before = len(own_seed.bus.replays())
 
-    refused = own_client.submit(own_client.text(WIZARD), "/replays", counted="2")
+    refused = own_client.submit(counted(own_client), "/replays", counted="2")
 
     assert (refused.status_code, "more than the 2 counted" in refused.text) == (400, True)
     assert len(own_seed.bus.replays()) == before
@@ -121,7 +128,7 @@ def test_the_user_is_the_one_who_replays(own_seed: Seed) -> None:
     """In the job and in the audit, though a thread of the console does the work."""
     app = create_app(own_seed.bus, check=lambda request: User(name="ann", role=Role.OPERATOR))
     with Client(app) as client:
-        id = id_in(client.submit(client.text(WIZARD), "/replays").url)
+        id = id_in(client.submit(counted(client), "/replays").url)
         wait_until(lambda: state(own_seed, id) is ReplayState.DONE, message="the replay to end")
 
     assert own_seed.bus.find_replay(id).requested_by == "ann"

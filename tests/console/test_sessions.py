@@ -54,6 +54,20 @@ def test_a_session_ends_after_its_day(clock: Clock) -> None:
     assert sessions.user_of(browser, same) is None
 
 
+def test_a_session_is_that_of_one_console(seed: Seed, tmp_path: Path) -> None:
+    """Another one with the same secret, or the same one started anew, knows the browser and not its login."""
+    path = tmp_path / "users"
+    path.write_text(user_line("alice", Role.VIEWER, "correct horse battery", cost=1 << 10))
+    settings = ConsoleSettings(access=Passwords(UserFile(path)), secret="the same one for both, and long enough")
+    here, there = (Client(create_app(seed.bus, settings=settings)) for _ in range(2))
+    assert here.press("/login", "/login", name="alice", password="correct horse battery").url.path == "/"
+
+    there.cookies.update(here.cookies)
+
+    assert there.get("/").url.path == "/login"
+    assert here.get("/").url.path == "/"
+
+
 def test_a_session_ends_with_its_password(clock: Clock) -> None:
     """One that was stolen is worth nothing once the password is another."""
     sessions, browser = Sessions(clock=clock), Cookies().meet(None)
@@ -162,7 +176,7 @@ def test_a_tail_tells_nothing_after_the_logout(own_seed: Seed, tmp_path: Path) -
         client = Client(app, base_url=url)
         client.press("/login", "/login", name="alice", password="correct horse battery")
         cookie = f"eventbus_console={client.cookies['eventbus_console']}"
-        request = urllib.request.Request(f"{url}/events/tail", headers={"Cookie": cookie})
+        request = urllib.request.Request(f"{url}/live/events", headers={"Cookie": cookie})
         with urllib.request.urlopen(request, timeout=20) as stream:
             assert stream.readline() == b": still here\n"
             client.press("/", "/logout")

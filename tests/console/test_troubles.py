@@ -39,6 +39,14 @@ def test_an_empty_bus_says_what_to_do(empty: EventBus, path: str) -> None:
         assert 'class="empty"' in text
 
 
+def test_a_bus_without_dead_letters_says_so(empty: EventBus) -> None:
+    """Unless they were looked for: then it is the search that found none."""
+    client = Client(create_app(empty))
+
+    assert "There are no open dead letters." in client.text("/dead/letters")
+    assert "No dead letter is like that." in client.text("/dead/letters?error=sku")
+
+
 def test_a_bus_without_tables_says_so(servers: object, empty_database_url: str, broker_url: str) -> None:
     """`eventbus migrate` is what helps."""
     bus = make_bus(database_url=empty_database_url, broker_url=broker_url)
@@ -69,8 +77,9 @@ def test_postgresql_that_is_away_is_said_on_every_page(seed: Seed, broker_url: s
             if isinstance(route, Shown) and asks(seed, path_of(route.path, seed)):
                 text = client.text(path_of(route.path, seed), status=503)
                 assert "PostgreSQL is away" in text, route.path
+                assert ">Try again</a>" in text, route.path
                 assert "s3cr3t" not in text, route.path
-            elif isinstance(route, Live):
+            elif isinstance(route, Live) and route.path != "/live/replays/new":  # which asks nothing yet
                 with client.stream("GET", path_of(route.path, seed)) as stream:
                     first = next(stream.iter_lines())
                 assert first == "event: trouble", route.path

@@ -194,6 +194,24 @@ def test_nobody_finds_out_by_looking_what_no_view_shows(make_bus: MakeBus, look:
         getattr(bus, look)(correlation_id="c", **group)
 
 
+def test_a_hidden_story_is_told_of_its_events(make_bus: MakeBus) -> None:
+    """Nobody may ask for it, or replay it, by a guess; whoever holds one of its events is told the others."""
+    bus = make_bus(redact="metadata.correlation_id")
+    bus.subscribe("#", group="stock", handler=lambda event: None)
+    bus.sync()
+    published = [bus.publish("order.paid", {}, source="tests", correlation_id="c") for _ in range(2)]
+    shown = bus.event_details(published[0].id).event
+
+    told = bus.story_of(shown)
+
+    assert [event.id for event in told.events] == [event.id for event in published]
+    assert {event.correlation_id for event in told.events} == {"[redacted]"}
+    with pytest.raises(InvalidInput, match="is redacted"):
+        bus.story("c")
+    with pytest.raises(InvalidInput, match="is redacted"):
+        bus.replay(correlation_id="c", group="stock", dry_run=True)
+
+
 def test_metadata_may_be_hidden_as_a_whole(make_bus: MakeBus) -> None:
     """Then an event has no headers and no cause to show."""
     bus = make_bus(redact="metadata.headers,metadata.causation_id")

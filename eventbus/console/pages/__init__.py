@@ -5,10 +5,12 @@ from eventbus.console.pages import (
     audit,
     dead,
     dead_changes,
+    dead_trials,
     event,
     events,
     groups,
     overview,
+    replay_wizard,
     replays,
     schemas,
     storage,
@@ -29,4 +31,5 @@ PAGES: tuple[Page, ...] = (
 
 # These are parts of a page: they hang their functions on it when they are imported.
 assert event.page is events.page
-assert dead_changes.page is dead.page
+assert replay_wizard.page is replays.page
+assert dead_changes.page is dead_trials.page is dead.page

@@ -1,10 +1,12 @@
 """Dead letters: by what they have in common, one by one, and each with its payload and traceback."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from eventbus.console.filters import Filters
+from eventbus.console.message import Message
 from eventbus.console.page import Page
 from eventbus.console.tracebacks import read_traceback
 from eventbus.console.view import View
@@ -23,14 +25,13 @@ TEXTS = ("type", "group", "error_type", "error", "fingerprint", "since", "until"
 @page.get("/dead", budget=6)
 def list_causes(view: View) -> Response:
     """What dead letters have in common: a line for each cause, however many letters it has."""
-    found = view.bus.fingerprints(
-        state=view.filters.choice("state", STATES),
-        group=view.filters.text("group"),
-        cursor=view.filters.text("cursor"),
-        limit=_CAUSES,
-    )
-    trends = view.bus.fingerprint_trends([cause.fingerprint for cause in found.items])
-    return view.show("dead/causes.html", found=found, trends=trends, states=STATES, kinds=_KINDS)
+    return view.show("dead/causes.html", states=STATES, **_causes(view))
+
+
+@page.live("/live/dead", budget=6)
+def pulse_of_causes(view: View) -> Sequence[Message]:
+    """These causes as they are now."""
+    return [view.fragment("causes", "dead/causes_table.html", **_causes(view))]
 
 
 @page.get("/dead/letters", budget=4)
@@ -39,28 +40,45 @@ def list_letters(view: View) -> Response:
     return view.show("dead/letters.html", **_letters(view))
 
 
+@page.live("/live/dead/letters", budget=4)
+def pulse_of_letters(view: View) -> Sequence[Message]:
+    """These letters as they are now."""
+    return [view.fragment("letters", "dead/letters_table.html", **_letters(view))]
+
+
 @page.get("/dead/causes/{fingerprint}", budget=6)
 def show_cause(view: View) -> Response:
     """One cause and its letters."""
-    fingerprint = view.path["fingerprint"]
-    cause = view.bus.fingerprint(fingerprint)
-    trend = view.bus.fingerprint_trends([fingerprint])[fingerprint]
-    return view.show(
-        "dead/cause.html", cause=cause, trend=trend, kinds=_KINDS, **_letters(view, fingerprint=fingerprint)
-    )
+    return view.show("dead/cause.html", **_cause(view))
+
+
+@page.live("/live/dead/causes/{fingerprint}", budget=6)
+def pulse_of_cause(view: View) -> Sequence[Message]:
+    """That cause and its letters as they are now."""
+    data = _cause(view)
+    return [
+        view.fragment("cause-state", "dead/cause_state.html", **data),
+        view.fragment("cause", "dead/cause_facts.html", **data),
+        view.fragment("letters", "dead/letters_table.html", **data),
+    ]
 
 
 @page.get("/dead/{letter_id:number}", budget=4)
 def show(view: View) -> Response:
     """One letter: the event, each failed run, the traceback."""
-    details = view.bus.dead_letter(view.path["letter_id"])
-    return view.show(
-        "dead/letter.html",
-        letter=details.letter,
-        event=details.event,
-        attempts=details.attempts,
-        traceback=read_traceback(details.letter.traceback),
-    )
+    data = _letter(view)
+    return view.show("dead/letter.html", traceback=read_traceback(data["letter"].traceback), **data)
+
+
+@page.live("/live/dead/{letter_id:number}", budget=4)
+def pulse_of_letter(view: View) -> Sequence[Message]:
+    """What becomes of it."""
+    data = _letter(view)
+    return [
+        view.fragment("letter-status", "dead/letter_status.html", **data),
+        view.fragment("letter", "dead/letter_state.html", **data),
+        view.fragment("letter-runs", "dead/letter_runs.html", **data),
+    ]
 
 
 def sought_of(filters: Filters) -> dict[str, Any]:
@@ -70,6 +88,29 @@ def sought_of(filters: Filters) -> dict[str, Any]:
         InvalidInput: Something cannot be read.
     """
     return {name: filters.text(name) for name in TEXTS}
+
+
+def _causes(view: View) -> dict[str, Any]:
+    found = view.bus.fingerprints(
+        state=view.filters.choice("state", STATES),
+        group=view.filters.text("group"),
+        cursor=view.filters.text("cursor"),
+        limit=_CAUSES,
+    )
+    trends = view.bus.fingerprint_trends([cause.fingerprint for cause in found.items])
+    return {"found": found, "trends": trends, "kinds": _KINDS}
+
+
+def _cause(view: View) -> dict[str, Any]:
+    fingerprint = view.path["fingerprint"]
+    cause = view.bus.fingerprint(fingerprint)
+    trend = view.bus.fingerprint_trends([fingerprint])[fingerprint]
+    return {"cause": cause, "trend": trend, "kinds": _KINDS, **_letters(view, fingerprint=fingerprint)}
+
+
+def _letter(view: View) -> dict[str, Any]:
+    details = view.bus.dead_letter(view.path["letter_id"])
+    return {"letter": details.letter, "event": details.event, "attempts": details.attempts}
 
 
 def _letters(view: View, **fixed: str) -> dict[str, Any]:

@@ -1,53 +1,31 @@
 """Changing dead letters: what is meant is counted and frozen, confirmed, and exactly that is changed.
 
-    selection or filter ─▶ freeze ─▶ how many? ─▶ confirmed ─▶ those of them that are still open
-                                        └─ a few first ─▶ trial ─▶ all done ─▶ the others
-
-Between question and answer nothing is kept here: the form carries the filter, the largest id and the count, and each id where they
-are not too many. What is found again may be fewer, never more and never others.
+selection or filter ─▶ freeze ─▶ how many? ─▶ confirmed ─▶ those of them that are still open
+                                    └─ a few first ─▶ trial ─▶ all done ─▶ the others
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
 
 from starlette.responses import Response
 
-from eventbus.console.filters import Filters
-from eventbus.console.id_lists import read_ids, write_ids
-from eventbus.console.message import Message
-from eventbus.console.pages.dead import TEXTS, sought_of
 from eventbus.console.pages.dead import page as page
-from eventbus.console.trial_plan import TrialPlan, read_plan, sign_plan
+from eventbus.console.pages.dead_selection import Back, back_of, first_of, fixed, freeze, freeze_again, ids_of
+from eventbus.console.pages.dead_trials import try_first
 from eventbus.console.view import View
 from eventbus.errors import InvalidInput
-from eventbus.lifecycle.dead_lettering import STATUSES
 from eventbus.lifecycle.resolving import Frozen, Progress, check_reason
-from eventbus.lifecycle.trying import MOST_TRIED
 
 #: More than these are changed in the background.
 _AT_ONCE = 2000
-_MOST_CHOSEN = 500
-_LONGEST = 10_000
-_FIRST = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Back:
-    """Where a form was made: the letter, the cause or the list, with its filter."""
-
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @page.post("/dead/retry")
 def retry(view: View) -> Response:
     """Run deliveries again, all at once or a few first."""
     if not view.is_confirmed:
-        frozen = _freeze(view, view.form)
-        first = _first(view.form)
+        frozen = freeze(view, view.form)
+        first = first_of(view.form)
         sentence = (
             f"{frozen.count:,} open dead letters are meant. "
             "Their deliveries run again as if new; what dies later is not touched."
@@ -58,38 +36,15 @@ def retry(view: View) -> Response:
             f"Retry {frozen.count:,} dead letters?",
             sentence,
             button="Retry",
-            fields=_fixed(frozen),
-            back=_back(view.form).path,
-            back_query=_back(view.form).query,
+            fields=fixed(frozen),
+            back=back_of(view.form).path,
+            back_query=back_of(view.form).query,
         )
-    frozen = _freeze_again(view, view.form)
-    first = _first(view.form)
+    frozen = freeze_again(view, view.form)
+    first = first_of(view.form)
     if first is not None and frozen.count > first:
-        return _try_first(view, frozen, first)
-    return _retry_all(view, frozen, back=_back(view.form))
-
-
-@page.get("/dead/trial", budget=6)
-def show_trial(view: View) -> Response:
-    """How those that were retried first are doing; without a trial one is led to the causes."""
-    if "plan" not in view.filters:
-        return view.redirect("/dead")
-    return view.show("dead/trial.html", **_trial(view))
-
-
-@page.live("/dead/trial/live", budget=1)
-def pulse(view: View) -> Sequence[Message]:
-    """How they are doing now."""
-    return [view.fragment("trial", "dead/trial_state.html", **_trial(view))]
-
-
-@page.post("/dead/trial")
-def go_on(view: View) -> Response:
-    """Retry the others, if the trial is passed."""
-    plan = read_plan(view.form.text("plan", longest=_LONGEST) or "", view.site)
-    view.bus.require_trial(plan.tried)
-    confirmed = Filters([*plan.fields.items()])
-    return _retry_all(view, _freeze_again(view, confirmed), back=_back(confirmed))
+        return try_first(view, frozen, first)
+    return _retry_all(view, frozen, back=back_of(view.form))
 
 
 @page.post("/dead/discard")
@@ -99,31 +54,31 @@ def discard(view: View) -> Response:
     check_reason(reason or "")
     assert reason is not None
     if not view.is_confirmed:
-        frozen = _freeze(view, view.form)
+        frozen = freeze(view, view.form)
         sentence = f"{frozen.count:,} open dead letters are meant. Their deliveries are cancelled; the reason is kept: {reason}"
         return view.confirm(
             f"Discard {frozen.count:,} dead letters?",
             sentence,
             button="Discard",
-            fields=_fixed(frozen),
-            back=_back(view.form).path,
-            back_query=_back(view.form).query,
+            fields=fixed(frozen),
+            back=back_of(view.form).path,
+            back_query=back_of(view.form).query,
         )
-    frozen = _freeze_again(view, view.form)
+    frozen = freeze_again(view, view.form)
 
     def work(stop: threading.Event) -> Progress:
         return view.bus.resolving.discard(frozen, reason=reason, stop=stop)
 
-    return _carried_out(view, frozen, work, "discarded", back=_back(view.form))
+    return _carried_out(view, frozen, work, "discarded", back=back_of(view.form))
 
 
 @page.post("/dead/restore")
 def restore(view: View) -> Response:
     """Open discarded letters again."""
-    ids = _ids(view.form, "id")
+    ids = ids_of(view.form, "id")
     if not ids:
         raise InvalidInput("choose the dead letters that are to be restored.")
-    back = _back(view.form)
+    back = back_of(view.form)
     if not view.is_confirmed:
         return view.confirm(
             f"Restore {len(ids):,} dead letters?",
@@ -164,30 +119,12 @@ def resolve(view: View) -> Response:
     )
 
 
-def _try_first(view: View, frozen: Frozen, first: int) -> Response:
-    tried, others = frozen.ids[:first], frozen.ids[first:]
-    view.bus.resolving.retry(replace(frozen, ids=tried))
-    kept = {name: text for name in (*TEXTS, "status", "scope") if (text := view.form.text(name)) is not None}
-    fields = {**kept, **{name: str(value) for name, value in _fixed(replace(frozen, ids=others)).items()}}
-    if frozen.sought.ids is not None:
-        fields["id"] = ",".join(map(str, others))
-    plan = TrialPlan(tried=list(tried), others=len(others), fields=fields, who=view.user.name)
-    notice = f"{len(tried)} dead letters are retried first."
-    return view.redirect("/dead/trial", notice=notice, plan=sign_plan(plan, view.site))
-
-
-def _trial(view: View) -> dict[str, Any]:
-    word = view.filters.text("plan", longest=_LONGEST) or ""
-    plan = read_plan(word, view.site)
-    return {"plan": plan, "word": word, "trial": view.bus.trial(plan.tried)}
-
-
-def _retry_all(view: View, frozen: Frozen, *, back: _Back) -> Response:
+def _retry_all(view: View, frozen: Frozen, *, back: Back) -> Response:
     return _carried_out(view, frozen, lambda stop: view.bus.resolving.retry(frozen, stop=stop), "retried", back=back)
 
 
 def _carried_out(
-    view: View, frozen: Frozen, work: Callable[[threading.Event], Progress], done: str, *, back: _Back
+    view: View, frozen: Frozen, work: Callable[[threading.Event], Progress], done: str, *, back: Back
 ) -> Response:
     if frozen.count > _AT_ONCE:
         view.site.background.start(work, name=f"dead letters {done}", who=view.user.name)
@@ -197,72 +134,3 @@ def _carried_out(
     others = frozen.count - progress.changed
     rest = f" {others:,} were not open any more." if others else ""
     return view.redirect(back.path, notice=f"{progress.changed:,} dead letters {done}.{rest}", **back.query)
-
-
-def _freeze(view: View, form: Filters, *, last_id: int | None = None) -> Frozen:
-    """What *form* means now: the letters that were chosen, or all that match its filter."""
-    if form.choice("scope", ("chosen", "all")) == "all":
-        if (status := form.choice("status", [*STATUSES, "all"]) or "open") != "open":
-            raise InvalidInput(
-                f"status={status} is shown, but only open dead letters can be changed: show these first."
-            )
-        return view.bus.freeze_dead_letters(**sought_of(form), last_id=last_id)
-    ids = _ids(form, "id")
-    if not ids:
-        raise InvalidInput("choose the dead letters that are meant, or take all that match the filter.")
-    return view.bus.freeze_dead_letters(ids=ids)
-
-
-def _freeze_again(view: View, form: Filters) -> Frozen:
-    """What was counted before, without what has been resolved since.
-
-    Raises:
-        InvalidInput: It was not counted, or is more than that, or something else.
-    """
-    counted = form.number("count")
-    if counted is None:
-        raise InvalidInput("count what is meant before it is changed.")
-    frozen = _freeze(view, form, last_id=form.number("last_id"))
-    if frozen.count > counted:
-        raise InvalidInput(
-            f"{frozen.count:,} dead letters match now, more than the {counted:,} that were shown; nothing was changed: look again."
-        )
-    shown = form.text("shown", longest=_LONGEST)
-    if shown is not None and not set(frozen.ids) <= set(read_ids(shown)):
-        raise InvalidInput("other dead letters match now than those that were shown; nothing was changed: look again.")
-    return frozen
-
-
-def _fixed(frozen: Frozen) -> dict[str, object]:
-    """What makes a filter mean the same later on."""
-    moments = {name: getattr(frozen.sought, name) for name in ("since", "until")}
-    times = {name: moment.isoformat() for name, moment in moments.items() if isinstance(moment, datetime)}
-    shown = None if frozen.sought.ids is not None else write_ids(frozen.ids, longest=_LONGEST // 2)
-    ids = {} if shown is None else {"shown": shown}
-    return {**times, **ids, "count": frozen.count, "last_id": max(frozen.ids, default=0)}
-
-
-def _first(form: Filters) -> int | None:
-    """How many are to be tried first; None for all at once."""
-    if "carefully" not in form:
-        return None
-    return form.number("first", least=1, most=MOST_TRIED) or _FIRST
-
-
-def _ids(given: Filters, name: str) -> tuple[int, ...]:
-    """The ids that are given one by one, or joined by commas."""
-    words = [word for each, value in given.items() if each == name for word in value[:_LONGEST].split(",")]
-    if len(words) > _MOST_CHOSEN:
-        raise InvalidInput(f"{len(words):,} dead letters are chosen, more than {_MOST_CHOSEN}: use a filter.")
-    ids = (Filters([(name, word)]).number(name) for word in words)
-    return tuple(id for id in ids if id is not None)
-
-
-def _back(form: Filters) -> _Back:
-    """Where to go from here."""
-    fingerprint, letter = form.text("fingerprint"), form.number("letter")
-    if letter is not None:
-        return _Back(path=f"/dead/{letter}")
-    names = [name for name in (*TEXTS, "status") if name != "fingerprint"]
-    query = {name: text for name in names if (text := form.text(name)) is not None}
-    return _Back(path="/dead/letters" if fingerprint is None else f"/dead/causes/{fingerprint}", query=query)

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.responses import Response
 
 from eventbus.console.copying import copies_of
 from eventbus.console.gate import COOKIE
+from eventbus.console.message import Message
 from eventbus.console.pages.events import page as page
 from eventbus.console.peer import host_of, is_secure
 from eventbus.console.view import View
@@ -65,23 +67,26 @@ def show_json(view: View) -> Response:
 @page.get("/events/{event_id:uuid}", budget=_BUDGET)
 def show(view: View) -> Response:
     """All that is known of the event."""
-    details = view.bus.event_details(view.path["event_id"])
-    event = details.event
-    story = view.bus.story(event.correlation_id)
+    data = _moving(view)
+    event = data["event"]
     return view.show(
         "events/event.html",
-        event=event,
-        parts=_parts(details),
         versions=view.bus.event_versions(event),
-        branches=_branches(story.events, story.standings),
-        story=story,
         copies=copies_of(
             event,
             url=_absolute(view, f"/events/{event.id}.json"),
             cookie=COOKIE if view.site.settings.access.has_login else None,
         ),
         groups=sorted({each.group for each in view.bus.groups()}),
+        **data,
     )
+
+
+@page.live("/live/events/{event_id:uuid}", budget=7)
+def pulse(view: View) -> Sequence[Message]:
+    """How each group stands with it, and its story, as they are now."""
+    data = _moving(view)
+    return [view.fragment(part, f"events/{part}.html", **data) for part in ("parts", "story")]
 
 
 @page.get("/events/{event_id:uuid}/why", budget=10)
@@ -106,6 +111,18 @@ def replay(view: View) -> Response:
         return view.confirm(f"Deliver this event to {group} again?", sentence, button="Replay", back=f"/events/{id}")
     done = view.bus.replay(event_ids=[id], group=group, include_dead=include_dead)
     return view.redirect(f"/events/{id}", notice=f"{done.count} delivery to {group}, as replay {done.id}.")
+
+
+def _moving(view: View) -> dict[str, Any]:
+    """What changes after an event was published."""
+    details = view.bus.event_details(view.path["event_id"])
+    story = view.bus.story_of(details.event)
+    return {
+        "event": details.event,
+        "parts": _parts(details),
+        "story": story,
+        "branches": _branches(story.events, story.standings),
+    }
 
 
 def _parts(details: EventDetails) -> list[GroupPart]:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
+from eventbus.console.event_following import EventFollowing, Seen
 from eventbus.console.event_tail import EventTail
 from eventbus.console.filters import Filters
 from eventbus.console.message import Message, Tail
@@ -40,18 +41,19 @@ def list_events(view: View) -> Response:
     return _shown(view, found, standings_of(view, found.items))
 
 
-@page.tail("/events/tail")
+@page.tail("/live/events")
 def tail(view: View) -> Tail:
-    """Events as they are recorded, for as long as somebody looks. Best effort."""
+    """Events as they are recorded, and how the groups of the newest ones stand, for as long as somebody looks. Best effort."""
     sought = sought_of(view.filters)
+    events = EventTail(view.bus, sought)
+    shown = [event.id for event in view.bus.events(**sought, limit=_ROWS, most_read=_MOST_READ).items]
 
-    def show(event: Event) -> Message:
-        standings = standings_of(view, [event])
-        return view.fragment(
-            "events", "events/row.html", event=event, standings=standings.get(event.id, []), is_new=True
-        )
+    def show(seen: Seen) -> Message:
+        if seen.event is None:
+            return view.fragment(f"standings-{seen.id}", "events/standings.html", standings=seen.standings)
+        return view.fragment("events", "events/row.html", event=seen.event, standings=seen.standings)
 
-    return Tail(source=EventTail(view.bus, sought), show=show)
+    return Tail(source=EventFollowing(view.bus, events, shown), show=show)
 
 
 def sought_of(filters: Filters) -> dict[str, Any]:
@@ -98,7 +100,6 @@ def _shown(
         wheres=wheres(view.filters),
         # What is to come is shown on top of the newest, and nowhere else.
         follows=error is None and not {"cursor", "until"} & {name for name, _ in view.filters.items()},
-        tail=f"{view.url('/events/tail')}?{view.filters.with_changes({})}",
         error=error,
     )
 

@@ -19,7 +19,7 @@ def list_groups(view: View) -> Response:
     return view.show("groups.html", groups=_summaries(view))
 
 
-@page.live("/groups/live", budget=36)
+@page.live("/live/groups", budget=36)
 def pulse(view: View) -> Sequence[Message]:
     return [view.fragment("list", "groups/list.html", groups=_summaries(view))]
 
@@ -29,12 +29,12 @@ def show(view: View) -> Response:
     return view.show("group.html", **_read(view))
 
 
-@page.live("/groups/{group}/live", budget=40)
+@page.live("/live/groups/{group}", budget=40)
 def pulse_of_one(view: View) -> Sequence[Message]:
     data = _read(view)
+    parts = ("actions", "state", "subscriptions", "workers")
     return [
-        view.fragment("state", "groups/state.html", **data),
-        view.fragment("workers", "groups/workers.html", **data),
+        *(view.fragment(part, f"groups/{part}.html", **data) for part in parts),
         view.data("throughput", data["throughput"]),
     ]
 

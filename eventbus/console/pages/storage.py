@@ -1,7 +1,10 @@
 """Storage: how large the tables and partitions are, and what vacuum has left to do."""
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
+from eventbus.console.message import Message
 from eventbus.console.page import Page
 from eventbus.console.view import View
 
@@ -10,4 +13,9 @@ page = Page("Storage", "/storage")
 
 @page.get("/storage", budget=2)
 def show(view: View) -> Response:
-    return view.show("storage.html", space=view.bus.space())
+    return view.show("storage.html", space=view.site.space.take().value)
+
+
+@page.live("/live/storage", budget=2)
+def pulse(view: View) -> Sequence[Message]:
+    return [view.fragment("space", "storage_space.html", space=view.site.space.take().value)]

@@ -18,7 +18,7 @@ def show(view: View) -> Response:
     return view.show("workers.html", **_read(view))
 
 
-@page.live("/workers/live", budget=20)
+@page.live("/live/workers", budget=20)
 def pulse(view: View) -> Sequence[Message]:
     data = _read(view)
     return [view.fragment(part, f"workers/{part}.html", **data) for part in ("workers", "queues")]

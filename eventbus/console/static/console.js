@@ -84,29 +84,42 @@ function say(text) {
 let missed = 0;
 onData("missed", (count) => { missed += count; });
 
-/** Put what the server made into the element of that id: instead of its content, or before it with data-prepend. */
+/** What waits for the ticks in its rows to be gone, by the element's id. */
+const held = new Map();
+
+/** Put what the server made into the element of that id: in the place of its content, or before it with data-prepend. */
 function place({ id, html }) {
   const element = document.getElementById(id);
   if (!element) return;
   const made = document.createElement("template");
   made.innerHTML = html;
   localize(made.content);
-  say(missed ? `${missed} events came too fast to be shown.` : "");
   if (element.dataset.prepend !== undefined) {
     element.prepend(made.content);
     const most = Number(element.dataset.prepend) || 200;
     while (element.children.length > most) element.lastElementChild.remove();
-    return;
+  } else if (element.querySelector("[data-row] input:checked")) {
+    // A row that comes or goes would lose a tick, or move the next one away from under the mouse.
+    held.set(id, html);
+  } else {
+    held.delete(id);
+    const focused = element.contains(document.activeElement) ? keyOf(document.activeElement) : null;
+    morph(element, made.content);
+    if (focused && !element.contains(document.activeElement)) focusOn(element, focused);
+    for (const chart of element.querySelectorAll("[data-chart]")) draw(chart);
   }
-  const focused = element.contains(document.activeElement) ? keyOf(document.activeElement) : null;
-  element.replaceChildren(made.content);
-  if (focused) [...element.querySelectorAll("a, button, input, select, [tabindex]")].find((each) => keyOf(each) === focused)?.focus();
-  for (const chart of element.querySelectorAll("[data-chart]")) draw(chart);
-  // What its user has confirmed before, and was waiting for.
-  element.querySelector("form[data-submit]")?.requestSubmit();
+  say(missed ? `${missed} events came too fast to be shown.` : held.size ? "The list waits while something is ticked." : "");
 }
 
 const keyOf = (element) => `${element.tagName} ${element.id} ${element.getAttribute("href") ?? element.textContent}`;
+
+function focusOn(element, key) {
+  [...element.querySelectorAll("a, button, input, select, [tabindex]")].find((each) => keyOf(each) === key)?.focus();
+}
+
+function release() {
+  for (const [id, html] of [...held]) place({ id, html });
+}
 
 /* --- charts: <div data-chart="NAME" data-label="…"> is drawn from the data called NAME: {at: [seconds], series: [{label, values}]} --- */
 
@@ -125,7 +138,8 @@ function show(element, { at, series }) {
     width: Math.max(240, element.clientWidth), height: Number(element.dataset.height) || 200,
     cursor: { y: false }, legend: { live: true },
     scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] } },
-    axes: [axis, { ...axis, size: 56 }],
+    // Room for a time of day at each tick, and for half of the last one.
+    axes: [{ ...axis, space: 72 }, { ...axis, size: 56 }], padding: [null, 30, null, null],
     series: [{}, ...series.map(({ label }, number) => ({
       label, stroke: colour(`--series-${number + 1}`), width: 2, points: { show: false }, spanGaps: true,
     }))],
@@ -223,8 +237,8 @@ function prepareButtons() {
   });
   document.addEventListener("change", (event) => {
     const all = event.target.closest?.("[data-all]");
-    if (!all) return;
-    for (const box of document.querySelectorAll(`input[type=checkbox][name="${CSS.escape(all.dataset.all)}"]`)) box.checked = all.checked;
+    if (all) for (const box of document.querySelectorAll(`input[type=checkbox][name="${CSS.escape(all.dataset.all)}"]`)) box.checked = all.checked;
+    release();
   });
 }
 
