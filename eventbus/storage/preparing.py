@@ -5,6 +5,8 @@
 
 A plan that is kept must stay good while tables grow, but the planner sees only today's few rows, and would read a small table from
 the first to the last long after it has stopped being small. So connections on which statements are prepared prefer indexes always.
+They also keep the plan that holds for all values: PostgreSQL believes that it finds a better one for each, for it can leave
+partitions out, as the kept one does when it runs; and plans each time for as long as it executes.
 
 Only in autocommit, where a statement that was refused has done nothing and may be repeated; in a transaction the refusal would end
 the transaction. What is prepared is noted beside the connection, and goes with it.
@@ -21,7 +23,7 @@ import psycopg2
 from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
 
-_KEY, _PREFERS_INDEXES = "eventbus_prepared", "eventbus_prefers_indexes"
+_KEY, _PLANS_AHEAD = "eventbus_prepared", "eventbus_plans_ahead"
 _SAVEPOINT = "eventbus_ready"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
@@ -29,7 +31,8 @@ _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 class Hot(str):
     """A statement that runs so often that preparing it pays.
 
-    A parameter whose type the statement's place for it does not tell stands in ``CAST(:name AS type)``.
+    A parameter whose type the statement's place for it does not tell stands in ``CAST(:name AS type)``. Its plan is made once, on
+    tables of any size, and kept: every table is named by a whole key, so that there is one good way only.
     """
 
     __slots__ = ()
@@ -45,9 +48,9 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
     """
     prepare, run, name = _commands(sql)
     names = known.setdefault(_KEY, set())
-    if not known.get(_PREFERS_INDEXES):
-        cursor.execute("SET enable_seqscan = off")
-        known[_PREFERS_INDEXES] = True
+    if not known.get(_PLANS_AHEAD):
+        cursor.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+        known[_PLANS_AHEAD] = True
     if name not in names:
         # Behind a proxy another client may have prepared it; it is the same, for its name is made from its text.
         _ignoring(DuplicatePreparedStatement, cursor, prepare)
@@ -56,7 +59,7 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
         cursor.execute(run, parameters)
     except InvalidSqlStatementName:
         names.clear()
-        known.pop(_PREFERS_INDEXES, None)
+        known.pop(_PLANS_AHEAD, None)
         cursor.execute(sql, parameters)
     except FeatureNotSupported:  # its tables were changed so that it would answer otherwise
         names.discard(name)
@@ -66,8 +69,8 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
 
 def leave(cursor: DriverCursor, *, known: MutableMapping[Any, Any]) -> None:
     """Let a connection that goes to others plan as the server does by itself: their statements have no plans that are kept."""
-    if known.pop(_PREFERS_INDEXES, False):
-        cursor.execute("RESET enable_seqscan")
+    if known.pop(_PLANS_AHEAD, False):
+        cursor.execute("RESET enable_seqscan; RESET plan_cache_mode")
 
 
 def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> None:
