@@ -30,13 +30,17 @@ _TAKE = """
     SET state = 'running', claim = :claim, due_at = clock_timestamp() + CAST(:lease AS interval), worker = :worker,
         task_id = :task_id, suspect = d.suspect OR d.state = 'running', rerun = d.rerun AND due.died,
         started_at = CASE WHEN due.died THEN d.started_at END
-    FROM due WHERE d.event_id = due.event_id AND d.group_name = :group
+    FROM due WHERE d.event_id = due.event_id AND d.group_name = :group{only}
     RETURNING d.event_id, d.group_name, d.subscription_id, d.attempts, d.deaths, d.suspect, d.replay_id, d.claim, due.died
 )
 SELECT taken.*, e.id, e.type, e.version, e.source, CAST(e.data AS text) AS data, CAST(e.metadata AS text) AS metadata, e.created_at
-FROM taken JOIN eventbus.event_log AS e ON e.id = taken.event_id
-ORDER BY taken.event_id
+FROM taken JOIN eventbus.event_log AS e ON e.id = taken.event_id{order}
 """
+_TAKE_MANY = _TAKE.format(only="", order="\nORDER BY taken.event_id")
+# Says again which one it is: a plan that was made for any event would else look for it in every partition.
+_TAKE_NAMED = _TAKE.format(
+    only=" AND d.event_id = CAST(:event_id AS uuid)", order=" AND e.id = CAST(:event_id AS uuid)"
+)
 # Comes first, so that it is in what pg_stat_activity shows of a long statement: a claimer that lost its answer looks for it there.
 _FENCE = "fence AS (SELECT CAST(:claim AS bigint))"
 _NOT_PAUSED = "NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name = :group AND g.paused)"
@@ -51,7 +55,7 @@ WITH {_FENCE}, due AS (
     AND d.subscription_id = ANY (CAST(:subscriptions AS bigint[])) AND d.state IN ('pending', 'running', 'retrying')
     AND d.due_at <= statement_timestamp() AND {_ALLOWED} AND {_NOT_PAUSED}
     FOR UPDATE SKIP LOCKED
-) {_TAKE}
+) {_TAKE_NAMED}
 """)
 
 
@@ -81,7 +85,7 @@ WITH {_FENCE}, due AS (
         SELECT d.event_id, d.started_at IS NOT NULL AS died {due} LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS oldest
     LIMIT :limit
-) {_TAKE}
+) {_TAKE_MANY}
 """
 
 

@@ -5,6 +5,8 @@
 
 A plan that is kept must stay good while tables grow, but the planner sees only today's few rows, and would read a small table from
 the first to the last long after it has stopped being small. So connections on which statements are prepared prefer indexes always.
+They also keep the plan that holds for all values: PostgreSQL believes that it finds a better one for each, for it can leave
+partitions out, as the kept one does when it runs; and plans each time for as long as it executes.
 And they compile nothing: where no index fits, PostgreSQL below 18 adds ten billion to a plan's cost, and what costs so much is
 compiled to machine code, which takes 20 to 200 ms for a table of ten rows.
 
@@ -24,9 +26,9 @@ from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, Inv
 from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
 
 #: So short are our statements that what is compiled for one never pays.
-_PREFER_INDEXES = "SET enable_seqscan = off; SET jit = off"
-_PREFER_NOTHING = "RESET enable_seqscan; RESET jit"
-_KEY, _PREFERS_INDEXES = "eventbus_prepared", "eventbus_prefers_indexes"
+_PLAN_AHEAD = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off"
+_PLAN_AS_USUAL = "RESET enable_seqscan; RESET plan_cache_mode; RESET jit"
+_KEY, _PLANS_AHEAD = "eventbus_prepared", "eventbus_plans_ahead"
 _SAVEPOINT = "eventbus_ready"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
@@ -34,7 +36,8 @@ _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 class Hot(str):
     """A statement that runs so often that preparing it pays.
 
-    A parameter whose type the statement's place for it does not tell stands in ``CAST(:name AS type)``.
+    A parameter whose type the statement's place for it does not tell stands in ``CAST(:name AS type)``. Its plan is made once, on
+    tables of any size, and kept: every table is named by a whole key, so that there is one good way only.
     """
 
     __slots__ = ()
@@ -50,9 +53,9 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
     """
     prepare, run, name = _commands(sql)
     names = known.setdefault(_KEY, set())
-    if not known.get(_PREFERS_INDEXES):
-        cursor.execute(_PREFER_INDEXES)
-        known[_PREFERS_INDEXES] = True
+    if not known.get(_PLANS_AHEAD):
+        cursor.execute(_PLAN_AHEAD)
+        known[_PLANS_AHEAD] = True
     if name not in names:
         # Behind a proxy another client may have prepared it; it is the same, for its name is made from its text.
         _ignoring(DuplicatePreparedStatement, cursor, prepare)
@@ -61,7 +64,7 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
         cursor.execute(run, parameters)
     except InvalidSqlStatementName:
         names.clear()
-        known.pop(_PREFERS_INDEXES, None)
+        known.pop(_PLANS_AHEAD, None)
         cursor.execute(sql, parameters)
     except FeatureNotSupported:  # its tables were changed so that it would answer otherwise
         names.discard(name)
@@ -71,8 +74,8 @@ def execute(cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known
 
 def leave(cursor: DriverCursor, *, known: MutableMapping[Any, Any]) -> None:
     """Let a connection that goes to others plan as the server does by itself: their statements have no plans that are kept."""
-    if known.pop(_PREFERS_INDEXES, False):
-        cursor.execute(_PREFER_NOTHING)
+    if known.pop(_PLANS_AHEAD, False):
+        cursor.execute(_PLAN_AS_USUAL)
 
 
 def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> None:

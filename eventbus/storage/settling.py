@@ -31,10 +31,11 @@ SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
     suspect = false, rerun = false, claim = NULL, started_at = NULL,
     last_error = NULL, due_at = clock_timestamp()
 """
+_RETURN_ONE = "RETURNING d.state, CAST(:type AS text) AS type, d.group_name, d.finished_at"
 MARK_DONE = Hot(f"""
 WITH done AS (
     {_UPDATE_DONE} WHERE {_MINE}
-    RETURNING d.state, CAST(:type AS text) AS type, d.group_name, d.finished_at
+    {_RETURN_ONE}
 ), {COUNT_DONE}
 SELECT state FROM done
 """)
@@ -46,20 +47,24 @@ held AS (
 )
 """
 # The commit need not reach the disk: a server that crashes and forgets it repeats the work, no more.
-_MARKED = f"""
-WITH quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting), {_HELD}, done AS (
+_QUICK = "quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting)"
+MARK_MANY_DONE = Hot(f"""
+WITH {_QUICK}, {_HELD}, done AS (
     {_UPDATE_DONE} FROM held, quick
     WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
     AND quick.setting = 'off'
     RETURNING d.event_id, d.state, d.group_name, d.finished_at,
               (CAST(:types AS text[]))[array_position(CAST(:events AS uuid[]), d.event_id)] AS type
 ), {COUNT_DONE}
-SELECT event_id, state
-"""
-MARK_MANY_DONE = Hot(f"{_MARKED} FROM done")
+SELECT event_id, state FROM done
+""")
 # What becomes due from now on has wake-ups of its own: a slice that hears of nothing more need not look for it.
 MARK_ALONE_DONE = Hot(f"""
-{_MARKED}, EXISTS (
+WITH {_QUICK}, done AS (
+    {_UPDATE_DONE} FROM quick WHERE {_MINE} AND quick.setting = 'off'
+    {_RETURN_ONE}
+), {COUNT_DONE}
+SELECT state, EXISTS (
     SELECT FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id)
     CROSS JOIN (VALUES ('pending'), ('retrying'), ('running')) AS open (state)
     CROSS JOIN LATERAL (
@@ -155,14 +160,7 @@ def mark_alone_done(
     Returns:
         None if the claim is lost.
     """
-    row = connection.row(
-        MARK_ALONE_DONE,
-        group=claimed.group,
-        events=[str(claimed.event.id)],
-        types=[claimed.event.type],
-        claim=claimed.claim,
-        subscriptions=list(subscriptions),
-    )
+    row = connection.row(MARK_ALONE_DONE, type=claimed.event.type, subscriptions=list(subscriptions), **_mine(claimed))
     return None if row is None else (str(row.state), bool(row.is_more_due))
 
 

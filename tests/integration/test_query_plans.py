@@ -89,8 +89,12 @@ def connection(filled: Database) -> Iterator[Connection]:
 
 def nodes(connection: Connection, statement: str, **parameters: Any) -> list[dict[str, Any]]:
     """Every step of the plan by which *statement* was just run."""
-    [found] = connection.value(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", **parameters)
-    todo, seen = [found["Plan"]], []
+    return steps(connection.value(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", **parameters))
+
+
+def steps(explained: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every step of a plan, as EXPLAIN has told it."""
+    todo, seen = [explained[0]["Plan"]], []
     while todo:
         node = todo.pop()
         seen.append(node)
@@ -232,8 +236,8 @@ def test_settling_many_reads_these(connection: Connection) -> None:
     alone = nodes(
         connection,
         settling.MARK_ALONE_DONE,
-        events=ids[19:20],
-        types=["order.created"],
+        event_id=ids[19],
+        type="order.created",
         subscriptions=subscription_ids(connection, "g1"),
         **wanted,
     )
