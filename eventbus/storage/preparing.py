@@ -23,6 +23,9 @@ from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, 
 
 _KEY, _PREFERS_INDEXES = "eventbus_prepared", "eventbus_prefers_indexes"
 _SAVEPOINT = "eventbus_ready"
+#: For the rest of the transaction. Left to itself the server plans anew each time: it takes the partitions that a plan for all of
+#: them names for dearer than planning, which is most of the time.
+_KEEP_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
 
@@ -96,7 +99,7 @@ def execute_ready(
         return
     try:
         # One round trip; a refusal costs the transaction nothing but this statement.
-        cursor.execute(f"SAVEPOINT {_SAVEPOINT}; {run}", parameters)
+        cursor.execute(f"SAVEPOINT {_SAVEPOINT}; {_KEEP_PLAN}; {run}", parameters)
     except (InvalidSqlStatementName, FeatureNotSupported):
         names.clear()
         cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
