@@ -8,17 +8,14 @@ begun ahead for the next run is ended when no run takes it at once.
 """
 
 import contextlib
-import functools
-import re
 from collections.abc import Iterator
 from typing import Any, cast
 
 import sqlalchemy
-from sqlalchemy import PoolProxiedConnection, event
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from eventbus.errors import HandlerError
 from eventbus.lifecycle.settlement import Marking
 from eventbus.storage.database import Database
 from eventbus.storage.failures import is_disconnect
@@ -26,9 +23,6 @@ from eventbus.storage.settling import COMMIT_DONE
 
 #: So long, and until the attendant looks, a transaction that was begun ahead waits for a handler's first statement.
 SPARE_SECONDS = 0.02
-_ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback(?!\s+to)|abort|prepare\s+transaction)\b", re.IGNORECASE)
-#: In what SQLAlchemy keeps beside a connection: whether its transaction may be committed now.
-_MAY_COMMIT = "eventbus_may_commit"
 
 
 class ClaimLost(Exception):
@@ -55,10 +49,12 @@ class Sessions:
         if self._pooled is None:
             self._pooled = self._database.lend(COMMIT_DONE)
         pooled = self._pooled
+        driver: Any = pooled.dbapi_connection
         lent = cast("PoolProxiedConnection", _Lent(pooled))
-        connection = sqlalchemy.Connection(_guarded(self._database.engine), lent)
-        pooled.info[_MAY_COMMIT] = self._has_committed = False
+        # Where it is lost SQLAlchemy would go on with another, which is not lent, and could be committed by anybody.
+        connection = sqlalchemy.Connection(self._database.engine, lent, _allow_revalidate=False)
         session = Session(bind=connection, expire_on_commit=False, close_resets_only=False)
+        self._has_committed, driver.is_lent = False, True
         try:
             yield session
         finally:
@@ -66,8 +62,8 @@ class Sessions:
                 session.close()
                 connection.close()
             finally:
-                driver: Any = pooled.dbapi_connection
-                if not self._has_committed or driver is None or not driver.is_as_new:
+                driver.is_lent = False
+                if not self._has_committed or not driver.is_as_new:
                     self._give_back()
 
     def commit(self, session: Session, marking: Marking) -> None:
@@ -77,11 +73,11 @@ class Sessions:
             ClaimLost: *marking* said so; nothing is committed.
         """
         session.flush()
-        raw = session.connection()
         with self._database.join(session) as connection:
-            driver: Any = raw.connection.dbapi_connection
+            driver: Any = connection.raw.connection.dbapi_connection
 
         def finish() -> None:
+            driver.is_lent = False
             with self._database.translated():
                 if marking.commit(connection):
                     return
@@ -89,7 +85,6 @@ class Sessions:
                     raise ClaimLost
             driver.commit()
 
-        raw.info[_MAY_COMMIT] = True
         # In the place of the driver's COMMIT, so that nothing that SQLAlchemy calls before it comes between the marking and it.
         driver.instead = finish
         try:
@@ -114,6 +109,9 @@ class Sessions:
     def _give_back(self) -> None:
         pooled, self._pooled = self._pooled, None
         if pooled is not None:
+            driver: Any = pooled.dbapi_connection
+            if driver is not None and driver.closed:
+                pooled.invalidate()
             pooled.close()
 
 
@@ -133,33 +131,3 @@ class _Lent:
     def _close_special(self, **_options: Any) -> None:
         """What SQLAlchemy calls when it has just ended a transaction."""
         self.close()
-
-
-@functools.lru_cache(maxsize=16)
-def _guarded(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
-    """*engine*, with connections that refuse to end a transaction.
-
-    Kept: listeners on each connection would cost as much time as the handler's own statement.
-    """
-    guarded = engine.execution_options()
-    event.listen(guarded, "commit", _refuse_commit)
-    event.listen(guarded, "before_cursor_execute", _refuse_statement)
-    return guarded
-
-
-def _refuse_commit(connection: sqlalchemy.Connection) -> None:
-    """On the connection, which the session, its connection() and a begin() block all commit through."""
-    if not connection.info.get(_MAY_COMMIT):
-        # SQLAlchemy takes the transaction for ended, and would hand it, still open, to the connection's next user.
-        connection.invalidate()
-        raise HandlerError(
-            "the handler committed the session that it was given: eventbus commits it together with the delivery, when the "
-            "handler returns."
-        )
-
-
-def _refuse_statement(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-    if _ENDS_TRANSACTION.match(statement):
-        raise HandlerError(
-            f"the handler executed {statement.strip()[:40]!r}, but the session's transaction is eventbus's to end."
-        )

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event as events
 from sqlalchemy import text
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import Session
 
 from eventbus import Event, EventBus
+from eventbus.errors import HandlerError
 from eventbus.lifecycle import handler_sessions
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
@@ -298,6 +299,52 @@ def test_a_server_that_prepares_nothing_is_asked_in_the_ordinary_way(
 
     assert (failed, effects(rows), states(rows)) == ([], [1, 2, 3], ["done"] * 3)
     assert not [statement for statement in sent if "SAVEPOINT" in statement or "EXECUTE" in statement]
+
+
+def test_a_run_does_not_go_on_where_its_connection_was_lost(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """On another one nothing would keep its handler from committing early."""
+
+    def go_on_without(event: Event, session: Session) -> None:
+        pid = session.execute(text("SELECT pg_backend_pid()")).scalar()
+        rows.all("SELECT pg_terminate_backend(%s, 5000)", pid)
+        with contextlib.suppress(OperationalError):
+            session.execute(text("SELECT 1"))
+        session.rollback()
+        effect(event, session)
+        session.commit()
+
+    failed = drain(bus, second(go_on_without))
+
+    assert (failed, effects(rows)) == (["ResourceClosedError Retrying"], [1, 3])
+
+
+def past_sqlalchemy(statement: str) -> Body:
+    """Commit by the driver's own cursor."""
+
+    def body(event: Event, session: Session) -> None:
+        effect(event, session)
+        cursor = session.connection().connection.cursor()
+        cursor.execute(statement)
+
+    return body
+
+
+def by_driver(event: Event, session: Session) -> None:
+    """Commit by the driver itself, and go on."""
+    effect(event, session)
+    with contextlib.suppress(HandlerError):
+        session.connection().connection.commit()
+    effect(event, session)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"), [(past_sqlalchemy("COMMIT"), "HandlerError"), (by_driver, "InterfaceError")]
+)
+def test_nobody_commits_past_sqlalchemy(body: Body, error: str, drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """It would be as early."""
+    failed = drain(bus, second(body))
+
+    assert (failed, effects(rows)) == ([f"{error} Retrying"], [1, 3])
 
 
 @pytest.fixture
