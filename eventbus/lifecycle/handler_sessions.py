@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from eventbus.lifecycle.settlement import Marking
+from eventbus.storage import settling
 from eventbus.storage.database import Database
 from eventbus.storage.failures import is_disconnect
-from eventbus.storage.settling import COMMIT_DONE
 
 #: So long, and until the attendant looks, a transaction that was begun ahead waits for a handler's first statement.
 SPARE_SECONDS = 0.02
@@ -47,7 +47,7 @@ class Sessions:
     def open(self) -> Iterator[Session]:
         """A session whose transaction only `commit` may end."""
         if self._pooled is None:
-            self._pooled = self._database.lend(COMMIT_DONE)
+            self._pooled = self._database.lend(settling.COMMIT_DONE)
         pooled = self._pooled
         driver: Any = pooled.dbapi_connection
         lent = cast("PoolProxiedConnection", _Lent(pooled))
