@@ -1,6 +1,7 @@
 """Attending: a thread in each process of a worker that settles what a running handler keeps its slice from settling.
 
-slice ─watches─▶ Holding ◀─ attendant, every 25 ms: marks what returned, gives back what waits behind a slow handler
+slice ─watches─▶ Holding  ◀─ attendant, every 25 ms: marks what returned, gives back what waits behind a slow handler
+            └──▶ Sessions ◀─┘                        ends a transaction that no handler has taken
 """
 
 import contextlib
@@ -9,9 +10,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 from eventbus.errors import DatabaseError
-from eventbus.lifecycle.holding import Holding
 from eventbus.lifecycle.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,17 @@ _PERIOD_SECONDS = 0.025
 _LINGER_SECONDS = 5.0
 
 
+class Attended(Protocol):
+    """What needs looking after while a slice runs handlers."""
+
+    def attend(self, *, stopping: bool) -> None:
+        """Do what is due.
+
+        Raises:
+            DatabaseError: It is as before, and is tried again when next attended.
+        """
+
+
 class Attendant:
     """Attends to all holdings of this process. Its thread starts with the first, in whichever process that is."""
 
@@ -28,16 +40,16 @@ class Attendant:
         self._slots = slots
         self._lock = threading.Lock()
         self._needed = threading.Condition(self._lock)
-        self._held: list[Holding] = []
+        self._held: list[Attended] = []
         self._thread: threading.Thread | None = None
         self._is_waiting = False
         os.register_at_fork(after_in_child=self._after_fork)
 
     @contextlib.contextmanager
-    def watching(self, holding: Holding) -> Iterator[None]:
-        """Attend to *holding* while the block runs."""
+    def watching(self, *attended: Attended) -> Iterator[None]:
+        """Attend to these while the block runs."""
         with self._lock:
-            self._held.append(holding)
+            self._held += attended
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="eventbus-attendant", daemon=True)
                 self._thread.start()
@@ -47,7 +59,8 @@ class Attendant:
             yield
         finally:
             with self._lock:
-                self._held.remove(holding)
+                for item in attended:
+                    self._held.remove(item)
 
     def _run(self) -> None:
         idle_since = time.monotonic()
@@ -60,13 +73,13 @@ class Attendant:
                     self._needed.wait_for(lambda: self._held)
                     self._is_waiting = False
                 held = list(self._held)
-            for holding in held:
-                self._attend(holding)
+            for item in held:
+                self._attend(item)
             time.sleep(_PERIOD_SECONDS)
 
-    def _attend(self, holding: Holding) -> None:
+    def _attend(self, attended: Attended) -> None:
         try:
-            holding.attend(stopping=self._slots.is_stopping)
+            attended.attend(stopping=self._slots.is_stopping)
         except DatabaseError as error:
             log.warning("settlement_repeated", extra={"reason": str(error)})
         except Exception:  # the thread's edge: without it a slow handler would hold up all others

@@ -15,13 +15,13 @@ from uuid import UUID
 
 from eventbus.errors import DatabaseError, HandlerTimeout
 from eventbus.lifecycle import settlement
-from eventbus.lifecycle.handler_sessions import ClaimLost
+from eventbus.lifecycle.handler_sessions import ClaimLost, Sessions
 from eventbus.lifecycle.handling import handle
 from eventbus.lifecycle.insisting import insist
 from eventbus.lifecycle.parking import Parked, park
 from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known
-from eventbus.lifecycle.settlement import Dead, Done, Fenced, Outcome, Retrying
+from eventbus.lifecycle.settlement import Dead, Done, Fenced, Marking, Outcome, Retrying
 from eventbus.lifecycle.slots import Slots
 from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
 from eventbus.storage import backends, claiming, settling
@@ -81,8 +81,12 @@ class Execution:
             return settlement.report(claimed, Fenced())
         return None
 
-    def call(self, claimed: Claimed) -> BaseException | Outcome | Parked | None:
-        """Call the handler of *claimed*.
+    def sessions(self) -> Sessions:
+        """Sessions for handlers that are called one after the other; to be used as a block."""
+        return Sessions(self.database)
+
+    def call(self, claimed: Claimed, sessions: Sessions) -> BaseException | Outcome | Parked | None:
+        """Call the handler of *claimed*, which takes its session, if it wants one, from *sessions*.
 
         Returns:
             The exception that ended it, which the caller settles through `fail`; what became of the row, if its session, or a
@@ -95,19 +99,13 @@ class Execution:
         if isinstance(event, UnreachableVersion):
             reason = event
             return self.insist(lambda: park(self.database, claimed, reason)) or settlement.report(claimed, Fenced())
-        in_session: Done | Fenced | None = None
-
-        def settle(connection: Connection) -> bool:
-            nonlocal in_session
-            in_session = settlement.mark_done(connection, claimed)
-            return isinstance(in_session, Done)
-
-        error = handle(subscription, replace(claimed, event=event), database=self.database, settle=settle)
+        marking = Marking(claimed=claimed)
+        error = handle(subscription, replace(claimed, event=event), sessions=sessions, marking=marking)
         if isinstance(error, ClaimLost):
             return settlement.report(claimed, Fenced())
         if error is not None:
             return error
-        return None if in_session is None else settlement.report(claimed, in_session)
+        return None if marking.outcome is None else settlement.report(claimed, marking.outcome)
 
     def done(self, claimed: Claimed) -> Done | Fenced:
         """Settle *claimed*, whose handler returned."""

@@ -1,89 +1,133 @@
 """Handler sessions: a handler's writes and its delivery's completion are one transaction, which only eventbus ends.
 
-    open ─▶ the handler's statements ─▶ commit: the delivery is marked, fenced, then COMMIT
-                └─ whoever else commits is refused
+    open ─▶ the handler's statements ─▶ commit ─▶ one command: the delivery is marked, fenced; COMMIT; BEGIN ──▶ the next open
+                └─ whoever else commits is refused     └─ refused: marked, or found lost, by itself; COMMIT ─▶ the pool
 
-The marking is prepared before the transaction begins.
+Runs that follow each other share a connection, and nothing else, for as long as each ends as it should. The transaction that is
+begun ahead for the next run is ended when no run takes it at once.
 """
 
 import contextlib
-import functools
-import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import sqlalchemy
-from sqlalchemy import event
+from sqlalchemy import PoolProxiedConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from eventbus.errors import HandlerError
-from eventbus.storage.database import Connection, Database
-from eventbus.storage.settling import MARK_DONE
+from eventbus.lifecycle.settlement import Marking
+from eventbus.storage import settling
+from eventbus.storage.database import Database
+from eventbus.storage.failures import is_disconnect
 
-_ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback(?!\s+to)|abort|prepare\s+transaction)\b", re.IGNORECASE)
-#: In what SQLAlchemy keeps beside a connection: whether its transaction may be committed now.
-_MAY_COMMIT = "eventbus_may_commit"
+#: So long, and until the attendant looks, a transaction that was begun ahead waits for a handler's first statement.
+SPARE_SECONDS = 0.02
 
 
 class ClaimLost(Exception):
     """The lease ended while the handler ran, and another worker may have the delivery: nothing of this run counts."""
 
 
-Settle = Callable[[Connection], bool]
+class Sessions:
+    """Sessions for runs that follow each other in one thread; the end of its block gives their connection back."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pooled: PoolProxiedConnection | None = None
+        self._has_committed = False
 
-@contextlib.contextmanager
-def open_session(database: Database) -> Iterator[Session]:
-    """A session whose transaction only `commit` may end."""
-    with _guarded(database.engine).connect() as connection:
-        connection.info[_MAY_COMMIT] = False
-        database.make_ready(connection, MARK_DONE)
-        session = Session(bind=connection, expire_on_commit=False)
+    def __enter__(self) -> "Sessions":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._give_back()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Session]:
+        """A session whose transaction only `commit` may end."""
+        if self._pooled is None:
+            self._pooled = self._database.lend(settling.COMMIT_DONE)
+        pooled = self._pooled
+        driver: Any = pooled.dbapi_connection
+        lent = cast("PoolProxiedConnection", _Lent(pooled))
+        # Where it is lost SQLAlchemy would go on with another, which is not lent, and could be committed by anybody.
+        connection = sqlalchemy.Connection(self._database.engine, lent, _allow_revalidate=False)
+        session = Session(bind=connection, expire_on_commit=False, close_resets_only=False)
+        self._has_committed, driver.is_lent = False, True
         try:
             yield session
         finally:
-            session.close()
+            try:
+                session.close()
+                connection.close()
+            finally:
+                driver.is_lent = False
+                if not self._has_committed or not driver.is_as_new:
+                    self._give_back()
+
+    def commit(self, session: Session, marking: Marking) -> None:
+        """Write what *session* holds, mark its delivery by *marking*, and commit both.
+
+        Raises:
+            ClaimLost: *marking* said so; nothing is committed.
+        """
+        session.flush()
+        with self._database.join(session) as connection:
+            driver: Any = connection.raw.connection.dbapi_connection
+
+        def finish() -> None:
+            driver.is_lent = False
+            with self._database.translated():
+                if marking.commit(connection):
+                    return
+                if not marking.mark(connection):
+                    raise ClaimLost
+            driver.commit()
+
+        # In the place of the driver's COMMIT, so that nothing that SQLAlchemy calls before it comes between the marking and it.
+        driver.instead = finish
+        try:
+            session.commit()
+        except DBAPIError as error:
+            if is_disconnect(error):
+                with self._database.translated():
+                    raise
+            raise
+        finally:
+            driver.instead = None
+        self._has_committed = True
+
+    def attend(self, *, stopping: bool) -> None:
+        """End the transaction that was begun ahead, if no run has taken it; from another thread."""
+        del stopping
+        pooled = self._pooled
+        driver: Any = None if pooled is None else pooled.dbapi_connection
+        if driver is not None:
+            driver.end_spare(after_seconds=SPARE_SECONDS)
+
+    def _give_back(self) -> None:
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            driver: Any = pooled.dbapi_connection
+            if driver is not None and driver.closed:
+                pooled.invalidate()
+            pooled.close()
 
 
-def commit(session: Session, database: Database, settle: Settle) -> None:
-    """Write what *session* holds, mark its delivery by *settle*, and commit both.
+class _Lent:
+    """A pooled connection as one run has it: what it closes is of no use to it any more, and stays where it is."""
 
-    Raises:
-        ClaimLost: *settle* said so; nothing is committed.
-    """
-    session.flush()
-    with database.join(session, is_ready=True) as connection:
-        if not settle(connection):
-            raise ClaimLost
-        connection.raw.info[_MAY_COMMIT] = True
-    session.commit()
+    def __init__(self, pooled: PoolProxiedConnection) -> None:
+        self._pooled: Any = pooled
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pooled, name)
 
-@functools.lru_cache(maxsize=16)
-def _guarded(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
-    """*engine*, with connections that refuse to end a transaction.
+    def close(self) -> None:
+        """Let go of it."""
+        self._pooled = None
 
-    Kept: listeners on each connection would cost as much time as the handler's own statement.
-    """
-    guarded = engine.execution_options()
-    event.listen(guarded, "commit", _refuse_commit)
-    event.listen(guarded, "before_cursor_execute", _refuse_statement)
-    return guarded
-
-
-def _refuse_commit(connection: sqlalchemy.Connection) -> None:
-    """On the connection, which the session, its connection() and a begin() block all commit through."""
-    if not connection.info[_MAY_COMMIT]:
-        # SQLAlchemy takes the transaction for ended, and would hand it, still open, to the connection's next user.
-        connection.invalidate()
-        raise HandlerError(
-            "the handler committed the session that it was given: eventbus commits it together with the delivery, when the "
-            "handler returns."
-        )
-
-
-def _refuse_statement(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-    if _ENDS_TRANSACTION.match(statement):
-        raise HandlerError(
-            f"the handler executed {statement.strip()[:40]!r}, but the session's transaction is eventbus's to end."
-        )
+    def _close_special(self, **_options: Any) -> None:
+        """What SQLAlchemy calls when it has just ended a transaction."""
+        self.close()

@@ -2,7 +2,7 @@
 
     Claimed ─▶ handle ─▶ None | the exception that ended the run
 
-With ``session`` in its signature the handler writes through a SQLAlchemy session of ours; *settle* is called as the last
+With ``session`` in its signature the handler writes through a SQLAlchemy session of ours; its delivery is marked by the last
 statement before its only COMMIT, so that effect and completion exist together or not at all.
 """
 
@@ -23,9 +23,9 @@ from celery.exceptions import TaskPredicate, WorkerShutdown, WorkerTerminate
 from eventbus import tracing
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import HandlerError, HandlerTimeout
-from eventbus.lifecycle.handler_sessions import Settle, commit, open_session
+from eventbus.lifecycle.handler_sessions import Sessions
+from eventbus.lifecycle.settlement import Marking
 from eventbus.storage.claiming import Claimed
-from eventbus.storage.database import Database
 from eventbus.subscription import Subscription
 
 #: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.
@@ -33,12 +33,14 @@ _POOL_EXIT = -241
 _local = threading.local()
 
 
-def handle(subscription: Subscription, claimed: Claimed, *, database: Database, settle: Settle) -> BaseException | None:
+def handle(
+    subscription: Subscription, claimed: Claimed, *, sessions: Sessions, marking: Marking
+) -> BaseException | None:
     """Run the handler of *subscription* for *claimed*.
 
     Args:
-        settle: Marks the delivery done on the given connection; False if the claim is lost. Called here only for a
-            handler that takes ``session``, inside its transaction.
+        sessions: Where a handler that takes ``session`` gets it from.
+        marking: How its delivery is marked, inside its transaction; not used for a handler without.
 
     Returns:
         None when the handler returned (and its session committed), ClaimLost when that no longer counts, else the
@@ -46,20 +48,20 @@ def handle(subscription: Subscription, claimed: Claimed, *, database: Database, 
     """
     delivery = Delivery(group=claimed.group, attempt=claimed.attempts + claimed.deaths + 1, replay=claimed.replay_id)
     with tracing.handling(claimed.event, delivery) as span:
-        error = _run(subscription, claimed, delivery, database=database, settle=settle)
+        error = _run(subscription, claimed, delivery, sessions=sessions, marking=marking)
         if error is not None:
             span.failed(error)
         return error
 
 
 def _run(
-    subscription: Subscription, claimed: Claimed, delivery: Delivery, *, database: Database, settle: Settle
+    subscription: Subscription, claimed: Claimed, delivery: Delivery, *, sessions: Sessions, marking: Marking
 ) -> BaseException | None:
     try:
         if "session" in subscription.takes:
-            with open_session(database) as session:
+            with sessions.open() as session:
                 _call(subscription, Run(event=claimed.event, delivery=delivery, session=session))
-                commit(session, database, settle)
+                sessions.commit(session, marking)
         else:
             _call(subscription, Run(event=claimed.event, delivery=delivery))
     except SystemExit as error:

@@ -76,9 +76,25 @@ def settle_alone(database: Database, claimed: Claimed, *, subscriptions: Sequenc
     return report(claimed, as_done(state)), is_more_due
 
 
-def mark_done(connection: Connection, claimed: Claimed) -> Done | Fenced:
-    """The same as the last statement of a transaction that the caller commits."""
-    return as_done(settling.mark_done(connection, claimed))
+@dataclass(kw_only=True)
+class Marking:
+    """How *claimed*, whose handler returned, is settled at the end of its session's transaction, and what became of it."""
+
+    claimed: Claimed
+    #: None as long as nothing is settled.
+    outcome: Done | Fenced | None = None
+
+    def commit(self, connection: Connection) -> bool:
+        """Settle it by the statement that also commits; False if that did nothing: then `mark`, and commit."""
+        is_done = settling.commit_done(connection, self.claimed)
+        if is_done:
+            self.outcome = Done()
+        return is_done
+
+    def mark(self, connection: Connection) -> bool:
+        """Settle it by the last statement of a transaction that the caller commits; False if the claim is lost."""
+        self.outcome = as_done(settling.mark_done(connection, self.claimed))
+        return isinstance(self.outcome, Done)
 
 
 def as_done(state: str | None) -> Done | Fenced:

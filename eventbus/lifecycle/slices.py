@@ -17,6 +17,7 @@ from uuid import UUID
 from eventbus.failure import from_exception
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
+from eventbus.lifecycle.handler_sessions import Sessions
 from eventbus.lifecycle.holding import Holding
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.parking import Parked
@@ -130,7 +131,8 @@ class Slice:
         holding = Holding(execution.database, self._slot, [claimed])
         outcome: Outcome | Parked | None = execution.begin(claimed)
         if outcome is None and holding.start(0):
-            ended = self._call(claimed)
+            with execution.sessions() as sessions:
+                ended = self._call(claimed, sessions)
             if isinstance(ended, BaseException):
                 holding.failed(0, from_exception(ended).summary)
                 return Failed(claimed=claimed, error=ended)
@@ -147,12 +149,13 @@ class Slice:
     def _run_batch(self, batch: Sequence[Claimed], on_failure: OnFailure) -> None:
         holding = Holding(self._execution.database, self._slot, batch)
         began, ran = time.monotonic(), 0
-        with self._attendant.watching(holding):
-            for row, claimed in enumerate(batch):
+        sessions = self._execution.sessions()
+        with sessions, self._attendant.watching(holding, sessions):
+            for row in range(len(batch)):
                 if self._slots.is_stopping or time.monotonic() > self._ends_seconds + SLICE_SECONDS:
                     self._execution.insist(holding.release)
                 if holding.start(row):
-                    self._run_row(holding, row, claimed, on_failure)
+                    self._run_row(holding, row, sessions, on_failure)
                     ran += 1
             seconds = time.monotonic() - began
             self._execution.insist(holding.release)
@@ -162,8 +165,9 @@ class Slice:
         if ran:
             self._pace.note(self._group, deliveries=ran, seconds=seconds)
 
-    def _run_row(self, holding: Holding, row: int, claimed: Claimed, on_failure: OnFailure) -> None:
-        ended = self._call(claimed)
+    def _run_row(self, holding: Holding, row: int, sessions: Sessions, on_failure: OnFailure) -> None:
+        claimed = holding.claimed[row]
+        ended = self._call(claimed, sessions)
         if ended is None:
             holding.returned(row)
             return
@@ -177,9 +181,9 @@ class Slice:
         holding.settled(row)
         self._count(claimed, ended)
 
-    def _call(self, claimed: Claimed) -> BaseException | Outcome | Parked | None:
+    def _call(self, claimed: Claimed, sessions: Sessions) -> BaseException | Outcome | Parked | None:
         began = time.perf_counter()
-        ended = self._execution.call(claimed)
+        ended = self._execution.call(claimed, sessions)
         if not isinstance(ended, Parked):
             self._slot.timer.note(self._group, claimed.event.type, time.perf_counter() - began)
         return ended

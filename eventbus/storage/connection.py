@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR
 from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
 from sqlalchemy import PoolProxiedConnection, Row, text
 from sqlalchemy.dialects.postgresql import psycopg2 as psycopg2_dialect
@@ -30,16 +30,10 @@ _DIALECT = psycopg2_dialect.dialect(dbapi=psycopg2)  # type: ignore[no-untyped-c
 class Connection:
     """A transaction in which our statements run."""
 
-    def __init__(self, raw: sqlalchemy.Connection, *, schema: str, is_ready: bool = False) -> None:
-        """Use *raw*.
-
-        Args:
-            is_ready: It is one of ours, on which hot statements may have been made ready.
-        """
+    def __init__(self, raw: sqlalchemy.Connection, *, schema: str) -> None:
         self.raw = raw
         self.schema = schema
         self._native = raw.dialect.driver == "psycopg2"
-        self._is_ready = is_ready
 
     def rows(self, statement: str, **parameters: Any) -> Sequence[Row[Any]]:
         """The rows that *statement* returns; ``:name`` marks a parameter."""
@@ -65,28 +59,35 @@ class Connection:
         """Run *statement*; the number of rows that it changed."""
         return int(self._execute(statement, parameters).rowcount)
 
+    def commit_with(self, statement: Hot, **parameters: Any) -> bool:
+        """Run *statement* as the last one of the transaction, commit that, and begin the next, in one round trip.
+
+        On a connection of ours, in the place of its driver's COMMIT. The next transaction is a spare one, see `driver`.
+
+        Returns:
+            False if nothing of that was done: *statement* is not ready, or has refused by dividing by zero.
+
+        Raises:
+            DBAPIError: The statement failed.
+            psycopg2.Error: The COMMIT failed, or the connection was lost: for SQLAlchemy, which asked for the COMMIT, to raise.
+        """
+        driver: Any = self.raw.connection.dbapi_connection
+        sql = compiled(statement, self.schema)
+        try:
+            return preparing.commit_ready(driver, sql, parameters, known=self.raw.info)
+        except psycopg2.Error as error:
+            if driver.closed or driver.get_transaction_status() != TRANSACTION_STATUS_INERROR:
+                raise
+            raise wrapped(error, statement=sql) from error
+
     def array(self, texts: tuple[str, ...]) -> Any:
         """*texts* as the value of a parameter."""
         return list(texts)
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> Any:
-        if self._is_ready and isinstance(statement, Hot):
-            return self._execute_ready(compiled(statement, self.schema), parameters)
         if self._native:
             return self.raw.exec_driver_sql(compiled(statement, self.schema), parameters)
         return self.raw.execute(text(_with_schema(statement, self.schema)), parameters)
-
-    def _execute_ready(self, sql: str, parameters: dict[str, Any]) -> Any:
-        driver: Any = self.raw.connection.dbapi_connection
-        cursor = driver.cursor()
-        try:
-            preparing.execute_ready(cursor, sql, parameters, known=self.raw.info)
-        except psycopg2.Error as error:
-            lost = _DIALECT.is_disconnect(error, driver, None)  # type: ignore[no-untyped-call]
-            if lost:
-                self.raw.invalidate(error)
-            raise wrapped(error, statement=sql, was_lost=lost) from error
-        return _Answer(cursor)
 
 
 class Direct(Connection):

@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
+import psycopg2
 import sqlalchemy
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -20,8 +22,9 @@ from eventbus.errors import DatabaseUnreachable
 from eventbus.settings import without_password
 from eventbus.storage import preparing
 from eventbus.storage.connection import Connection as Connection
-from eventbus.storage.connection import Direct, compiled
+from eventbus.storage.connection import Direct, compiled, wrapped
 from eventbus.storage.deadlines import Deadlines
+from eventbus.storage.driver import DriverConnection
 from eventbus.storage.failures import translate
 from eventbus.storage.keeping import Keeping
 from eventbus.storage.preparing import Hot
@@ -71,7 +74,8 @@ class Database:
             max_overflow=pool_size + kept,
             pool_timeout=_POOL_SECONDS,
             pool_use_lifo=True,
-            connect_args={name: value for name, value in defaults.items() if name not in given},
+            connect_args={name: value for name, value in defaults.items() if name not in given}
+            | {"connection_factory": DriverConnection},
         )
         self._keeping = Keeping(self._engine, schema=schema, prepares=prepare, at_most=kept)
         os.register_at_fork(after_in_child=self._after_fork)
@@ -93,7 +97,7 @@ class Database:
             within: It is lost if block and commit take longer.
             of_one_moment: All statements see what the first one saw; `DatabaseBusy` where that cannot be kept up.
         """
-        with self._translated(), self._engine.connect() as raw:
+        with self.translated(), self._engine.connect() as raw:
             if of_one_moment:
                 raw.execution_options(isolation_level="REPEATABLE READ")
             driver: Any = raw.connection.dbapi_connection
@@ -101,27 +105,30 @@ class Database:
                 yield self._ready(raw)
 
     @contextmanager
-    def join(self, session: Session, *, is_ready: bool = False) -> Iterator[Connection]:
-        """The connection of the caller's *session*: written to, never committed.
+    def join(self, session: Session) -> Iterator[Connection]:
+        """The connection of the caller's *session*: written to, never committed."""
+        with self.translated():
+            yield self._ready(session.connection())
 
-        Args:
-            is_ready: It is a connection of ours, on which `make_ready` may have prepared something.
-        """
-        with self._translated():
-            yield self._ready(session.connection(), is_ready=is_ready)
-
-    def make_ready(self, raw: sqlalchemy.Connection, statement: Hot) -> None:
-        """Prepare *statement* on *raw*, a connection of ours that has no transaction yet, unless nothing is to be prepared."""
-        if self._prepares:
-            preparing.make_ready(raw.connection.dbapi_connection, compiled(statement, self.schema), known=raw.info)
-
-    def dispose(self) -> None:
-        """Close all idle connections."""
-        self._keeping.release()
-        self._engine.dispose()
+    def lend(self, statement: Hot) -> PoolProxiedConnection:
+        """A connection of the pool, which the caller gives back by closing it; *statement* is ready on it for `commit_with`."""
+        with self.translated():
+            try:
+                pooled = self._engine.raw_connection()
+            except psycopg2.Error as error:
+                raise wrapped(error) from error
+            try:
+                if self._prepares:
+                    preparing.make_ready(pooled.dbapi_connection, compiled(statement, self.schema), known=pooled.info)
+            except BaseException as error:
+                pooled.invalidate()
+                if isinstance(error, psycopg2.Error):
+                    raise wrapped(error, was_lost=True) from error
+                raise
+            return pooled
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
         """Raise what SQLAlchemy raises as an error of our tree, where it is about the server rather than the statement."""
         try:
             yield
@@ -143,10 +150,15 @@ class Database:
                 self._check(raw)
         return self._keeping.take()
 
-    def _ready(self, raw: sqlalchemy.Connection, *, is_ready: bool = False) -> Connection:
+    def dispose(self) -> None:
+        """Close all idle connections."""
+        self._keeping.release()
+        self._engine.dispose()
+
+    def _ready(self, raw: sqlalchemy.Connection) -> Connection:
         if not self._checked:
             self._check(raw)
-        return Connection(raw, schema=self.schema, is_ready=is_ready)
+        return Connection(raw, schema=self.schema)
 
     def _check(self, raw: sqlalchemy.Connection) -> None:
         require_current_revision(raw, schema=self.schema, where=self.shown_url)

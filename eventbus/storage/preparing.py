@@ -22,14 +22,20 @@ from hashlib import sha256
 from typing import Any
 
 import psycopg2
-from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
+from psycopg2.errors import DivisionByZero, DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 from psycopg2.extensions import cursor as DriverCursor  # noqa: N812 - a class, whatever its name
+
+from eventbus.storage.driver import DriverConnection
 
 #: So short are our statements that what is compiled for one never pays.
 _PLAN_AHEAD = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off"
 _PLAN_AS_USUAL = "RESET enable_seqscan; RESET plan_cache_mode; RESET jit"
 _KEY, _PLANS_AHEAD = "eventbus_prepared", "eventbus_plans_ahead"
 _SAVEPOINT = "eventbus_ready"
+#: For the rest of the transaction. Left to itself the server plans anew each time: it takes the partitions that a plan for all of
+#: them names for dearer than planning, which is most of the time.
+_KEEP_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
 
@@ -79,7 +85,7 @@ def leave(cursor: DriverCursor, *, known: MutableMapping[Any, Any]) -> None:
 
 
 def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> None:
-    """Prepare *sql* on *driver*, a connection without a transaction, so that `execute_ready` may run it in one."""
+    """Prepare *sql* on *driver*, a connection without a transaction, so that `commit_ready` may run it in one."""
     prepare, _, name = _commands(sql)
     names = known.setdefault(_KEY, set())
     if name in names:
@@ -93,22 +99,34 @@ def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> Non
     names.add(name)
 
 
-def execute_ready(
-    cursor: DriverCursor, sql: str, parameters: dict[str, Any], *, known: MutableMapping[Any, Any]
-) -> None:
-    """Run *sql* in a transaction, prepared if `make_ready` has prepared it; where its plan is gone, as it is."""
+def commit_ready(
+    driver: DriverConnection, sql: str, parameters: dict[str, Any], *, known: MutableMapping[Any, Any]
+) -> bool:
+    """Run *sql* as the last statement, commit, and begin the next transaction, in one command.
+
+    Returns:
+        False if nothing of that was done, and the transaction is as it was: `make_ready` has not prepared *sql*, or its plan is
+        gone, or it has refused by dividing by zero.
+
+    Raises:
+        psycopg2.Error: Anything else, at the statement or at the COMMIT.
+    """
     _, run, name = _commands(sql)
     names = known.get(_KEY, set())
     if name not in names:
-        cursor.execute(sql, parameters)
-        return
+        return False
+    cursor = driver.cursor()
     try:
-        # One round trip; a refusal costs the transaction nothing but this statement.
-        cursor.execute(f"SAVEPOINT {_SAVEPOINT}; {run}", parameters)
-    except (InvalidSqlStatementName, FeatureNotSupported):
-        names.clear()
+        cursor.execute(f"SAVEPOINT {_SAVEPOINT}; {_KEEP_PLAN}; {run}; COMMIT; BEGIN", parameters)
+    except (DivisionByZero, InvalidSqlStatementName, FeatureNotSupported) as error:
+        if driver.get_transaction_status() != TRANSACTION_STATUS_INERROR:
+            raise  # by a trigger that was deferred to the COMMIT
+        if not isinstance(error, DivisionByZero):
+            names.clear()
         cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-        cursor.execute(sql, parameters)
+        return False
+    driver.note_spare()
+    return True
 
 
 def _ignoring(error: type[psycopg2.Error], cursor: DriverCursor, command: str) -> None:

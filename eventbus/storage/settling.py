@@ -17,7 +17,7 @@ from eventbus.event import Event
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
-from eventbus.storage.traffic import COUNT_DONE
+from eventbus.storage.traffic import COUNT_DONE, COUNT_ONE_DONE
 from eventbus.storage.values import as_uuid
 
 _MINE = "d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group AND d.claim = :claim AND d.state = 'running'"
@@ -32,12 +32,24 @@ SET state = CASE WHEN d.rerun THEN 'pending' ELSE 'done' END,
     last_error = NULL, due_at = clock_timestamp()
 """
 _RETURN_ONE = "RETURNING d.state, CAST(:type AS text) AS type, d.group_name, d.finished_at"
-MARK_DONE = Hot(f"""
+MARK_DONE = f"""
 WITH done AS (
     {_UPDATE_DONE} WHERE {_MINE}
     {_RETURN_ONE}
 ), {COUNT_DONE}
 SELECT state FROM done
+"""
+# The same, in the command that also commits: a claim that is lost, or a row that was replayed, must not be committed by it, and
+# only an error ends a command in the middle.
+COMMIT_DONE = Hot(f"""
+WITH done AS (
+    UPDATE eventbus.delivery AS d
+    SET state = 'done', finished_at = clock_timestamp(), suspect = false, claim = NULL, started_at = NULL, last_error = NULL,
+        due_at = clock_timestamp()
+    WHERE {_MINE} AND NOT d.rerun
+    RETURNING d.finished_at, d.group_name, CAST(:type AS text) AS type
+), {COUNT_ONE_DONE}
+SELECT 1 / count(*) FROM done
 """)
 _HELD = """
 held AS (
@@ -134,6 +146,15 @@ def mark_done(connection: Connection, claimed: Claimed) -> str | None:
     """Settle *claimed* as handled; its new state, ``pending`` if it was replayed meanwhile; None if the claim is lost."""
     state = connection.value(MARK_DONE, type=claimed.event.type, **_mine(claimed))
     return None if state is None else str(state)
+
+
+def commit_done(connection: Connection, claimed: Claimed) -> bool:
+    """Settle *claimed* as handled by the statement that also commits, see `Connection.commit_with`.
+
+    Returns:
+        False if it did neither, for any reason; `mark_done` tells the reason.
+    """
+    return connection.commit_with(COMMIT_DONE, type=claimed.event.type, **_mine(claimed))
 
 
 def mark_many_done(connection: Connection, events: Sequence[Event], *, group: str, claim: int) -> Mapping[UUID, str]:

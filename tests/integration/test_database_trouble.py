@@ -161,7 +161,7 @@ def test_after_a_lost_connection_older_ones_are_not_trusted(bus: EventBus, rows:
     with database.autocommit() as first, database.autocommit() as second:
         pids = {first.backend_pid, second.backend_pid}
         rows.all("SELECT pg_terminate_backend(%s, 5000)", first.backend_pid)
-        with pytest.raises(DatabaseUnreachable), database._translated():
+        with pytest.raises(DatabaseUnreachable), database.translated():
             first.value("SELECT 1")
 
     with database.autocommit() as third, database.autocommit() as fourth:

@@ -110,17 +110,25 @@ def test_a_hundred_deliveries_are_two_statements(
     assert (done, sent(wire, start), seen) == (200, ["EXECUTE"] * (1 + 2 * 2 + 1), [])
 
 
-def test_a_delivery_with_a_session_is_one_transaction_of_its_own(
+def test_a_delivery_with_a_session_is_one_statement_more_than_the_handlers_own(
     execution: SingleRuns, bus: EventBus, wire: FaultProxy
 ) -> None:
-    """One round trip more than the handler's: a savepoint and the marking."""
-    publish(bus, 2)
+    """It marks, commits, and begins the next transaction; the one that nobody needs is ended with the batch."""
+    publish(bus, 3)
     start = len(wire.statements)
 
     done = run(execution, "session")
 
-    looks = ["EXECUTE"]
-    assert (done, sent(wire, start)) == (2, [*looks * 2, *["BEGIN", "INSERT", "SAVEPOINT", "COMMIT"] * 2, *looks])
+    looks, marking = ["EXECUTE"], "SAVEPOINT"
+    runs = ["BEGIN", "INSERT", marking, "INSERT", marking, "INSERT", marking, "ROLLBACK"]
+    assert (done, sent(wire, start)) == (3, [*looks * 2, *runs, *looks])
+    [command] = {part for text in wire.statements[start:] if text.startswith(marking) for part in [verbs(text)]}
+    assert command == ("SAVEPOINT", "SET", "SET", "EXECUTE", "COMMIT", "BEGIN")
+
+
+def verbs(command: str) -> tuple[str, ...]:
+    """How each statement of *command* begins."""
+    return tuple(statement.split()[0] for statement in command.split("; "))
 
 
 def test_a_delivery_writes_so_many_bytes_of_log(

@@ -95,7 +95,8 @@ def test_a_worker_handles_and_keeps_house(
     run_all(here)
     seen = here.take("mail")
     assert seen is not None
-    assert here.call(seen) is None
+    with here.sessions() as sessions:
+        assert here.call(seen, sessions) is None
     here.done(seen)
     rows.all(
         "UPDATE eventbus.delivery SET state = 'pending', finished_at = NULL, due_at = now() - interval '1 h' "

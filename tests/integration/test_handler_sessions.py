@@ -260,9 +260,43 @@ def test_the_marking_is_prepared_once_for_each_connection(bus: EventBus, worker:
             assert claimed is not None
             execution.run(claimed)
 
-    [marking] = [statement for statement in sent if statement.startswith("PREPARE") and "ELSE 'done'" in statement]
+    [marking] = [statement for statement in sent if statement.startswith("PREPARE") and "SELECT 1 / count" in statement]
     name = marking.split()[1]
     assert [f"; EXECUTE {name} " in statement for statement in sent].count(True) == 2
+
+
+def test_the_plan_of_the_marking_is_kept(bus: EventBus, worker: MakeWorker) -> None:
+    """One for all partitions; left to itself the server would plan each time, for longer than the marking takes."""
+    seen: list[tuple[int, int]] = []
+
+    def handler(event: Event, session: Session) -> None:
+        plans = session.execute(text("SELECT generic_plans, custom_plans FROM pg_prepared_statements")).all()
+        seen.extend((generic, custom) for generic, custom in plans)
+
+    bus.subscribe("order.created", group="a", handler=handler)
+    execution = worker()
+
+    for _ in range(7):
+        event = bus.publish("order.created", 1, source="orders")
+        claimed = execution.take("a", event.id, task_id=None)
+        assert claimed is not None
+        execution.run(claimed)
+
+    assert seen == [(number, 0) for number in range(7)]
+
+
+def test_the_server_plans_a_handlers_statements_as_it_does_by_itself(run: Run, rows: Rows) -> None:
+    """What the marking asks of the planner ends with its transaction."""
+    seen: list[str] = []
+
+    def handler(event: Event, session: Session) -> None:
+        names = ("plan_cache_mode", "enable_seqscan")
+        seen.extend(str(session.execute(text(f"SHOW {name}")).scalar()) for name in names)
+
+    run(handler)
+    run(handler)
+
+    assert seen == ["auto", "on"] * 2
 
 
 def test_a_connection_that_is_lost_while_marking_is_a_failed_run(run: Run, rows: Rows) -> None:

@@ -61,7 +61,8 @@ def busy(bus: EventBus, worker: MakeWorker) -> EventBus:
     for _ in range(2):
         claimed = here.take("stock")
         assert claimed is not None
-        ended = here.call(claimed)
+        with here.sessions() as sessions:
+            ended = here.call(claimed, sessions)
         here.fail(claimed, ended) if isinstance(ended, BaseException) else here.done(claimed)
     bus.pause_group("mail")
     living = Worker(id=uuid4(), name="w", host="h", pid=1, pool="solo", concurrency=1, version="0", groups=["stock"])

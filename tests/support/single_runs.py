@@ -25,6 +25,7 @@ class SingleRuns(Execution):
         """What became of the delivery; the exception of its handler is left to be settled."""
         outcome = self.begin(claimed)
         if outcome is None:
-            ended = self.call(claimed)
+            with self.sessions() as sessions:
+                ended = self.call(claimed, sessions)
             return self.done(claimed) if ended is None else ended
         return outcome

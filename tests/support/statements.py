@@ -1,5 +1,6 @@
 """What is sent to PostgreSQL, by SQLAlchemy or past it."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import sqlalchemy
 
 from eventbus.storage.database import Database
 
+_PREFERENCE = re.compile(r"(RE)?SET enable_seqscan")
 #: Told of each statement and its parameters, before it is sent.
 Note = Callable[[str, Any], None]
 #: Told of each statement and the plan that PostgreSQL has for it where it is sent, before it is sent.
@@ -74,7 +76,7 @@ def statements(database: Database) -> Iterator[list[str]]:
     sent: list[str] = []
 
     def note(statement: str, _parameters: Any) -> None:
-        if "eventbus.event_schema" not in statement and "enable_seqscan" not in statement:
+        if "eventbus.event_schema" not in statement and not _PREFERENCE.match(statement):
             sent.append(statement)
 
     with noted(database, note):

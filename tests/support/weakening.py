@@ -103,6 +103,10 @@ def _never(_real: Any) -> Any:
     return property(lambda _slots: False)
 
 
+def _never_set(_real: Any) -> Any:
+    return property(lambda _driver: False, lambda _driver, _value: None)
+
+
 def _once(_real: Callable[..., Any]) -> Callable[..., Any]:
     return lambda action, **_options: action()
 
@@ -177,10 +181,15 @@ CONTROLS: Mapping[str, Control] = {
     ),
     "the guard of a handler's transaction": Control(
         f"{_INTEGRATION}/test_handler_sessions.py::test_a_handler_cannot_end_the_transaction_early",
-        (
-            Instead("eventbus.lifecycle.handler_sessions", "_refuse_commit", returning(None)),
-            Instead("eventbus.lifecycle.handler_sessions", "_refuse_statement", returning(None)),
-        ),
+        (Instead("eventbus.storage.driver", "DriverConnection.is_lent", _never_set),),
+    ),
+    "the end of a transaction that was begun ahead": Control(
+        f"{_INTEGRATION}/test_session_runs.py::test_no_transaction_stands_open_behind_a_handler_that_has_not_begun",
+        (Value("eventbus.lifecycle.handler_sessions", "SPARE_SECONDS", 3600.0),),
+    ),
+    "the refusal of the command that also commits": Control(
+        f"{_INTEGRATION}/test_session_runs.py::test_a_claim_that_is_lost_in_the_middle_commits_nothing",
+        (Text(SETTLING, "SELECT 1 / count(*) FROM done", instead="SELECT count(*) FROM done"),),
     ),
     "leases": Control(
         f"{_INTEGRATION}/test_claim.py::test_a_delivery_has_one_holder_at_a_time",

@@ -34,7 +34,7 @@ def run(
     )
     values = {"attempts": 0, "deaths": 0, "suspect": False, "replay_id": None, **options}
     claimed = Claimed(event=event, group="g", subscription_id=1, claim=1, **values)
-    return handle(subscription, claimed, database=None, settle=None)  # type: ignore[arg-type]
+    return handle(subscription, claimed, sessions=None, marking=None)  # type: ignore[arg-type]
 
 
 def wait_for_ever() -> None:

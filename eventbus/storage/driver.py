@@ -1,0 +1,147 @@
+"""The driver: psycopg2's connection, on which one command may end a transaction and begin the next.
+
+    commit ─┬─ COMMIT
+            └─ what stands in for it, once: the last statement; COMMIT; BEGIN ─▶ spare ─┬─ whoever asks for a cursor takes it
+                                                                                        └─ end_spare ─▶ ROLLBACK
+
+While a connection is lent to a handler, only what stands in for COMMIT ends its transaction: whoever else tries is refused, by
+SQLAlchemy or past it. Listeners of SQLAlchemy's would see less, and cost as much time as the handler's own statement.
+
+psycopg2 sends a BEGIN of its own before the first statement, and cannot be told that there is none to send unless a transaction
+is open. A spare one holds nothing, no snapshot, no number and no lock, but it may not stand behind code that takes its time: what
+nobody has taken for a while is ended, and the first statement begins its own as ever.
+"""
+
+import contextlib
+import functools
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class, whatever its name
+from psycopg2.extensions import cursor as PsycopgCursor  # noqa: N812 - a class, whatever its name
+
+from eventbus.errors import HandlerError
+
+_ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback(?!\s+to)|abort|prepare\s+transaction)\b", re.IGNORECASE)
+
+
+def _set_outside(name: str) -> Any:
+    """The property *name* of the driver's, which cannot be set in a transaction: a spare one is none."""
+    real = getattr(PsycopgConnection, name)
+
+    def change(self: "DriverConnection", value: Any) -> None:
+        self.end_spare()
+        real.__set__(self, value)
+
+    return property(real.__get__, change)
+
+
+class DriverConnection(PsycopgConnection):
+    """One connection. Two threads may meet here only in `end_spare`."""
+
+    #: Whether it is lent to a handler.
+    is_lent = False
+    #: Done by the next `commit` in its place.
+    instead: Callable[[], None] | None = None
+
+    autocommit = _set_outside("autocommit")
+    deferrable = _set_outside("deferrable")
+    isolation_level = _set_outside("isolation_level")
+    readonly = _set_outside("readonly")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._lock = threading.Lock()
+        self._spare_since: float | None = None
+        super().__init__(*arguments, **options)
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether no transaction is open, or a spare one, and transactions begin as they do by themselves."""
+        if self.closed or self.autocommit:
+            return False
+        if self._spare_since is None and self.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+            return False
+        return self.isolation_level is None and self.readonly is None and self.deferrable is None
+
+    def note_spare(self) -> None:
+        """Note that the transaction that is open was just begun, and is anybody's."""
+        self._spare_since = time.monotonic()
+
+    def end_spare(self, *, after_seconds: float = 0.0) -> None:
+        """End the transaction that nobody has taken, for *after_seconds* at least; from any thread."""
+        if self._spare_since is None:
+            return
+        with self._lock:
+            since = self._spare_since
+            if since is not None and time.monotonic() - since >= after_seconds:
+                self._spare_since = None
+                # If its connection is lost, whoever uses it next will hear of that.
+                with contextlib.suppress(psycopg2.Error):
+                    super().rollback()
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        """A cursor, as psycopg2 makes it; of one that is lent it ends no transaction."""
+        self._take()
+        if self.is_lent:
+            usual: Any = self.cursor_factory
+            options["cursor_factory"] = _refusing(options.get("cursor_factory") or usual or PsycopgCursor)
+        return super().cursor(*arguments, **options)
+
+    def lobject(self, *arguments: Any, **options: Any) -> Any:
+        """A large object, as psycopg2 opens it."""
+        self._take()
+        return super().lobject(*arguments, **options)
+
+    def set_session(self, *arguments: Any, **options: Any) -> None:
+        """Change how transactions begin."""
+        self.end_spare()
+        super().set_session(*arguments, **options)
+
+    def commit(self) -> None:
+        """Commit, by COMMIT or by what stands in for it.
+
+        Raises:
+            HandlerError: It is lent. It is closed: SQLAlchemy takes the transaction for ended, and would go on in it.
+        """
+        instead, self.instead = self.instead, None
+        if instead is not None:
+            instead()
+        elif self.is_lent:
+            self.close()
+            raise HandlerError(
+                "the handler committed the session that it was given: eventbus commits it together with the delivery, when "
+                "the handler returns."
+            )
+        else:
+            super().commit()
+
+    def rollback(self) -> None:
+        """Roll back, a spare transaction as well."""
+        self._take()
+        super().rollback()
+
+    def _take(self) -> None:
+        if self._spare_since is not None:
+            # Whoever ends it meanwhile has ended it when this returns.
+            with self._lock:
+                self._spare_since = None
+
+
+@functools.lru_cache(maxsize=16)
+def _refusing(factory: Any) -> Any:
+    """Cursors of *factory* that refuse to end a transaction."""
+
+    class Refusing(factory):  # type: ignore[misc]
+        def execute(self, query: Any, vars: Any = None) -> Any:
+            if isinstance(query, str) and _ENDS_TRANSACTION.match(query):
+                raise HandlerError(
+                    f"the handler executed {query.strip()[:40]!r}, but the session's transaction is eventbus's to end."
+                )
+            return super().execute(query, vars)
+
+    return Refusing

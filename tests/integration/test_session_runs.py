@@ -1,0 +1,439 @@
+"""Runs with a session that follow each other: they share a connection, and each is one transaction of its own."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event as events
+from sqlalchemy import text
+from sqlalchemy.exc import InvalidRequestError, OperationalError
+from sqlalchemy.orm import Session
+
+from eventbus import Event, EventBus
+from eventbus.errors import HandlerError
+from eventbus.lifecycle import handler_sessions
+from eventbus.lifecycle.attending import Attendant
+from eventbus.lifecycle.pace import Pace
+from eventbus.lifecycle.slices import Slice
+from eventbus.storage.database import Database
+from eventbus.storage.settling import COMMIT_DONE
+from tests.integration.conftest import MakeBus, MakeWorker
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.rows import Rows
+from tests.support.statements import statements
+from tests.support.waiting import wait_until
+
+Body = Callable[[Event, Session], None]
+#: Runs a slice for three events with the numbers 1 to 3; what became of the failed ones.
+Drain = Callable[..., list[str]]
+
+IDLE = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()"
+RUNNING = "WHERE state = 'running' AND event_id = %s"
+
+
+@pytest.fixture
+def table(rows: Rows) -> None:
+    """Where handlers leave what they did: a number, and the transaction it was."""
+    rows.all("CREATE TABLE public.effect (number integer, xid xid8 DEFAULT pg_current_xact_id())")
+
+
+@pytest.fixture
+def drain(table: None, worker: MakeWorker) -> Drain:
+    """A function that publishes three events and runs a handler for them, one after the other in one batch."""
+
+    def run(bus: EventBus, body: Body) -> list[str]:
+        def handler(event: Event, session: Session) -> None:
+            body(event, session)
+
+        bus.subscribe("order.created", group="a", handler=handler)
+        execution = worker(bus)
+        for number in range(1, 4):
+            bus.publish("order.created", number, source="orders")
+        failed: list[str] = []
+        pace = Pace()
+        pace.note("a", deliveries=1000, seconds=0.01)
+        turn = Slice(execution, "a", task_id="task", attendant=Attendant(execution.slots), pace=pace)
+        turn.run_batches(
+            lambda claimed, error, outcome: failed.append(f"{type(error).__name__} {type(outcome).__name__}")
+        )
+        turn.close()
+        return failed
+
+    return run
+
+
+def effect(event: Event, session: Session) -> None:
+    """A row that can be counted."""
+    session.execute(text("INSERT INTO effect VALUES (:number)"), {"number": event.data})
+
+
+def effects(rows: Rows) -> list[int]:
+    """What has been committed."""
+    return [number for (number,) in rows.all("SELECT number FROM effect ORDER BY 1")]
+
+
+def states(rows: Rows) -> list[str]:
+    """Where the three deliveries stand."""
+    return [state for (state,) in rows.all("SELECT state FROM eventbus.delivery ORDER BY event_id")]
+
+
+def second(body: Body, *, otherwise: Body = effect) -> Body:
+    """*body* for the second event."""
+    return lambda event, session: (body if event.data == 2 else otherwise)(event, session)
+
+
+def test_each_run_is_a_transaction_of_its_own(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """On one connection."""
+    pids: list[int] = []
+
+    def handler(event: Event, session: Session) -> None:
+        effect(event, session)
+        pids.append(session.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    failed = drain(bus, handler)
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 2, 3], ["done"] * 3)
+    assert len(set(pids)) == 1
+    assert rows.value("SELECT count(DISTINCT xid) FROM effect") == 3
+    assert rows.value("SELECT sum(consumed) FROM eventbus.traffic_tally") == 3
+
+
+def test_nothing_is_open_when_the_batch_is_over(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """A transaction that was begun ahead would stand open until the next wake-up."""
+    drain(bus, effect)
+
+    assert rows.value(IDLE) == 0
+
+
+def test_no_transaction_stands_open_behind_a_handler_that_has_not_begun(
+    drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """The one that was begun ahead is ended, and the handler's first statement begins its own."""
+    seen: list[int] = []
+
+    def slow(event: Event, session: Session) -> None:
+        wait_until(lambda: rows.value(IDLE) == 0)
+        seen.append(rows.value(IDLE))
+        effect(event, session)
+        seen.append(rows.value(IDLE))
+
+    failed = drain(bus, second(slow))
+
+    assert (failed, effects(rows), seen) == ([], [1, 2, 3], [0, 1])
+
+
+def test_a_handler_that_has_begun_keeps_its_transaction(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """However it reaches the driver, and however long it takes."""
+    ended = threading.Event()
+
+    def slow(event: Event, session: Session) -> None:
+        bind: Any = session.get_bind()
+        with bind.connection.cursor() as cursor:
+            cursor.execute("INSERT INTO effect VALUES (2)")
+        ended.wait(handler_sessions.SPARE_SECONDS * 5)
+
+    failed = drain(bus, second(slow))
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 2, 3], ["done"] * 3)
+
+
+def fail(event: Event, session: Session) -> None:
+    """Fail after writing."""
+    effect(event, session)
+    raise KeyError("sku")
+
+
+def twice(event: Event, session: Session) -> None:
+    """Write what a deferred constraint refuses at the commit."""
+    effect(event, session)
+    effect(event, session)
+
+
+def divide(event: Event, session: Session) -> None:
+    """Write what a deferred trigger refuses in the way in which the marking does."""
+    session.execute(text("INSERT INTO effect VALUES (0)"))
+
+
+def go_on(event: Event, session: Session) -> None:
+    """Hide an error of the database's."""
+    effect(event, session)
+    with contextlib.suppress(Exception):
+        session.execute(text("SELECT 1 / 0"))
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [(fail, "KeyError"), (twice, "IntegrityError"), (divide, "DataError"), (go_on, "InternalError")],
+)
+def test_a_run_that_fails_leaves_its_neighbours_alone(
+    body: Body, error: str, drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """In the handler, or at the commit: it is charged an attempt, and they are done."""
+    rows.all("ALTER TABLE effect ADD UNIQUE (number) DEFERRABLE INITIALLY DEFERRED")
+    rows.all(
+        "CREATE FUNCTION divide() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 / NEW.number; RETURN NULL; END $$;"
+        "CREATE CONSTRAINT TRIGGER divide AFTER INSERT ON effect DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION divide()"
+    )
+
+    failed = drain(bus, second(body))
+
+    assert (failed, effects(rows)) == ([f"{error} Retrying"], [1, 3])
+    assert states(rows) == ["done", "retrying", "done"]
+
+
+def test_a_claim_that_is_lost_in_the_middle_commits_nothing(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """And its neighbours are done."""
+
+    def lose(event: Event, session: Session) -> None:
+        effect(event, session)
+        rows.all(f"UPDATE eventbus.delivery SET claim = claim - 1 {RUNNING}", str(event.id))
+
+    failed = drain(bus, second(lose))
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 3], ["done", "running", "done"])
+
+
+def test_what_is_replayed_while_it_runs_is_committed_and_new_again(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """It is not done: the replay was told that it would run once more."""
+    replayed: list[Event] = []
+
+    def replay(event: Event, session: Session) -> None:
+        effect(event, session)
+        if not replayed:
+            replayed.append(event)
+            rows.all(f"UPDATE eventbus.delivery SET rerun = true {RUNNING}", str(event.id))
+
+    failed = drain(bus, second(replay))
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 2, 2, 3], ["done"] * 3)
+
+
+def test_what_a_run_leaves_open_is_committed(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """Savepoints, by SQL or by SQLAlchemy, and cursors."""
+
+    def handler(event: Event, session: Session) -> None:
+        session.execute(text("SAVEPOINT own"))
+        session.begin_nested()
+        effect(event, session)
+        session.execute(text("DECLARE own CURSOR FOR SELECT 1"))
+
+    failed = drain(bus, handler)
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 2, 3], ["done"] * 3)
+
+
+def test_what_is_written_last_of_all_is_committed_as_well(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """Before the commit SQLAlchemy tells whoever listens."""
+
+    def handler(event: Event, session: Session) -> None:
+        events.listen(session, "before_commit", lambda session: effect(event, session))
+
+    failed = drain(bus, handler)
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 2, 3], ["done"] * 3)
+
+
+def by_option(event: Event, session: Session) -> None:
+    """As SQLAlchemy has it."""
+    session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
+
+
+def by_deferrable(event: Event, session: Session) -> None:
+    """An option that the driver refuses to change within a transaction."""
+    session.connection(execution_options={"isolation_level": "SERIALIZABLE", "postgresql_deferrable": True})
+
+
+def by_statement(event: Event, session: Session) -> None:
+    """As SQL has it, for one transaction."""
+    session.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
+
+
+@pytest.mark.parametrize("body", [by_option, by_deferrable, by_statement])
+def test_how_a_run_wants_its_transaction_is_its_own_affair(body: Body, drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """It gets what it asks for; the next does not."""
+    levels: list[str] = []
+
+    def show(event: Event, session: Session) -> None:
+        levels.append(session.execute(text("SHOW transaction_isolation")).scalar_one())
+
+    def strict(event: Event, session: Session) -> None:
+        body(event, session)
+        show(event, session)
+
+    failed = drain(bus, second(strict, otherwise=show))
+
+    assert (failed, levels) == ([], ["read committed", "serializable", "read committed"])
+
+
+def test_a_session_is_of_no_use_after_its_run(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """What a handler left behind would write into the transaction of another."""
+    kept: list[Any] = []
+
+    def keep(event: Event, session: Session) -> None:
+        effect(event, session)
+        kept.extend([session, session.connection()])
+
+    def use(event: Event, session: Session) -> None:
+        for old in kept:
+            with pytest.raises(InvalidRequestError, match="closed"):
+                old.execute(text("INSERT INTO effect VALUES (9)"))
+
+    failed = drain(bus, second(use, otherwise=keep))
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 3], ["done"] * 3)
+
+
+def test_a_server_that_prepares_nothing_is_asked_in_the_ordinary_way(
+    drain: Drain, make_bus: MakeBus, rows: Rows
+) -> None:
+    """EVENTBUS_PREPARE=0: the marking, and then the commit, which is the driver's."""
+    bus = make_bus(prepare="0")
+    bus.sync()
+
+    with statements(bus.database) as sent:
+        failed = drain(bus, effect)
+
+    assert (failed, effects(rows), states(rows)) == ([], [1, 2, 3], ["done"] * 3)
+    assert not [statement for statement in sent if "SAVEPOINT" in statement or "EXECUTE" in statement]
+
+
+def test_a_run_does_not_go_on_where_its_connection_was_lost(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """On another one nothing would keep its handler from committing early."""
+
+    def go_on_without(event: Event, session: Session) -> None:
+        pid = session.execute(text("SELECT pg_backend_pid()")).scalar()
+        rows.all("SELECT pg_terminate_backend(%s, 5000)", pid)
+        with contextlib.suppress(OperationalError):
+            session.execute(text("SELECT 1"))
+        session.rollback()
+        effect(event, session)
+        session.commit()
+
+    failed = drain(bus, second(go_on_without))
+
+    assert (failed, effects(rows)) == (["ResourceClosedError Retrying"], [1, 3])
+
+
+def past_sqlalchemy(statement: str) -> Body:
+    """Commit by the driver's own cursor."""
+
+    def body(event: Event, session: Session) -> None:
+        effect(event, session)
+        cursor = session.connection().connection.cursor()
+        cursor.execute(statement)
+
+    return body
+
+
+def by_driver(event: Event, session: Session) -> None:
+    """Commit by the driver itself, and go on."""
+    effect(event, session)
+    with contextlib.suppress(HandlerError):
+        session.connection().connection.commit()
+    effect(event, session)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"), [(past_sqlalchemy("COMMIT"), "HandlerError"), (by_driver, "InterfaceError")]
+)
+def test_nobody_commits_past_sqlalchemy(body: Body, error: str, drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """It would be as early."""
+    failed = drain(bus, second(body))
+
+    assert (failed, effects(rows)) == ([f"{error} Retrying"], [1, 3])
+
+
+@pytest.fixture
+def proxied(database_url: str, make_bus: MakeBus) -> Iterator[tuple[EventBus, FaultProxy]]:
+    """A bus behind a proxy that loses connections."""
+    with FaultProxy(database_url) as proxy:
+        yield make_bus(database_url=proxy.url), proxy
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "left", "state"),
+    [
+        (Fault.BEFORE, ["DatabaseUnreachable Retrying"], [2, 3], "retrying"),
+        (Fault.ANSWERED, ["DatabaseUnreachable Fenced"], [1, 2, 3], "done"),
+    ],
+)
+def test_the_row_says_what_became_of_a_run_whose_answer_was_lost(
+    fault: Fault,
+    outcome: list[str],
+    left: list[int],
+    state: str,
+    drain: Drain,
+    proxied: tuple[EventBus, FaultProxy],
+    rows: Rows,
+) -> None:
+    """Marked and committed, or neither: one command, and one transaction."""
+    bus, proxy = proxied
+    bus.sync()
+    proxy.lose(fault, "; COMMIT; BEGIN")
+
+    failed = drain(bus, effect)
+
+    assert (failed, effects(rows), states(rows)) == (outcome, left, [state, "done", "done"])
+
+
+def test_an_alarm_in_the_middle_of_the_commit_changes_nothing_that_is_done(
+    drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """As Celery's own limit may ring: the command has ended, and the row says how."""
+    rows.all(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;"
+        "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON effect DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW WHEN (NEW.number = 2) EXECUTE FUNCTION wait()"
+    )
+
+    def ring(*_: Any) -> None:
+        raise TimeoutError("rung")
+
+    def alarmed(event: Event, session: Session) -> None:
+        effect(event, session)
+        threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGUSR1)).start()
+
+    before = signal.signal(signal.SIGUSR1, ring)
+    try:
+        failed = drain(bus, second(alarmed))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert (failed, effects(rows), states(rows)) == (["TimeoutError Fenced"], [1, 2, 3], ["done"] * 3)
+    assert rows.value(IDLE) == 0
+
+
+def test_a_spare_transaction_is_ended_before_the_driver_is_changed(database: Database) -> None:
+    """psycopg2 refuses that within a transaction, and nobody knows that there is one."""
+    pooled = database.lend(COMMIT_DONE)
+    driver: Any = pooled.dbapi_connection
+    for change in (
+        lambda: setattr(driver, "readonly", False),
+        lambda: setattr(driver, "isolation_level", None),
+        lambda: driver.set_session(readonly=None),
+    ):
+        driver.cursor().execute("SELECT 1")
+        driver.note_spare()
+
+        change()
+
+        assert driver.info.transaction_status == 0
+    pooled.close()
+
+
+def test_a_large_object_takes_the_spare_transaction(database: Database) -> None:
+    """Like everything that the driver does."""
+    pooled = database.lend(COMMIT_DONE)
+    driver: Any = pooled.dbapi_connection
+    driver.cursor().execute("SELECT 1")
+    driver.note_spare()
+
+    driver.lobject()
+    driver.end_spare()
+
+    assert driver.info.transaction_status == 2
+    pooled.close()
