@@ -11,16 +11,15 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from eventbus.broker.contract import QUEUE_CAP, Announcement, Notice, WakeUp
-from eventbus.broker.envelopes import Envelopes, Ids, joined
+from eventbus.broker.envelopes import UUID_LENGTH, Envelopes, Ids, is_plain, joined
 from eventbus.broker.redis_connections import bulk, packed
 from eventbus.broker.redis_server import PUSH_SHA
 from eventbus.ids import draw_uuid
 
 #: So many kinds of announcements are kept: more than a service has.
 _KEPT = 1024
-_UUID_LENGTH = 36
 #: The ids of one announcement differ in what follows these.
-_DRAWN = _UUID_LENGTH - 2
+_DRAWN = UUID_LENGTH - 2
 _MOST_QUEUES = 100
 
 
@@ -33,13 +32,13 @@ class Announcements:
         self._kept: dict[tuple[Any, ...], _Kept | None] = {}
 
     def command(self, item: Announcement, notice: Notice | None) -> bytes | None:
-        """The packed command for *item* and *notice*; None where messages must be made one by one."""
+        """The packed command for *item* and *notice*; None if there is nothing to say."""
         if not item.queues:
-            return None if notice is None else self._packed(item, [], notice) + _packed_notice(notice)
+            return None if notice is None else self._packed(item, [], notice)
         way = self._envelopes.way()
         root_id, parent_id = self._envelopes.lineage()
-        if way is None or len(item.queues) > _MOST_QUEUES or not (_fit(root_id) and _fit(parent_id)):
-            return None
+        if way is None or len(item.queues) > _MOST_QUEUES or not (is_plain(root_id) and is_plain(parent_id)):
+            return self._made(item, notice)
         # The process is named in every message.
         kind = (item.type, item.queues, way, os.getpid(), root_id is None, parent_id is None, notice is None)
         ids = _Drawn(draw_uuid()[:_DRAWN], root_id, parent_id)
@@ -47,7 +46,11 @@ class Announcements:
             kept = self._kept[kind]
         except KeyError:
             kept = self._keep(kind, item, ids, notice)
-        return None if kept is None else kept.filled(item.event_id, ids, notice)
+        return self._made(item, notice) if kept is None else kept.filled(item.event_id, ids, notice)
+
+    def _made(self, item: Announcement, notice: Notice | None) -> bytes:
+        """The same with messages that are made one by one."""
+        return self._packed(item, self._envelopes.stored(item.wake_ups()), notice)
 
     def _keep(self, kind: tuple[Any, ...], item: Announcement, ids: "_Drawn", notice: Notice | None) -> "_Kept | None":
         marks = _Drawn(draw_uuid()[:_DRAWN], ids.root_id and draw_uuid(), ids.parent_id and draw_uuid())
@@ -55,17 +58,15 @@ class Announcements:
         messages, bodies = self._messages(marked, marks)
         kept: _Kept | None = None
         if len(bodies) == 1:
-            kept = _Kept(self._packed(marked, messages, notice), marked.event_id, marks, bodies.pop())
-            if kept.filled(item.event_id, ids, notice) != self._whole(item, ids, notice):
+            command = self._packed(marked, messages, None, further=0 if notice is None else 2)
+            kept = _Kept(command, marked.event_id, marks, bodies.pop())
+            whole = self._packed(item, self._messages(item, ids)[0], notice)
+            if kept.filled(item.event_id, ids, notice) != whole:
                 kept = None
         if len(self._kept) >= _KEPT:
             self._kept = {}
         self._kept[kind] = kept
         return kept
-
-    def _whole(self, item: Announcement, ids: "_Drawn", notice: Notice | None) -> bytes:
-        command = self._packed(item, self._messages(item, ids)[0], notice)
-        return command if notice is None else command + _packed_notice(notice)
 
     def _messages(self, item: Announcement, ids: "_Drawn") -> tuple[list[str], set[str]]:
         """What would be pushed for each queue of *item*, and what these messages have as their body."""
@@ -75,14 +76,14 @@ class Announcements:
         ]
         return [joined(outer, body) for outer, body in encoded], {body for _, body in encoded}
 
-    def _packed(self, item: Announcement, messages: list[str], notice: Notice | None) -> bytes:
-        """The command but for *notice*, which is counted in."""
+    def _packed(self, item: Announcement, messages: list[str], notice: Notice | None, *, further: int = 0) -> bytes:
+        """The command; with so many *further* parts to come."""
         keys = [self._keyprefix + queue for queue in item.queues]
         pushed: list[str | int] = []
         for message in messages:
             pushed += (1, message)
-        command = ("EVALSHA", PUSH_SHA, len(keys), *keys, QUEUE_CAP, *pushed)
-        return packed(command, further=0 if notice is None else 2)
+        heard = () if notice is None else (notice.channel, notice.text)
+        return packed(("EVALSHA", PUSH_SHA, len(keys), *keys, QUEUE_CAP, *pushed, *heard), further=further)
 
 
 class _Drawn(NamedTuple):
@@ -118,8 +119,3 @@ class _Kept:
 
 def _packed_notice(notice: Notice) -> bytes:
     return bulk(notice.channel.encode()) + bulk(notice.text)
-
-
-def _fit(id: str | None) -> bool:
-    """Whether it is as long as the mark for it."""
-    return id is None or len(id) == _UUID_LENGTH

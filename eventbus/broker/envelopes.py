@@ -21,6 +21,9 @@ from kombu.utils.json import dumps
 from eventbus.broker.contract import WakeUp
 from eventbus.ids import draw_uuid, draw_uuids
 
+UUID_LENGTH = 36
+_PLAIN_ID = re.compile(rf"[0-9A-Za-z-]{{{UUID_LENGTH}}}", re.ASCII)
+
 
 class Ids(NamedTuple):
     """What differs between two messages for one queue, beside the event."""
@@ -45,7 +48,7 @@ class Envelopes:
         if self._pid != os.getpid():  # which is in every message
             self._pid, self._templates = os.getpid(), {}
         root_id, parent_id = self.lineage()
-        way = self.way()
+        way = self.way() if is_plain(root_id) and is_plain(parent_id) else None
         drawn = draw_uuids(2 * len(wake_ups))
         texts = []
         for number, item in enumerate(wake_ups):
@@ -144,6 +147,11 @@ class Envelopes:
             },
         }
         return str(dumps(outer)), encoded
+
+
+def is_plain(id: str | None) -> bool:
+    """Whether a task's *id* may take the place of another in a message that is made; any text is an id to Celery."""
+    return id is None or bool(_PLAIN_ID.fullmatch(id))
 
 
 class Template:

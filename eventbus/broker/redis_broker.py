@@ -30,7 +30,7 @@ class RedisBroker:
         """The same for one event, without waiting for the answer."""
         here = None if self.listeners else notice
         command = self._announcements.command(item, here)
-        if command is None or not self._redis.post(command):
+        if command is not None and not self._redis.post(command):
             self._redis.push(self._messages(item.wake_ups()), [here] if here else [], cap=QUEUE_CAP)
         if self.listeners and notice:
             self.listeners.post([notice])

@@ -105,12 +105,14 @@ class Catalog:
             IncompatibleSchema, SchemaEditedInPlace, SchemaNotRegistered: The type is published by this process for the first
                 time, and its schema is refused.
         """
-        choice = self._choices.get((type, version))
-        if choice and choice.declared is self.declared.known(type) and choice.stored is self._of(type):
+        declared, choice = self.declared.known(type), self._choices.get((type, version))
+        if choice and choice.declared is declared and choice.stored is self._of(type):
             return choice.version
+        known = self._stored.get(type, _NOTHING)
         chosen = self._choose(type, version, strict=strict)
-        declared, stored = self.declared.known(type), self._of(type)
-        if declared or stored.living:
+        stored = self._of(type)
+        # Kept only if nothing was learned meanwhile: what was chosen by less would count for more.
+        if (declared or stored.living) and stored is known and declared is self.declared.known(type):
             self._choices[type, version] = _Choice(declared=declared, stored=stored, version=chosen)
         return chosen
 

@@ -238,7 +238,8 @@ def _wire_form(type: str, version: int, data: Any, schemas: Catalog) -> tuple[by
         form = schema.form(value)
     except DataRefused as error:
         raise InvalidEvent(type, {path or "data": messages for path, messages in error.errors.items()}) from error
-    return (wire, value) if is_written_as(form, wire) else encode_data(type, form)
+    # The form, for a field of the user's own may have changed the value while it looked at it.
+    return (wire, form) if is_written_as(form, wire) else encode_data(type, form)
 
 
 def describe(event: Event) -> dict[str, Any]:

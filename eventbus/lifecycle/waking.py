@@ -52,11 +52,12 @@ class Waking:
         event, notice = item.event, self._notice(item.event)
         announcement = Announcement(str(event.id), event.type, self._queues(item.groups))
         broker, listeners = self._broker, self._listeners
+        facts = {"wake_ups": len(item.groups), "notices": 1 if notice else 0}
         if not listeners:
-            return self._circuit.attempt(lambda: broker.announce(announcement, notice), wake_ups=len(item.groups))
-        told = self._circuit.attempt(lambda: broker.announce(announcement, None), wake_ups=len(item.groups))
+            return self._circuit.attempt(lambda: broker.announce(announcement, notice), **facts)
+        told = self._circuit.attempt(lambda: broker.announce(announcement, None), **facts)
         if notice:
-            self._listeners_circuit.attempt(lambda: listeners.post([notice]), notices=1)
+            self._listeners_circuit.attempt(lambda: listeners.post([notice]), **facts)
         return told
 
     def _queues(self, groups: tuple[str, ...]) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def _slot(name: str, each: fields.Field[Any]) -> Slot:
     if each.dump_only:
         raise Unsupported
     key = each.data_key if each.data_key is not None else name
-    convert = (lambda value: copy.deepcopy(each.constant)) if type(each) is fields.Constant else _field(each)
+    convert = (lambda value: to_json(each.constant)) if type(each) is fields.Constant else _field(each)
     return Slot(
         key=key,
         convert=convert,

@@ -194,9 +194,14 @@ class _Autocommit(AbstractContextManager[Direct]):
         database = self._database
         try:
             try:
-                database._deadlines.forget(self._number)
-            finally:
-                database._keeping.give_back(self._direct)
+                if self._number is not None and database._deadlines.due.pop(self._number, None) is None:
+                    database._deadlines.await_cut()
+            except (
+                BaseException
+            ):  # such as a handler's time limit: what is noted may still be, and would cut its next user
+                self._direct.drop()
+                raise
+            database._keeping.give_back(self._direct)
         except (DBAPIError, PoolTimeout) as other:
             raise database._ours(other) from other
         if isinstance(error, DBAPIError | PoolTimeout):

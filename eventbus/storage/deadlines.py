@@ -45,7 +45,8 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
-        self._due: dict[int, tuple[float, DriverConnection]] = {}
+        #: Until when, and for what, by number.
+        self.due: dict[int, tuple[float, DriverConnection]] = {}
         #: Held while a connection is cut, and while the thread begins or ends.
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -58,25 +59,25 @@ class Deadlines:
         try:
             yield
         finally:
-            self.forget(number)
+            # Not by a call: at its start a handler's time limit may strike, and what is noted would cut its next user.
+            if number is not None and self.due.pop(number, None) is None:
+                self.await_cut()
 
     def note(self, driver: DriverConnection, within: timedelta | None) -> int | None:
-        """Begin what `limit` does; the number to `forget`, None without a limit."""
+        """Begin what `limit` does; the number to take out of `due`, None without a limit."""
         within = within or _usual.get()
         if within is None:
             return None
         number = next(self._numbers)
-        self._due[number] = time.monotonic() + within.total_seconds(), driver
+        self.due[number] = time.monotonic() + within.total_seconds(), driver
         if self._thread is None:
             self._begin()
         return number
 
-    def forget(self, number: int | None) -> None:
-        """End it."""
-        if number is not None and self._due.pop(number, None) is None:
-            # It is being cut: until that is over, its socket must not be closed and become another's.
-            with self._lock:
-                pass
+    def await_cut(self) -> None:
+        """Wait while what was noted is being cut: until that is over, its socket must not be closed and become another's."""
+        with self._lock:
+            pass
 
     def _begin(self) -> None:
         with self._lock:
@@ -92,8 +93,8 @@ class Deadlines:
         looks = 0
         while looks < _LOOKS or not self._ends():
             time.sleep(_PERIOD_SECONDS)
-            looks = 0 if self._due else looks + 1
-            for number, (due, driver) in self._due.copy().items():
+            looks = 0 if self.due else looks + 1
+            for number, (due, driver) in self.due.copy().items():
                 if due <= time.monotonic():
                     self._cut(number, driver)
 
@@ -101,13 +102,13 @@ class Deadlines:
         """Whether nothing is noted. Whoever notes something looks for the thread afterwards, so it goes first, and looks then."""
         with self._lock:
             thread, self._thread = self._thread, None
-            if self._due:
+            if self.due:
                 self._thread = thread
             return self._thread is None
 
     def _cut(self, number: int, driver: DriverConnection) -> None:
         with self._lock:
-            if self._due.pop(number, None) is None:
+            if self.due.pop(number, None) is None:
                 return  # it has just been answered
             log.warning("database_silent", extra={"consequence": "its connection is cut"})
             with contextlib.suppress(OSError, psycopg2.Error):
@@ -119,6 +120,6 @@ class Deadlines:
 
     def _after_fork(self) -> None:
         """What the parent waits for is the parent's, and so is the thread."""
-        self._due = {}
+        self.due = {}
         self._lock = threading.Lock()
         self._thread = None

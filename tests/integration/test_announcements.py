@@ -86,39 +86,42 @@ def test_no_two_messages_share_an_id(app: Celery) -> None:
     assert len(set(ids)) == 12
 
 
-@pytest.mark.parametrize("task_id", [str(uuid4()), "outer-id"])
+@pytest.mark.parametrize("task_id", [str(uuid4()), "outer-id", "é" * 36, '"' * 36])
 def test_what_is_sent_within_a_task_names_it(app: Celery, task_id: str) -> None:
-    """Whatever its id is: one that has another length than ours is no reason to fail."""
-    broker = RedisBroker(app, "redis://nowhere", keyprefix="", realtime_url=None)
-    found: list[bytes | None] = []
+    """Whatever its id is, also one that is longer than ours, in characters or in bytes, or that JSON has to escape."""
+    announcements = made(app)
+    found: list[dict[str, Any]] = []
 
     def run() -> None:
-        found.extend(broker._announcements.command(announcement("a", "b"), None) for _ in range(2))
+        for _ in range(2):
+            found.extend(messages(parts(announcements.command(announcement("a", "b"), NOTICE))))
 
+    app.task(run, name="usual").apply(task_id=str(uuid4()), throw=True)
+    found.clear()
     app.task(run, name="outer").apply(task_id=task_id, throw=True)
-    outside = messages(parts(broker._announcements.command(announcement("a", "b"), None)))
+    outside = messages(parts(announcements.command(announcement("a", "b"), None)))
 
-    if task_id == "outer-id":
-        assert found == [None, None]
-    else:
-        named = [message["headers"]["parent_id"] for each in found for message in messages(parts(each))]
-        assert named == [task_id] * 4
+    assert [(message["headers"]["root_id"], message["headers"]["parent_id"]) for message in found] == [
+        (task_id,) * 2
+    ] * 4
     assert {message["headers"]["parent_id"] for message in outside} == {None}
 
 
 def test_while_celerys_signals_are_heard_each_message_is_made(app: Celery) -> None:
-    """A listener may change it."""
+    """A listener may change it; and no publish waits because somebody listens."""
     announcements = made(app)
-    assert announcements.command(announcement("a"), None)
+    announcements.command(announcement("a", "b"), None)
 
-    def hear(**_facts: Any) -> None:
-        pass
+    def mark(headers: dict[str, Any], **_facts: Any) -> None:
+        headers["marked"] = True
 
-    signals.before_task_publish.connect(hear)
+    signals.before_task_publish.connect(mark)
     try:
-        assert announcements.command(announcement("a"), None) is None
+        found = messages(parts(announcements.command(announcement("a", "b"), NOTICE)))
     finally:
-        signals.before_task_publish.disconnect(hear)
+        signals.before_task_publish.disconnect(mark)
+
+    assert [message["headers"].get("marked") for message in found] == [True, True]
 
 
 def test_messages_of_an_unusual_app_are_made_each_time(app: Celery) -> None:
@@ -131,8 +134,14 @@ def test_messages_of_an_unusual_app_are_made_each_time(app: Celery) -> None:
         return message
 
     app.amqp.__dict__["create_task_message"] = numbered
+    announcements = made(app)
 
-    assert made(app).command(announcement("a"), None) is None
+    found = [
+        message for _ in range(3) for message in messages(parts(announcements.command(announcement("a", "b"), None)))
+    ]
+
+    numbers = [message["headers"]["number"] for message in found]
+    assert numbers == sorted(set(numbers))
 
 
 def test_a_forked_child_names_itself(app: Celery) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, signals
 
 from eventbus.broker import QUEUE_CAP, Announcement, KombuBroker, Notice, RedisBroker, WakeUp
 from eventbus.embedded import EmbeddedValkey
@@ -221,4 +221,25 @@ def test_a_connection_that_ended_before_it_answered_is_replaced(
 
     broker.announce(announcement(queue), None)
 
+    assert broker.depth(queue) == 2
+
+
+def test_no_announcement_waits_where_messages_are_made_one_by_one(
+    broker: RedisBroker, prefix: str, redis_client: Any
+) -> None:
+    """As while somebody listens for Celery's signals: what instrumentation does is no reason to wait for Redis."""
+    queue = f"{prefix}.a"
+    broker.announce(announcement(queue), None)
+    [line] = broker._redis._connections._idle
+
+    def hear(**_facts: Any) -> None:
+        pass
+
+    signals.after_task_publish.connect(hear)
+    try:
+        broker.announce(announcement(queue), None)
+    finally:
+        signals.after_task_publish.disconnect(hear)
+
+    assert line.is_owed
     assert broker.depth(queue) == 2

@@ -1,10 +1,14 @@
 """Deadlines: a PostgreSQL that is frozen, or behind a network that has gone silent, holds up no publisher."""
 
+import contextlib
+import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from types import FrameType
 
 import pytest
 
@@ -129,7 +133,7 @@ def test_a_connection_that_was_closed_meanwhile_is_none_to_cut(impatient: None, 
         connection.driver.close()
 
         with found.limit(connection.driver, SOON):
-            wait_until(lambda: not found._due)
+            wait_until(lambda: not found.due)
 
 
 def test_an_answer_that_comes_at_the_last_moment_is_not_cut(database: Database) -> None:
@@ -171,7 +175,7 @@ def test_where_no_thread_can_start_there_is_no_limit(
             patched.setattr(threading.Thread, "start", refuse)
             with found.limit(connection.driver, SOON):
                 assert connection.value("SELECT 1") == 1
-        assert (found._due, found._thread) == ({}, None)
+        assert (found.due, found._thread) == ({}, None)
         with found.limit(connection.driver, timedelta(seconds=60)):
             assert found._thread is not None
 
@@ -182,7 +186,7 @@ def test_a_child_watches_for_itself(impatient: None, database: Database) -> None
 
     def child(fork: Fork) -> None:
         mine = Database(str(database.engine.url.render_as_string(hide_password=False)))
-        assert (found._due, found._thread) == ({}, None)
+        assert (found.due, found._thread) == ({}, None)
         with pytest.raises(DatabaseUnreachable), mine.autocommit(within=SOON) as connection:
             connection.value("SELECT pg_sleep(1)")
         fork.report(str(os.getpid()))
@@ -193,3 +197,27 @@ def test_a_child_watches_for_itself(impatient: None, database: Database) -> None
             forked.join()
 
     assert reported == str(forked.pid)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_block_whose_end_is_interrupted_leaves_nothing_to_cut_its_next_user(database: Database, number: int) -> None:
+    """As by a handler's time limit, at the start of any function that the end calls."""
+    calls = itertools.count()
+
+    def interrupt(_frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and next(calls) == number:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    before = sys.gettrace()
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            with database.autocommit(within=SOON) as connection:
+                connection.value("SELECT 1")
+                sys.settrace(interrupt)
+        finally:
+            sys.settrace(before)
+
+    kept = {id(direct.driver) for direct in database._keeping._kept}
+    noted = {id(driver) for _, driver in database._deadlines.due.values()}
+    assert not kept & noted

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, fields
 
-from eventbus import EventBus
+from eventbus import EventBus, EventSchema
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import (
     DatabaseUnreachable,
     EventTooLarge,
+    IdempotencyConflict,
     InvalidEvent,
     InvalidEventType,
     InvalidInput,
@@ -266,3 +268,32 @@ def test_from_env_publishes_where_the_environment_says(environment: dict[str, st
 
     assert rows.value("SELECT source FROM eventbus.event_log WHERE id = %s", str(event.id)) == event.source
     bus.database.dispose()
+
+
+class Amount(fields.Field[Decimal]):
+    """Takes apart what it is given, as a field of a user's own may."""
+
+    def _deserialize(self, value: Any, *_arguments: Any, **_options: Any) -> Decimal:
+        return Decimal(value.pop("amount"))
+
+    def _serialize(self, value: Any, *_arguments: Any, **_options: Any) -> dict[str, str]:
+        return {"amount": str(value)}
+
+
+class Priced(EventSchema):
+    """Has one."""
+
+    price = Amount(required=True, metadata={"json_schema": {"type": "object"}})
+
+
+def test_a_field_that_takes_its_data_apart_changes_no_event(bus: EventBus, rows: Rows) -> None:
+    """What handlers, listeners and idempotency keys see is what the log holds."""
+    bus.register_schema("item.priced", 1, Priced)
+    data = {"price": {"amount": "1.50"}}
+
+    event = bus.publish("item.priced", data, source="shop", idempotency_key="k")
+
+    assert event.data == data == {"price": {"amount": "1.50"}}
+    assert rows.all("SELECT data FROM event_log") == [(data,)]
+    with pytest.raises(IdempotencyConflict):
+        bus.publish("item.priced", {"price": {"amount": "9.99"}}, source="shop", idempotency_key="k")

@@ -1,5 +1,6 @@
 """The registry: what one service declares, every other one is held to."""
 
+import itertools
 import multiprocessing
 import threading
 from typing import Any
@@ -18,6 +19,7 @@ from eventbus.schemas.refusal import (
     SchemaRetired,
     UpcasterConflict,
 )
+from eventbus.settings import SchemaRegistration
 from tests.integration.conftest import MakeBus
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3, old_and_new
 from tests.support.rows import Rows
@@ -314,3 +316,25 @@ def test_of_two_services_that_conflict_one_is_refused(make_bus: MakeBus, rows: R
 
     assert sorted(outcomes) == ["refused", "stored"]
     assert len(stored(rows)) == 1
+
+
+def test_what_is_learned_while_a_version_is_resolved_counts_from_the_next_time(make_bus: MakeBus) -> None:
+    """As of a thread that declares another version just then: what was chosen before is not kept."""
+    bus = make_bus(schema_registration="off")
+    bus.register_schema("order.created", 1, OrderV1)
+    asked = bus.catalog.registration
+    looks = itertools.count()
+
+    def learn() -> SchemaRegistration:
+        if next(looks) == 2:
+            bus.register_schema("order.created", 2, OrderV2)
+        return asked()
+
+    bus.catalog.registration = learn
+    found = bus.catalog.resolve("order.created", None, strict=False)
+    bus.catalog.registration = asked
+
+    assert found == 1
+    assert bus.schemas.versions("order.created") == [1, 2]
+    with pytest.raises(UnknownEventVersion):
+        bus.catalog.resolve("order.created", None, strict=False)

@@ -272,3 +272,13 @@ def test_one_form_serves_many_threads() -> None:
         thread.join()
 
     assert wrong == []
+
+
+def test_a_constant_is_written_as_json() -> None:
+    """A tuple too, of which each event has a list of its own."""
+    form = form_of(kinds=fields.Constant(("a", "b")))
+
+    first, second = form({"kinds": ["a", "b"]}), form({"kinds": ["a", "b"]})
+
+    assert first == second == {"kinds": ["a", "b"]}
+    assert first["kinds"] is not second["kinds"]
