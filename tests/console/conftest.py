@@ -7,7 +7,7 @@ own_seed ─▶ own_client  the same for tests that change something
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from tests.console.client import Client
 from tests.console.seed import Seed, make_bus, plant
 from tests.console.serving import serving
 from tests.support.browser import Complaints, running_browser
+from tests.support.buses import close_bus
 
 OpenPage = Callable[..., Page]
 
@@ -115,8 +116,7 @@ def seeded(servers: Servers, template: str) -> Iterator[Seed]:
 
 @contextmanager
 def _ending(bus: EventBus) -> Iterator[None]:
-    with closing(bus.app):
-        try:
-            yield
-        finally:
-            bus.database.dispose()
+    try:
+        yield
+    finally:
+        close_bus(bus)
