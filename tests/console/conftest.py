@@ -8,7 +8,7 @@ desk             a person who changes something in a browser, one for all tests 
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from tests.console.desk import Desk, sitting_down
 from tests.console.seed import Seed, make_bus, plant
 from tests.console.serving import serving
 from tests.support.browser import Complaints, running_browser
+from tests.support.buses import close_bus
 
 OpenPage = Callable[..., Page]
 #: What moves by itself does so every two seconds, and on a busy machine the later.
@@ -131,8 +132,7 @@ def seeded(servers: Servers, template: str, **settings: str) -> Iterator[Seed]:
 
 @contextmanager
 def _ending(bus: EventBus) -> Iterator[None]:
-    with closing(bus.app):
-        try:
-            yield
-        finally:
-            bus.database.dispose()
+    try:
+        yield
+    finally:
+        close_bus(bus)

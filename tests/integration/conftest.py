@@ -16,6 +16,7 @@ from eventbus import EventBus
 from eventbus.cli import main
 from eventbus.lifecycle.registration import register
 from eventbus.storage.database import Database
+from tests.support.buses import close_bus
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -37,9 +38,7 @@ def make_bus(database_url: str, broker_url: str, prefix: str) -> Iterator[MakeBu
 
     yield make
     for bus in made:
-        if "database" in vars(bus):
-            bus.database.dispose()
-        bus.app.close()
+        close_bus(bus)
 
 
 @pytest.fixture
