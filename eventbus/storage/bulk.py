@@ -25,7 +25,8 @@ from eventbus.subscription import candidates
 from eventbus.wire import decode, encode_again
 
 # The token comes first, so that it is in what pg_stat_activity shows of a long statement. Data and metadata are texts within the
-# JSON of the items, or they would be taken apart and put together twice.
+# JSON of the items, or they would be taken apart and put together twice. OFFSET keeps subscriptions from being read before it is
+# known which patterns are wanted.
 APPEND = Hot("""
 WITH clock AS MATERIALIZED (
     SELECT CAST(:token AS uuid) AS token,
@@ -54,7 +55,9 @@ WITH clock AS MATERIALIZED (
 ), chosen AS (
     SELECT DISTINCT ON (given.type, s.group_name) given.type, s.group_name, s.id
     FROM jsonb_to_recordset(CAST(:types AS jsonb)) AS given (type text, patterns text[])
-    JOIN eventbus.subscription AS s ON s.pattern = ANY (given.patterns) AND s.removed_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT * FROM eventbus.subscription WHERE pattern = ANY (given.patterns) AND removed_at IS NULL OFFSET 0
+    ) AS s
     ORDER BY given.type, s.group_name, s.last_seen_at DESC, s.id DESC
 ), owed AS (
     INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, due_at)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DataError
 
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
-from eventbus.storage import claiming, deliveries, event_log, preparing, settling
+from eventbus.storage import bulk, claiming, deliveries, event_log, preparing, settling
 from eventbus.storage.connection import Direct, compiled
 from eventbus.storage.database import Database
 from eventbus.storage.migrations import upgrade
@@ -81,7 +82,16 @@ def publishing() -> dict[str, Any]:
         "data": "1",
         "metadata": '{"correlation_id": "c"}',
     }
-    return {"publish": (event_log.APPEND, {**one, "patterns": patterns})}
+    item = {"n": 1, "random": one["random"], "type": "order.created", "version": 1, "source": "s", "data": 1}
+    many = {
+        "token": str(uuid4()),
+        "after": None,
+        "items": json.dumps([{**item, "metadata": {"correlation_id": "c"}, "key": None, "digest": None}]),
+        "types": json.dumps([{"type": "order.created", "patterns": patterns}]),
+        "kept": timedelta(days=7),
+        "patience": "1000ms",
+    }
+    return {"one event": (event_log.APPEND, {**one, "patterns": patterns}), "many events": (bulk.APPEND, many)}
 
 
 def executed(connection: Direct, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -140,9 +150,10 @@ def test_settling_on_full_tables_is_as_good_as_it_was_on_empty_ones(connection: 
     assert any(node.get("Index Name", "").endswith("_pkey") and seen(node) == 1 for node in of_delivery(plan))
 
 
-def test_publishing_on_full_tables_is_as_good_as_it_was_on_empty_ones(connection: Direct) -> None:
+@pytest.mark.parametrize("name", ["one event", "many events"])
+def test_publishing_on_full_tables_is_as_good_as_it_was_on_empty_ones(connection: Direct, name: str) -> None:
     """Among 3,000 subscriptions."""
-    statement, parameters = publishing()["publish"]
+    statement, parameters = publishing()[name]
 
     plan = executed(connection, statement, parameters)
 
