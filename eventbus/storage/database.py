@@ -120,11 +120,9 @@ class Database:
             try:
                 if self._prepares:
                     preparing.make_ready(pooled.dbapi_connection, compiled(statement, self.schema), known=pooled.info)
-            except BaseException as error:
+            except psycopg2.Error as error:
                 pooled.invalidate()
-                if isinstance(error, psycopg2.Error):
-                    raise wrapped(error, was_lost=True) from error
-                raise
+                raise wrapped(error, was_lost=True) from error
             return pooled
 
     @contextmanager

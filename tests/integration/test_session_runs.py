@@ -13,12 +13,14 @@ from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import Session
 
 from eventbus import Event, EventBus
-from eventbus.errors import HandlerError
+from eventbus.errors import DatabaseUnreachable, HandlerError
 from eventbus.lifecycle import handler_sessions
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.slices import Slice
+from eventbus.storage.connection import compiled
 from eventbus.storage.database import Database
+from eventbus.storage.preparing import _commands
 from eventbus.storage.settling import COMMIT_DONE
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -378,6 +380,30 @@ def test_the_row_says_what_became_of_a_run_whose_answer_was_lost(
     failed = drain(bus, effect)
 
     assert (failed, effects(rows), states(rows)) == (outcome, left, [state, "done", "done"])
+
+
+def test_a_connection_that_is_lost_before_a_run_is_its_failure(
+    drain: Drain, proxied: tuple[EventBus, FaultProxy], rows: Rows
+) -> None:
+    """While the marking is prepared; the next run has another."""
+    bus, proxy = proxied
+    bus.sync()
+    proxy.lose(Fault.BEFORE, f"PREPARE {_commands(compiled(COMMIT_DONE, 'eventbus'))[2]}")
+
+    failed = drain(bus, effect)
+
+    assert (failed, effects(rows)) == (["DatabaseUnreachable Retrying"], [2, 3])
+
+
+def test_a_server_that_is_away_lends_nothing(proxied: tuple[EventBus, FaultProxy]) -> None:
+    """As an error of ours."""
+    bus, proxy = proxied
+    bus.sync()
+    bus.database.dispose()
+    proxy.refuses = True
+
+    with pytest.raises(DatabaseUnreachable):
+        bus.database.lend(COMMIT_DONE)
 
 
 def test_an_alarm_in_the_middle_of_the_commit_changes_nothing_that_is_done(
