@@ -167,6 +167,19 @@ def test_everything_that_matches_is_what_was_counted(
     assert max(eight) < open_ids(own_seed.bus)[0]
 
 
+def test_nothing_is_left_to_change(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """Where somebody else was faster, before the question or after it, the answer says so."""
+    page = own_client.text(LETTERS)
+    asked = own_client.submit(page, "/dead/retry", scope="all")
+    own_seed.bus.discard_dead_letters(group="archive", ids=eight, reason="no")
+
+    late = own_client.submit(asked.text, "/dead/retry")
+    none = own_client.submit(own_client.submit(page, "/dead/retry", scope="all").text, "/dead/retry")
+
+    assert "0 dead letters retried." in late.text
+    assert "0 dead letters retried." in none.text
+
+
 def test_as_many_others_are_refused_too(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
     """One is resolved and an older one restored in between: as many as before, but not those that were shown."""
     own_seed.bus.discard_dead_letters(group="archive", ids=[eight[0]], reason="no")

@@ -61,10 +61,8 @@ def freeze_again(view: View, form: Filters) -> Frozen:
         raise InvalidInput(
             f"{frozen.count:,} dead letters match now, more than the {counted:,} that were shown; nothing was changed: look again."
         )
-    if frozen.sought.ids is None and not set(frozen.ids) <= set(
-        read_ids(form.text("shown", longest=_MOST_SHOWN) or "")
-    ):
-        raise InvalidInput("other dead letters match now than those that were shown; nothing was changed: look again.")
+    if frozen.ids and frozen.sought.ids is None:
+        _check_shown(frozen, form)
     return frozen
 
 
@@ -85,6 +83,11 @@ def fixed(frozen: Frozen) -> dict[str, object]:
             )
         facts["shown"] = shown
     return facts
+
+
+def _check_shown(frozen: Frozen, form: Filters) -> None:
+    if not set(frozen.ids) <= set(read_ids(form.text("shown", longest=_MOST_SHOWN) or "")):
+        raise InvalidInput("other dead letters match now than those that were shown; nothing was changed: look again.")
 
 
 def first_of(form: Filters) -> int | None:
