@@ -8,7 +8,7 @@ The event that a wake-up names is only a hint: what is claimed is what PostgreSQ
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -100,7 +100,7 @@ class Execution:
             reason = event
             return self.insist(lambda: park(self.database, claimed, reason)) or settlement.report(claimed, Fenced())
         marking = Marking(claimed=claimed)
-        error = handle(subscription, replace(claimed, event=event), sessions=sessions, marking=marking)
+        error = handle(subscription, claimed.of(event), sessions=sessions, marking=marking)
         if isinstance(error, ClaimLost):
             return settlement.report(claimed, Fenced())
         if error is not None:
