@@ -13,6 +13,9 @@ from typing import Any
 
 from celery.concurrency.asynpool import SCHED_STRATEGY_FAIR, AsynPool
 
+#: Of a pool, none of which Celery promises to keep.
+_USED = ("_quick_put", "outbound_buffer", "sched_strategy", "_all_inqueues", "_busy_workers", "_active_writes")
+
 
 def pass_on_at_once() -> None:
     """Let pools that are started from now on pass tasks on in this way."""
@@ -21,6 +24,8 @@ def pass_on_at_once() -> None:
 
 def _create_write_handlers(pool: Any, hub: Any, **options: Any) -> None:
     _create(pool, hub, **options)
+    if not (all(hasattr(pool, name) for name in _USED) and hasattr(hub, "consolidate_callback")):
+        return  # another version of Celery's, which does it in its own way
     put = pool._quick_put
 
     def put_and_write(task: Any) -> None:
