@@ -35,7 +35,7 @@ _KEY, _PLANS_AHEAD = "eventbus_prepared", "eventbus_plans_ahead"
 _SAVEPOINT = "eventbus_ready"
 #: For the rest of the transaction. Left to itself the server plans anew each time: it takes the partitions that a plan for all of
 #: them names for dearer than planning, which is most of the time.
-_KEEP_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
+_KEEP_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
 

@@ -100,9 +100,9 @@ def test_what_is_sent_within_a_task_names_it(app: Celery, task_id: str) -> None:
         for _ in range(2):
             found.extend(messages(parts(announcements.command(announcement("a", "b"), NOTICE))))
 
-    app.task(run, name="usual").apply(task_id=str(uuid4()), throw=True)
+    app.task(run, name="usual", shared=False).apply(task_id=str(uuid4()), throw=True)
     found.clear()
-    app.task(run, name="outer").apply(task_id=task_id, throw=True)
+    app.task(run, name="outer", shared=False).apply(task_id=task_id, throw=True)
     outside = messages(parts(announcements.command(announcement("a", "b"), None)))
 
     assert [(message["headers"]["root_id"], message["headers"]["parent_id"]) for message in found] == [

@@ -294,6 +294,6 @@ def test_a_field_that_takes_its_data_apart_changes_no_event(bus: EventBus, rows:
     event = bus.publish("item.priced", data, source="shop", idempotency_key="k")
 
     assert event.data == data == {"price": {"amount": "1.50"}}
-    assert rows.all("SELECT data FROM event_log") == [(data,)]
+    assert rows.all("SELECT data FROM eventbus.event_log") == [(data,)]
     with pytest.raises(IdempotencyConflict):
         bus.publish("item.priced", {"price": {"amount": "9.99"}}, source="shop", idempotency_key="k")
