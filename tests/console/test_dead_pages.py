@@ -278,6 +278,29 @@ def test_the_way_back_keeps_the_filter(own_client: Client, eight: list[int]) -> 
     assert dict(done.url.params) == {"type": "load.*", "group": "archive", "status": "open"}
 
 
+def test_a_group_that_was_asked_for_goes_along(
+    own_client: Client, own_seed: Seed, rows: Rows, eight: list[int]
+) -> None:
+    """From the causes to one of them and into the question, which says what is meant; letters of other groups stay as they are."""
+    rows.all("UPDATE eventbus.dead_letter SET fingerprint = 'cafe' WHERE group_name = 'notification'")
+    rows.all("UPDATE eventbus.fingerprint SET groups = '{archive,notification}' WHERE fingerprint = 'cafe'")
+    causes = unescape(own_client.text("/dead?group=archive"))
+    [path] = set(re.findall(r'href="(/dead/causes/cafe[^"]*)"', causes))
+    page = own_client.text(path)
+
+    asked = own_client.submit(page, "/dead/retry", scope="all")
+    sent = {"token": own_client.token(path), "scope": "all", "group": "archive", "fingerprint": "cafe", "reason": "no"}
+    discarding = own_client.post("/dead/discard", data=sent)
+    whole = own_client.submit(own_client.text("/dead/causes/cafe"), "/dead/retry", scope="all")
+
+    assert "8 open dead letters are meant: group archive, fingerprint cafe." in discarding.text
+    assert "8 open dead letters are meant: group archive, fingerprint cafe." in asked.text
+    assert "10 open dead letters are meant: fingerprint cafe, of any group." in whole.text
+    own_client.submit(asked.text, "/dead/retry")
+    assert open_ids(own_seed.bus) == []
+    assert len(own_seed.bus.dead_letters(group="notification").items) == 2
+
+
 def test_enter_in_the_reason_asks_for_nothing(client: Client) -> None:
     """It would press the first button of the form, which retries."""
     form = client.text("/dead/letters").partition('action="/dead/retry">')[2]
