@@ -4,6 +4,7 @@ import json
 import shlex
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -235,6 +236,21 @@ def test_a_tail_hears_what_is_sought_once(own_seed: Seed) -> None:
     assert list(heard) == []
 
 
+def test_a_tail_tells_what_came_while_nobody_looked(own_seed: Seed) -> None:
+    """Between the page and its stream, or while that was paused; no more than a day, however long it was."""
+    bus = own_seed.bus
+    bus.publish("tail.missed", {"number": 1}, source="tests")
+    tails = [
+        EventTail(bus, {"pattern": "tail.*"}, after=after) for after in (bus.clock(), datetime.min.replace(tzinfo=UTC))
+    ]
+
+    heard = [next(iter(tail)).data["number"] for tail in tails]
+    for tail in tails:
+        tail.close()
+
+    assert heard == [1, 1]
+
+
 def test_a_tail_looks_at_no_more_than_is_new(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while nothing comes of what is sought, among much else that does."""
     monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
@@ -297,6 +313,7 @@ def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: 
         page.get_by_role("button", name="Go on").click()
     own_seed.bus.publish("tail.heard", {"number": 3}, source="tests")
     expect(rows.first).to_contain_text('"number": 3')
+    expect(rows).to_have_count(3)
     page.keyboard.press("j")
     page.keyboard.press("Enter")
 
