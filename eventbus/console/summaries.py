@@ -72,6 +72,11 @@ def summarize(pulse: Pulse, findings: Iterable[Finding]) -> list[GroupSummary]:
     return sorted(found, key=lambda each: (_ORDER[each.level], -each.group.lag, each.group.name))
 
 
+def gravest(findings: Iterable[Finding]) -> Level:
+    """The level of the gravest of *findings*; ok if there is none."""
+    return min((finding.level for finding in findings), key=_ORDER.__getitem__, default=Level.OK)
+
+
 def attention(findings: Iterable[Finding]) -> list[Finding]:
     """The findings that are not ok, faults first."""
     return sorted(

@@ -13,6 +13,7 @@ from eventbus.console.page import Live, Shown
 from eventbus.console.pages import PAGES
 from eventbus.console.settings import ConsoleSettings
 from eventbus.embedded.server import free_port
+from eventbus.storage import repairs
 from tests.console.client import Client
 from tests.console.routes import path_of
 from tests.console.seed import Seed, make_bus
@@ -122,6 +123,29 @@ def test_a_group_without_workers_says_what_to_start(client: Client) -> None:
     assert "eventbus worker archive" in client.text("/groups/archive")
     overview = client.text("/")
     assert overview.index("archive has no worker") < overview.index("analytics is paused")
+
+
+def test_a_relay_is_as_well_as_its_findings_say(own_seed: Seed) -> None:
+    """It is no proof of it that a worker lives; one that serves no group runs none."""
+
+    def relay() -> str:
+        text = unescape(Client(create_app(own_seed.bus)).text("/"))
+        return text.partition("<dt>Relay</dt>")[2].partition("</dl>")[0]
+
+    well = relay()
+    with own_seed.bus.database.autocommit() as connection:
+        repairs.note(connection, {"inventory": 1001})
+        connection.change("UPDATE eventbus.worker SET groups = '{}' WHERE name = 'worker-2@host'")
+    repairing = relay()
+    with own_seed.bus.database.autocommit() as connection:
+        connection.change("UPDATE eventbus.worker SET groups = '{}'")
+    idle = relay()
+
+    assert '<span class="badge ok">ok</span> runs in 2 workers; 0 wake-ups' in well
+    assert '<span class="badge fault">fault</span> runs in 1 worker; 1,001 wake-ups' in repairing
+    assert "1 alive</a>; 1 serves no group" in repairing
+    assert '<span class="badge fault">fault</span> no worker runs one; 1,001 wake-ups' in idle
+    assert all("'eventbus relay', is not seen from here" in text for text in (well, repairing, idle))
 
 
 def without_times(text: str) -> str:
