@@ -55,12 +55,17 @@ class GroupSummary:
         return _recent(self.arrived)
 
     @property
+    def drainable(self) -> int:
+        """Open deliveries but those that wait for their next try: these come when their time has come, not as fast as others."""
+        return self.depth - self.open.get(State.RETRYING, 0)
+
+    @property
     def drains_in(self) -> timedelta | None:
-        """When nothing will be open any more, if it goes on like in the last minutes; None if it will not."""
-        if self.depth == 0:
+        """When all that is drainable will be handled, if it goes on like in the last minutes; None if it will not."""
+        if self.drainable == 0:
             return timedelta()
         net = self.handled_per_minute - self.arrived_per_minute
-        return timedelta(minutes=self.depth / net) if net > 0 else None
+        return timedelta(minutes=self.drainable / net) if net > 0 and not self.group.paused else None
 
 
 def summarize(pulse: Pulse, findings: Iterable[Finding]) -> list[GroupSummary]:
