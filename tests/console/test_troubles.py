@@ -111,6 +111,18 @@ def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
     assert "unreachable" in workers
     assert "The broker cannot be asked" in workers
     assert "s3cr3t" not in overview + workers
+    for path in (
+        "/groups/{group}",
+        "/dead/letters",
+        "/dead/{letter_id}",
+        "/replays",
+        "/replays/new",
+        "/events/{event_id}",
+    ):
+        assert "are handled when it is back" in client.text(path_of(path, seed)), path
+    asked = client.press(f"/dead/{seed.letter_id}", "/dead/retry")
+    assert "are handled when it is back" in asked.text
+    assert "are handled when it is back" not in Client(create_app(seed.bus)).text("/dead/letters")
     for page in PAGES:
         for route in page.routes:
             if isinstance(route, Shown) and not route.path.endswith("/find"):
@@ -121,6 +133,7 @@ def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
 def test_a_group_without_workers_says_what_to_start(client: Client) -> None:
     """On its own page, and first of all on the overview."""
     assert "eventbus worker archive" in client.text("/groups/archive")
+    assert "not while it is paused" in client.text("/groups/analytics")
     overview = client.text("/")
     assert overview.index("archive has no worker") < overview.index("analytics is paused")
 
