@@ -296,6 +296,24 @@ def test_rows_are_followed_at_a_fixed_cost(own_seed: Seed, monkeypatch: pytest.M
 
 
 @pytest.mark.chromium
+def test_a_story_shows_what_caused_what(own_seed: Seed, own_served: str, open_page: OpenPage) -> None:
+    """On a narrow screen too, and to those who hear it."""
+    with own_seed.bus.database.autocommit() as connection:
+        connection.change(
+            "UPDATE eventbus.event_log SET metadata = metadata || jsonb_build_object('causation_id', CAST(:cause AS text)) "
+            "WHERE type = 'order.paid'",
+            cause=str(own_seed.order.id),
+        )
+    page = open_page(f"{own_served}/events/{own_seed.order.id}", width=400)
+
+    branches = page.locator(".tree li")
+
+    expect(branches.nth(0)).to_contain_text("level 1: order.created")
+    expect(branches.nth(1)).to_contain_text("level 2: order.paid")
+    assert branches.nth(1).evaluate("each => parseFloat(getComputedStyle(each).marginLeft)") > 0
+
+
+@pytest.mark.chromium
 def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: str, open_page: OpenPage) -> None:
     """On top, with what they hold escaped; a row is opened by the keyboard alone."""
     page = open_page(f"{own_served}/events?pattern=tail.*")
