@@ -90,6 +90,19 @@ def test_causes_come_first(client: Client, seed: Seed) -> None:
     assert "must be one of" in client.text("/dead?state=sad", status=400)
 
 
+def test_a_trend_says_what_it_leaves_out(own_client: Client, own_seed: Seed, rows: Rows, eight: list[int]) -> None:
+    """It is read from the newest letters of a cause."""
+    few = own_client.text("/dead/causes/cafe")
+    own_seed.bus.publish_many(Draft(type="load.made", data={}, source="tests") for _ in range(200))
+    rows.all(KILL)
+
+    many = own_client.text("/dead/causes/cafe")
+
+    assert ("8 in the last 24 hours" in few, "or more" in few) == (True, False)
+    assert "</svg>\n 200 or more <small>the line shows the newest 200" in many
+    assert "200 or more in the last 24 hours" in own_client.text("/dead")
+
+
 def test_a_letter_is_shown_with_the_handlers_own_frames_first(client: Client, seed: Seed) -> None:
     """Its event, its failed runs, the whole traceback; and what may be done with it."""
     text = client.text(f"/dead/{seed.letter_id}")
