@@ -230,6 +230,20 @@ def test_an_id_leads_to_what_it_names(seed: Seed, client: Client, where: str) ->
     assert (answer.status_code, answer.headers["location"]) == (303, path)
 
 
+def test_what_is_drawn_is_told_in_numbers(client: Client, seed: Seed) -> None:
+    """Charts, lines and bars, to those who hear a page."""
+    overview, group = client.text("/"), client.text("/groups/inventory")
+
+    assert re.search(
+        r'aria-label="Published, handled and failed [^"]*: \d+ published, \d+ handled, \d+ failed"', overview
+    )
+    assert re.search(r'aria-label="Arrived, handled and failed [^"]*: \d+ arrived, \d+ handled, \d+ failed"', group)
+    for text in (overview, client.text("/groups")):
+        assert re.search(r'aria-label="Handled by inventory [^"]*: \d+ in all"', text)
+    assert '<progress aria-label="Deliveries to inventory dealt with"' in client.text("/replays")
+    assert '<progress aria-label="Deliveries dealt with"' in client.text(f"/replays/{seed.replay_id}")
+
+
 def test_a_groups_page_says_all_about_it(client: Client) -> None:
     """Lag, backlog, handler times, errors, throughput, subscriptions, workers and their versions."""
     text = client.text("/groups/notification")
