@@ -117,6 +117,8 @@ def test_an_event_is_shown_from_all_sides(client: Client, seed: Seed) -> None:
         "Version 2",
         '"note": ""',
         "KeyError: 'sku'",
+        '<th scope="col">kind</th>',
+        "<td>error</td>",
         f'href="/dead/{seed.letter_id}"',
         "order.paid",
         f"eventbus trace {seed.order.correlation_id}",
@@ -293,6 +295,20 @@ def test_rows_are_followed_at_a_fixed_cost(own_seed: Seed, monkeypatch: pytest.M
     assert len(sent) <= 8, sent
     assert (changed.id, changed.event) == (shown[0], None)
     assert [each.state for each in changed.standings if each.group == "inventory"] == ["pending"]
+
+
+@pytest.mark.chromium
+def test_what_came_too_fast_is_told_for_a_while(served: str, open_page: OpenPage) -> None:
+    """Not for as long as the page is open."""
+    page = open_page(f"{served}/events")
+    state = page.locator("#live-state")
+    page.clock.install()
+
+    page.evaluate("for (const told of waiting.get('missed')) told(3)")
+    expect(state).to_have_text("3 events came too fast to be shown.")
+    page.clock.fast_forward(31_000)
+
+    expect(state).to_have_text("")
 
 
 @pytest.mark.chromium

@@ -91,7 +91,15 @@ function say(text) {
 }
 
 let missed = 0;
-onData("missed", (count) => { missed += count; });
+onData("missed", (count) => {
+  missed += count;
+  tell();
+  setTimeout(() => { missed -= count; tell(); }, 30_000);
+});
+
+function tell() {
+  say(missed ? `${missed} events came too fast to be shown.` : held.size ? "The list waits while something is ticked." : "");
+}
 
 /** What waits for the ticks in its rows to be gone, by the element's id. */
 const held = new Map();
@@ -118,7 +126,7 @@ function place({ id, html }) {
     if (focused && !element.contains(document.activeElement)) focusOn(element, focused);
     for (const chart of element.querySelectorAll("[data-chart]")) draw(chart);
   }
-  say(missed ? `${missed} events came too fast to be shown.` : held.size ? "The list waits while something is ticked." : "");
+  tell();
 }
 
 const keyOf = (element) => `${element.tagName} ${element.id} ${element.getAttribute("href") ?? element.textContent}`;
