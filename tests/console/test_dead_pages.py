@@ -271,6 +271,13 @@ def test_only_what_is_shown_is_changed(own_client: Client, own_seed: Seed, eight
     assert open_ids(own_seed.bus) == eight
 
 
+def test_a_filter_of_letters_can_be_cleared(client: Client, seed: Seed) -> None:
+    """Of the list, and of a cause's."""
+    for path in ("/dead/letters", f"/dead/causes/{seed.examples['fingerprint']}"):
+        assert f'<a href="{path}">Clear</a>' in client.text(f"{path}?group=notification"), path
+        assert "Clear" not in client.text(path), path
+
+
 def test_all_that_matches_needs_a_group_or_a_cause(client: Client) -> None:
     """It is not offered where it would be refused."""
     all_of_it = r'value="all"( disabled)?>'
