@@ -163,6 +163,22 @@ def test_what_is_chosen_is_retried(own_client: Client, own_seed: Seed, eight: li
     assert (entry.action, entry.asked, entry.changed) == ("dead retry", 3, 3)
 
 
+def test_a_question_says_what_will_wait(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """Of a group that is paused, or that nobody serves; of another it says nothing."""
+    path = f"/dead/{eight[0]}"
+    unserved = own_client.press(path, "/dead/retry")
+    cause = own_client.submit(own_client.text("/dead/causes/cafe"), "/dead/retry", scope="all")
+    own_seed.bus.pause_group("archive")
+    paused = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all")
+    served = own_client.press(f"/dead/{own_seed.letter_id}", "/dead/retry")
+
+    for asked in (unserved, cause):
+        assert "archive has no worker: what is retried of it waits until one is started." in asked.text
+    assert "archive is paused: what is retried of it waits until it goes on." in paused.text
+    assert "Retry 1 dead letters?" in served.text
+    assert "what is retried of it" not in served.text
+
+
 def test_everything_that_matches_is_what_was_counted(
     own_client: Client, own_seed: Seed, eight: list[int], rows: Rows
 ) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from eventbus.console.pages.dead import page as page
 from eventbus.console.pages.dead_selection import Back, back_of, first_of, fixed, freeze, freeze_again, ids_of, meaning
+from eventbus.console.pages.dead_standstill import what_stands_still
 from eventbus.console.pages.dead_trials import try_first
 from eventbus.console.view import View
 from eventbus.errors import InvalidInput
@@ -29,6 +30,7 @@ def retry(view: View) -> Response:
         sentence = f"{meaning(frozen)} Their deliveries run again as if new; what dies later is not touched."
         if first is not None and frozen.count > first:
             sentence += f" {first} of them are retried first, the others only if all of these are done then."
+        sentence += what_stands_still(view, frozen)
         return view.confirm(
             f"Retry {frozen.count:,} dead letters?",
             sentence,
