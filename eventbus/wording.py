@@ -1,4 +1,9 @@
-"""Wording: values as the message of an error shows them, readable whatever they are."""
+"""Wording: values as messages and findings show them, readable whatever they are."""
+
+from datetime import timedelta
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_SMALLER = {"d": (3_600, "h"), "h": (60, "min"), "min": (1, "s")}
 
 
 def readable(path: str) -> str:
@@ -11,3 +16,18 @@ def shown(value: object) -> str:
     """*value* for a message, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def span(value: timedelta | float | None) -> str:
+    """How long something takes or took; seconds if it is a number."""
+    if value is None:
+        return "-"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds > 0 else "0 s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    size, unit = next((size, unit) for size, unit in _UNITS if whole >= size)
+    rest, smaller = divmod(whole % size, _SMALLER[unit][0])[0], _SMALLER[unit][1]
+    return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")

@@ -28,6 +28,7 @@ from eventbus.console.site import Entry, Site
 from eventbus.console.streaming import Streams
 from eventbus.console.templating import make_templates
 from eventbus.console.troubles import answer_trouble
+from eventbus.lifecycle.health import Verdict, ask
 
 
 def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSettings | None = None) -> Starlette:
@@ -61,6 +62,7 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
             lambda: bus.broker_depths([group.name for group in pulse.take().value.groups]),
             is_failure=lambda depths: depths is None,
         ),
+        broker=Reading(lambda: ask(bus.broker.ping), is_failure=lambda answer: answer.verdict is not Verdict.OK),
     )
 
     async def answer_error(request: Request, error: Exception) -> Response:

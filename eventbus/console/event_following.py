@@ -45,7 +45,7 @@ class EventFollowing:
     def __iter__(self) -> Iterator[Seen]:
         for found in self._tail.looks():
             new = {event.id: event for event in found}
-            self._followed.extend(new)
+            self._followed.extend(id for id in new if id not in self._told)
             self._told = {id: self._told.get(id) for id in self._followed}
             yield from self._changed(new)
 

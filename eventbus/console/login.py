@@ -1,5 +1,6 @@
 """Logging in and out, where the console has users of its own."""
 
+import logging
 import math
 from typing import Any
 
@@ -15,6 +16,8 @@ from eventbus.console.site import Site
 from eventbus.console.threads import run_in_thread
 from eventbus.console.troubles import answer_trouble
 from eventbus.errors import InvalidInput
+
+log = logging.getLogger(__name__)
 
 _REFUSED = "No user has that name and that password."
 
@@ -74,20 +77,25 @@ class Login:
     async def _try(self, request: Request, browser: Browser, form: Filters, name: str, password: str) -> Response:
         target = form.text("next") or "/"
         address = address_of(request, self._site.settings.proxies)
+        login = passwords(self._site.settings.access)
+        # A name that nobody has may be a password that slipped into the wrong field.
+        facts = {"user": name if login and login.users.fingerprint(name) else None, "address": address}
         wait = self._site.throttle.wait_seconds(name, address)
         if wait > 0:
+            log.warning("console_login_throttled", extra=facts)
             message = f"Too many attempts. Try again in {math.ceil(wait / 60)} min."
             answer = self._form(request, browser, target=target, message=message, status=429)
             answer.headers["retry-after"] = str(math.ceil(wait))
             return answer
         # Counted before it is known, so that attempts at the same moment are not free.
         self._site.throttle.note_failure(name, address)
-        login = passwords(self._site.settings.access)
         user = None
         if login is not None:
             user = await run_in_thread(login.users.check, name, password, among=self._site.threads.logins)
         if login is None or user is None:
+            log.warning("console_login_failed", extra=facts)
             return self._form(request, browser, target=target, message=_REFUSED, status=403)
+        log.info("console_login", extra=facts)
         self._site.throttle.forgive(name, address)
         # A new id: whoever planted the old one has nothing of it.
         self._site.sessions.close(browser)

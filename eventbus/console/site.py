@@ -15,6 +15,7 @@ from eventbus.console.threads import Threads
 from eventbus.console.throttling import Throttle
 from eventbus.console.trials import Trials
 from eventbus.lifecycle.diagnosing import Finding
+from eventbus.lifecycle.health import Answer, Verdict
 from eventbus.lifecycle.replay_planning import Plan
 from eventbus.storage.overview.pulse import Pulse
 from eventbus.storage.overview.space import Space
@@ -50,6 +51,13 @@ class Site:
     space: Reading[Space]
     #: Messages in the queue of each group; None while the broker cannot be asked.
     broker_depths: Reading[Mapping[str, int] | None]
+    #: Whether it answers, for pages that ask no more of it.
+    broker: Reading[Answer]
+
+    @property
+    def is_broker_away(self) -> bool:
+        """Nothing that is retried or replayed now wakes a worker."""
+        return self.broker.take().value.verdict is not Verdict.OK
 
     def has_changed(self) -> None:
         """Whoever looks next sees what is new."""

@@ -55,12 +55,17 @@ class GroupSummary:
         return _recent(self.arrived)
 
     @property
+    def drainable(self) -> int:
+        """Open deliveries but those that wait for their next try: these come when their time has come, not as fast as others."""
+        return self.depth - self.open.get(State.RETRYING, 0)
+
+    @property
     def drains_in(self) -> timedelta | None:
-        """When nothing will be open any more, if it goes on like in the last minutes; None if it will not."""
-        if self.depth == 0:
+        """When all that is drainable will be handled, if it goes on like in the last minutes; None if it will not."""
+        if self.drainable == 0:
             return timedelta()
         net = self.handled_per_minute - self.arrived_per_minute
-        return timedelta(minutes=self.depth / net) if net > 0 else None
+        return timedelta(minutes=self.drainable / net) if net > 0 and not self.group.paused else None
 
 
 def summarize(pulse: Pulse, findings: Iterable[Finding]) -> list[GroupSummary]:
@@ -70,6 +75,11 @@ def summarize(pulse: Pulse, findings: Iterable[Finding]) -> list[GroupSummary]:
         levels[finding.subject] = min(finding.level, levels.get(finding.subject, Level.OK), key=_ORDER.__getitem__)
     found = [_summary(group, pulse, levels.get(group.name, Level.OK)) for group in pulse.groups]
     return sorted(found, key=lambda each: (_ORDER[each.level], -each.group.lag, each.group.name))
+
+
+def gravest(findings: Iterable[Finding]) -> Level:
+    """The level of the gravest of *findings*; ok if there is none."""
+    return min((finding.level for finding in findings), key=_ORDER.__getitem__, default=Level.OK)
 
 
 def attention(findings: Iterable[Finding]) -> list[Finding]:

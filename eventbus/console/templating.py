@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+from eventbus.wording import span
+
 _SIZES = ("kB", "MB", "GB", "TB")
 _LONGEST_JSON = 200_000
 
@@ -43,24 +44,6 @@ def time(value: datetime | None, empty: str = "never") -> str:
     utc = value.astimezone(UTC)
     shown = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(utc.isoformat(), shown, shown)
-
-
-def span(value: timedelta | float | None) -> str:
-    """How long something takes or took; seconds if it is a number."""
-    if value is None:
-        return "-"
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms" if seconds > 0 else "0 s"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    size, unit = next((size, unit) for size, unit in _UNITS if whole >= size)
-    rest, smaller = divmod(whole % size, _SMALLER[unit][0])[0], _SMALLER[unit][1]
-    return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-
-
-_SMALLER = {"d": (3_600, "h"), "h": (60, "min"), "min": (1, "s")}
 
 
 def number(value: float | None) -> str:

@@ -78,12 +78,12 @@ class View:
 
     def here(self, **changes: object) -> str:
         """The address of this page with other filters: None takes one away. A page of a list is left unless it is named."""
-        return self._address(self._own_path, self.filters.with_changes({"cursor": None, **changes}))
+        return self._address(self.own_path, self.filters.with_changes({"cursor": None, **changes}))
 
     @property
     def stream(self) -> str:
         """The address at which this page is told what moves on it."""
-        return self._address(f"{STREAMS}{self._own_path.rstrip('/')}", self.filters.with_changes({}))
+        return self._address(f"{STREAMS}{self.own_path.rstrip('/')}", self.filters.with_changes({}))
 
     def show(self, template: str, *, status: int = 200, **data: Any) -> Response:
         """A page."""
@@ -139,8 +139,8 @@ class View:
         return str(self.request.scope.get("root_path", ""))
 
     @property
-    def _own_path(self) -> str:
-        """Of the page, also where its stream is asked for."""
+    def own_path(self) -> str:
+        """The path of the page, also where its stream is asked for."""
         path = str(self.request.scope["path"])
         own = path.removeprefix(self.root) if self.root else path
         return own.removeprefix(STREAMS) or "/"

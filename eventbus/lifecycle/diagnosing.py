@@ -14,6 +14,7 @@ from eventbus.lifecycle.health import Verdict
 from eventbus.storage.database import Database
 from eventbus.storage.overview.condition import Condition, read_clock, read_condition
 from eventbus.subscription import matches
+from eventbus.wording import span
 
 #: A group whose oldest due delivery waits longer is late.
 LATE = timedelta(minutes=1)
@@ -98,7 +99,7 @@ def _database(condition: Condition, _version: str) -> Iterator[Finding]:
     yield Finding(check="server", level=Level.OK, sentence=f"PostgreSQL {condition.server_version}.")
     snapshot = condition.snapshot
     if snapshot is not None and snapshot.age > OLD_SNAPSHOT:
-        sentence = f"{snapshot.holder} has been in a transaction for {_shown(snapshot.age)}; vacuum waits for it."
+        sentence = f"{snapshot.holder} has been in a transaction for {span(snapshot.age)}; vacuum waits for it."
         yield Finding(check="snapshot", level=Level.FAULT, sentence=sentence, advice="end it, or ask its owner to.")
     else:
         yield Finding(check="snapshot", level=Level.OK, sentence="no transaction has been open for long.")
@@ -150,11 +151,12 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
             sentence = f"{group.name} is paused."
             yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         elif group.name in wanting and group.name not in served:
-            sentence = f"{group.name} has no worker; its oldest due delivery waits since {_shown(group.lag)}."
+            waits = f"its oldest due delivery has waited for {span(group.lag)}" if group.lag else "nothing of it is due"
+            sentence = f"{group.name} has no worker; {waits}."
             advice = f"eventbus worker {group.name}, or: eventbus groups remove {group.name}"
             yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice, subject=group.name)
         elif group.lag > LATE:
-            sentence = f"{group.name} is {_shown(group.lag)} late."
+            sentence = f"{group.name} is {span(group.lag)} late."
             advice = "start more workers, or see what its handlers wait for; 'eventbus why' explains one delivery."
             yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice, subject=group.name)
         else:
@@ -187,7 +189,3 @@ def _repairs(condition: Condition, _version: str) -> Iterator[Finding]:
             sentence = f"relays sent {sent.in_hour:,} wake-ups for {group} this hour."
             advice = "messages are lost, or its workers are too few: see the broker's memory and eviction policy."
             yield Finding(check="relay", level=Level.FAULT, sentence=sentence, advice=advice, subject=group)
-
-
-def _shown(age: timedelta) -> str:
-    return str(timedelta(seconds=round(age.total_seconds())))

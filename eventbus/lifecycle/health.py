@@ -46,7 +46,7 @@ class Health:
 
 def check(database: Database, broker: Broker) -> Health:
     """Ask both servers."""
-    return Health(database=_ask(lambda: list_workers(database)), broker=_ask(broker.ping))
+    return Health(database=ask(lambda: list_workers(database)), broker=ask(broker.ping))
 
 
 def find_workers(database: Database, *, groups: Sequence[str] = (), host: str | None = None) -> dict[str, list[Seen]]:
@@ -66,7 +66,8 @@ def list_workers(database: Database) -> list[Seen]:
         return workers.list_live(connection)
 
 
-def _ask(question: Callable[[], object]) -> Answer:
+def ask(question: Callable[[], object]) -> Answer:
+    """How the server is of which *question* is asked."""
     try:
         question()
     except (DatabaseUnreachable, DatabaseBusy, BrokerUnreachable) as error:

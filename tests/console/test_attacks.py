@@ -352,6 +352,29 @@ def test_guessing_passwords_is_slow(guarded: Starlette) -> None:
     assert elsewhere.url.path == "/"
 
 
+def test_logins_are_logged(guarded: Starlette, caplog: pytest.LogCaptureFixture) -> None:
+    """Who, from where, and whether; but neither passwords nor names that nobody has, which may be one."""
+    caplog.set_level("INFO", logger="eventbus.console.login")
+    client = Client(guarded)
+    text = client.text("/login")
+
+    for name, password in (("alice", "wrong"), ("s3cr3t-name", "s3cr3t"), ("alice", PASSWORDS["alice"])):
+        client.submit(text, "/login", name=name, password=password)
+    for _ in range(6):
+        client.press("/login", "/login", name="bob", password="wrong")
+
+    records = [record for record in caplog.records if record.name == "eventbus.console.login"]
+    told = [(record.message, vars(record)["user"], vars(record)["address"]) for record in records]
+    assert told[:4] == [
+        ("console_login_failed", "alice", "127.0.0.1"),
+        ("console_login_failed", None, "127.0.0.1"),
+        ("console_login", "alice", "127.0.0.1"),
+        ("console_login_failed", "bob", "127.0.0.1"),
+    ]
+    assert told[-1] == ("console_login_throttled", "bob", "127.0.0.1")
+    assert not any("s3cr3t" in str(vars(record)) for record in records)
+
+
 def test_many_names_from_one_address_are_slow_too(guarded: Starlette) -> None:
     """Twenty failures, whatever the names."""
     client = Client(guarded)

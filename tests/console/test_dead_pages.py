@@ -90,6 +90,19 @@ def test_causes_come_first(client: Client, seed: Seed) -> None:
     assert "must be one of" in client.text("/dead?state=sad", status=400)
 
 
+def test_a_trend_says_what_it_leaves_out(own_client: Client, own_seed: Seed, rows: Rows, eight: list[int]) -> None:
+    """It is read from the newest letters of a cause."""
+    few = own_client.text("/dead/causes/cafe")
+    own_seed.bus.publish_many(Draft(type="load.made", data={}, source="tests") for _ in range(200))
+    rows.all(KILL)
+
+    many = own_client.text("/dead/causes/cafe")
+
+    assert ("8 in the last 24 hours" in few, "or more" in few) == (True, False)
+    assert "</svg>\n 200 or more <small>the line shows the newest 200" in many
+    assert "200 or more in the last 24 hours" in own_client.text("/dead")
+
+
 def test_a_letter_is_shown_with_the_handlers_own_frames_first(client: Client, seed: Seed) -> None:
     """Its event, its failed runs, the whole traceback; and what may be done with it."""
     text = client.text(f"/dead/{seed.letter_id}")
@@ -148,6 +161,22 @@ def test_what_is_chosen_is_retried(own_client: Client, own_seed: Seed, eight: li
     assert open_ids(own_seed.bus) == eight[3:]
     entry = own_seed.bus.audit()[0]
     assert (entry.action, entry.asked, entry.changed) == ("dead retry", 3, 3)
+
+
+def test_a_question_says_what_will_wait(own_client: Client, own_seed: Seed, eight: list[int]) -> None:
+    """Of a group that is paused, or that nobody serves; of another it says nothing."""
+    path = f"/dead/{eight[0]}"
+    unserved = own_client.press(path, "/dead/retry")
+    cause = own_client.submit(own_client.text("/dead/causes/cafe"), "/dead/retry", scope="all")
+    own_seed.bus.pause_group("archive")
+    paused = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all")
+    served = own_client.press(f"/dead/{own_seed.letter_id}", "/dead/retry")
+
+    for asked in (unserved, cause):
+        assert "archive has no worker: what is retried of it waits until one is started." in asked.text
+    assert "archive is paused: what is retried of it waits until it goes on." in paused.text
+    assert "Retry 1 dead letters?" in served.text
+    assert "what is retried of it" not in served.text
 
 
 def test_everything_that_matches_is_what_was_counted(
@@ -258,6 +287,13 @@ def test_only_what_is_shown_is_changed(own_client: Client, own_seed: Seed, eight
     assert open_ids(own_seed.bus) == eight
 
 
+def test_a_filter_of_letters_can_be_cleared(client: Client, seed: Seed) -> None:
+    """Of the list, and of a cause's."""
+    for path in ("/dead/letters", f"/dead/causes/{seed.examples['fingerprint']}"):
+        assert f'<a href="{path}">Clear</a>' in client.text(f"{path}?group=notification"), path
+        assert "Clear" not in client.text(path), path
+
+
 def test_all_that_matches_needs_a_group_or_a_cause(client: Client) -> None:
     """It is not offered where it would be refused."""
     all_of_it = r'value="all"( disabled)?>'
@@ -276,6 +312,29 @@ def test_the_way_back_keeps_the_filter(own_client: Client, eight: list[int]) -> 
 
     assert f'href="{LETTERS}'.replace("group=archive", "type=load.%2A&amp;group=archive&amp;status=open") in asked.text
     assert dict(done.url.params) == {"type": "load.*", "group": "archive", "status": "open"}
+
+
+def test_a_group_that_was_asked_for_goes_along(
+    own_client: Client, own_seed: Seed, rows: Rows, eight: list[int]
+) -> None:
+    """From the causes to one of them and into the question, which says what is meant; letters of other groups stay as they are."""
+    rows.all("UPDATE eventbus.dead_letter SET fingerprint = 'cafe' WHERE group_name = 'notification'")
+    rows.all("UPDATE eventbus.fingerprint SET groups = '{archive,notification}' WHERE fingerprint = 'cafe'")
+    causes = unescape(own_client.text("/dead?group=archive"))
+    [path] = set(re.findall(r'href="(/dead/causes/cafe[^"]*)"', causes))
+    page = own_client.text(path)
+
+    asked = own_client.submit(page, "/dead/retry", scope="all")
+    sent = {"token": own_client.token(path), "scope": "all", "group": "archive", "fingerprint": "cafe", "reason": "no"}
+    discarding = own_client.post("/dead/discard", data=sent)
+    whole = own_client.submit(own_client.text("/dead/causes/cafe"), "/dead/retry", scope="all")
+
+    assert "8 open dead letters are meant: group archive, fingerprint cafe." in discarding.text
+    assert "8 open dead letters are meant: group archive, fingerprint cafe." in asked.text
+    assert "10 open dead letters are meant: fingerprint cafe, of any group." in whole.text
+    own_client.submit(asked.text, "/dead/retry")
+    assert open_ids(own_seed.bus) == []
+    assert len(own_seed.bus.dead_letters(group="notification").items) == 2
 
 
 def test_enter_in_the_reason_asks_for_nothing(client: Client) -> None:

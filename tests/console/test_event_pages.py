@@ -4,6 +4,7 @@ import json
 import shlex
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -116,6 +117,8 @@ def test_an_event_is_shown_from_all_sides(client: Client, seed: Seed) -> None:
         "Version 2",
         '"note": ""',
         "KeyError: 'sku'",
+        '<th scope="col">kind</th>',
+        "<td>error</td>",
         f'href="/dead/{seed.letter_id}"',
         "order.paid",
         f"eventbus trace {seed.order.correlation_id}",
@@ -235,6 +238,21 @@ def test_a_tail_hears_what_is_sought_once(own_seed: Seed) -> None:
     assert list(heard) == []
 
 
+def test_a_tail_tells_what_came_while_nobody_looked(own_seed: Seed) -> None:
+    """Between the page and its stream, or while that was paused; no more than a day, however long it was."""
+    bus = own_seed.bus
+    bus.publish("tail.missed", {"number": 1}, source="tests")
+    tails = [
+        EventTail(bus, {"pattern": "tail.*"}, after=after) for after in (bus.clock(), datetime.min.replace(tzinfo=UTC))
+    ]
+
+    heard = [next(iter(tail)).data["number"] for tail in tails]
+    for tail in tails:
+        tail.close()
+
+    assert heard == [1, 1]
+
+
 def test_a_tail_looks_at_no_more_than_is_new(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while nothing comes of what is sought, among much else that does."""
     monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
@@ -280,6 +298,38 @@ def test_rows_are_followed_at_a_fixed_cost(own_seed: Seed, monkeypatch: pytest.M
 
 
 @pytest.mark.chromium
+def test_what_came_too_fast_is_told_for_a_while(served: str, open_page: OpenPage) -> None:
+    """Not for as long as the page is open."""
+    page = open_page(f"{served}/events")
+    state = page.locator("#live-state")
+    page.clock.install()
+
+    page.evaluate("for (const told of waiting.get('missed')) told(3)")
+    expect(state).to_have_text("3 events came too fast to be shown.")
+    page.clock.fast_forward(31_000)
+
+    expect(state).to_have_text("")
+
+
+@pytest.mark.chromium
+def test_a_story_shows_what_caused_what(own_seed: Seed, own_served: str, open_page: OpenPage) -> None:
+    """On a narrow screen too, and to those who hear it."""
+    with own_seed.bus.database.autocommit() as connection:
+        connection.change(
+            "UPDATE eventbus.event_log SET metadata = metadata || jsonb_build_object('causation_id', CAST(:cause AS text)) "
+            "WHERE type = 'order.paid'",
+            cause=str(own_seed.order.id),
+        )
+    page = open_page(f"{own_served}/events/{own_seed.order.id}", width=400)
+
+    branches = page.locator(".tree li")
+
+    expect(branches.nth(0)).to_contain_text("level 1: order.created")
+    expect(branches.nth(1)).to_contain_text("level 2: order.paid")
+    assert branches.nth(1).evaluate("each => parseFloat(getComputedStyle(each).marginLeft)") > 0
+
+
+@pytest.mark.chromium
 def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: str, open_page: OpenPage) -> None:
     """On top, with what they hold escaped; a row is opened by the keyboard alone."""
     page = open_page(f"{own_served}/events?pattern=tail.*")
@@ -297,6 +347,7 @@ def test_new_events_appear_until_the_tail_is_paused(own_seed: Seed, own_served: 
         page.get_by_role("button", name="Go on").click()
     own_seed.bus.publish("tail.heard", {"number": 3}, source="tests")
     expect(rows.first).to_contain_text('"number": 3')
+    expect(rows).to_have_count(3)
     page.keyboard.press("j")
     page.keyboard.press("Enter")
 

@@ -59,6 +59,14 @@ def test_one_job_tells_what_became_of_its_deliveries(client: Client, seed: Seed)
     assert "<h1>Not found</h1>" in client.text(f"/replays/{uuid4()}", status=404)
 
 
+def test_a_rate_says_what_it_is(own_client: Client, own_seed: Seed) -> None:
+    """Of the whole time, in which nobody may have worked on it."""
+    with own_seed.bus.database.autocommit() as connection:
+        connection.change("UPDATE eventbus.replay SET created_at = updated_at - interval '100 s'")
+
+    assert "0.01 per second on average since it was asked for" in own_client.text(f"/replays/{own_seed.replay_id}")
+
+
 def test_what_would_be_replayed_is_counted_first(client: Client, seed: Seed) -> None:
     """And nothing is changed by counting: it is an address."""
     text = counted(client)

@@ -13,6 +13,7 @@ from eventbus.console.page import Live, Shown
 from eventbus.console.pages import PAGES
 from eventbus.console.settings import ConsoleSettings
 from eventbus.embedded.server import free_port
+from eventbus.storage import repairs
 from tests.console.client import Client
 from tests.console.routes import path_of
 from tests.console.seed import Seed, make_bus
@@ -110,6 +111,18 @@ def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
     assert "unreachable" in workers
     assert "The broker cannot be asked" in workers
     assert "s3cr3t" not in overview + workers
+    for path in (
+        "/groups/{group}",
+        "/dead/letters",
+        "/dead/{letter_id}",
+        "/replays",
+        "/replays/new",
+        "/events/{event_id}",
+    ):
+        assert "are handled when it is back" in client.text(path_of(path, seed)), path
+    asked = client.press(f"/dead/{seed.letter_id}", "/dead/retry")
+    assert "are handled when it is back" in asked.text
+    assert "are handled when it is back" not in Client(create_app(seed.bus)).text("/dead/letters")
     for page in PAGES:
         for route in page.routes:
             if isinstance(route, Shown) and not route.path.endswith("/find"):
@@ -120,13 +133,37 @@ def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
 def test_a_group_without_workers_says_what_to_start(client: Client) -> None:
     """On its own page, and first of all on the overview."""
     assert "eventbus worker archive" in client.text("/groups/archive")
+    assert "not while it is paused" in client.text("/groups/analytics")
     overview = client.text("/")
     assert overview.index("archive has no worker") < overview.index("analytics is paused")
 
 
+def test_a_relay_is_as_well_as_its_findings_say(own_seed: Seed) -> None:
+    """It is no proof of it that a worker lives; one that serves no group runs none."""
+
+    def relay() -> str:
+        text = unescape(Client(create_app(own_seed.bus)).text("/"))
+        return text.partition("<dt>Relay</dt>")[2].partition("</dl>")[0]
+
+    well = relay()
+    with own_seed.bus.database.autocommit() as connection:
+        repairs.note(connection, {"inventory": 1001})
+        connection.change("UPDATE eventbus.worker SET groups = '{}' WHERE name = 'worker-2@host'")
+    repairing = relay()
+    with own_seed.bus.database.autocommit() as connection:
+        connection.change("UPDATE eventbus.worker SET groups = '{}'")
+    idle = relay()
+
+    assert '<span class="badge ok">ok</span> runs in 2 workers; 0 wake-ups' in well
+    assert '<span class="badge fault">fault</span> runs in 1 worker; 1,001 wake-ups' in repairing
+    assert "1 alive</a>; 1 serves no group" in repairing
+    assert '<span class="badge fault">fault</span> no worker runs one; 1,001 wake-ups' in idle
+    assert all("'eventbus relay', is not seen from here" in text for text in (well, repairing, idle))
+
+
 def without_times(text: str) -> str:
     """*text* without what differs from one second to the next."""
-    return re.sub(r"\d+:\d\d:\d\d", "", text)
+    return re.sub(r"[\d.]+ (ms|s|min|h|d)\b", "", text)
 
 
 def test_numbers_are_those_of_the_command_line(seed: Seed, client: Client) -> None:
@@ -191,6 +228,20 @@ def test_an_id_leads_to_what_it_names(seed: Seed, client: Client, where: str) ->
     answer = client.get("/find", params={"id": text}, follow_redirects=False)
 
     assert (answer.status_code, answer.headers["location"]) == (303, path)
+
+
+def test_what_is_drawn_is_told_in_numbers(client: Client, seed: Seed) -> None:
+    """Charts, lines and bars, to those who hear a page."""
+    overview, group = client.text("/"), client.text("/groups/inventory")
+
+    assert re.search(
+        r'aria-label="Published, handled and failed [^"]*: \d+ published, \d+ handled, \d+ failed"', overview
+    )
+    assert re.search(r'aria-label="Arrived, handled and failed [^"]*: \d+ arrived, \d+ handled, \d+ failed"', group)
+    for text in (overview, client.text("/groups")):
+        assert re.search(r'aria-label="Handled by inventory [^"]*: \d+ in all"', text)
+    assert '<progress aria-label="Deliveries to inventory dealt with"' in client.text("/replays")
+    assert '<progress aria-label="Deliveries dealt with"' in client.text(f"/replays/{seed.replay_id}")
 
 
 def test_a_groups_page_says_all_about_it(client: Client) -> None:

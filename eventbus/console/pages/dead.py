@@ -12,6 +12,7 @@ from eventbus.console.tracebacks import read_traceback
 from eventbus.console.view import View
 from eventbus.lifecycle.dead_lettering import STATUSES
 from eventbus.lifecycle.fingerprinting import STATES
+from eventbus.storage.overview.causes import MOST_READ
 
 page = Page("Dead letters", "/dead")
 
@@ -98,14 +99,20 @@ def _causes(view: View) -> dict[str, Any]:
         limit=_CAUSES,
     )
     trends = view.bus.fingerprint_trends([cause.fingerprint for cause in found.items])
-    return {"found": found, "trends": trends, "kinds": _KINDS}
+    return {"found": found, "trends": trends, "most_read": MOST_READ, "kinds": _KINDS}
 
 
 def _cause(view: View) -> dict[str, Any]:
     fingerprint = view.path["fingerprint"]
     cause = view.bus.fingerprint(fingerprint)
     trend = view.bus.fingerprint_trends([fingerprint])[fingerprint]
-    return {"cause": cause, "trend": trend, "kinds": _KINDS, **_letters(view, fingerprint=fingerprint)}
+    return {
+        "cause": cause,
+        "trend": trend,
+        "most_read": MOST_READ,
+        "kinds": _KINDS,
+        **_letters(view, fingerprint=fingerprint),
+    }
 
 
 def _letter(view: View) -> dict[str, Any]:

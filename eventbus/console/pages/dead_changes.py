@@ -10,7 +10,8 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from eventbus.console.pages.dead import page as page
-from eventbus.console.pages.dead_selection import Back, back_of, first_of, fixed, freeze, freeze_again, ids_of
+from eventbus.console.pages.dead_selection import Back, back_of, first_of, fixed, freeze, freeze_again, ids_of, meaning
+from eventbus.console.pages.dead_standstill import what_stands_still
 from eventbus.console.pages.dead_trials import try_first
 from eventbus.console.view import View
 from eventbus.errors import InvalidInput
@@ -26,12 +27,10 @@ def retry(view: View) -> Response:
     if not view.is_confirmed:
         frozen = freeze(view, view.form)
         first = first_of(view.form)
-        sentence = (
-            f"{frozen.count:,} open dead letters are meant. "
-            "Their deliveries run again as if new; what dies later is not touched."
-        )
+        sentence = f"{meaning(frozen)} Their deliveries run again as if new; what dies later is not touched."
         if first is not None and frozen.count > first:
             sentence += f" {first} of them are retried first, the others only if all of these are done then."
+        sentence += what_stands_still(view, frozen)
         return view.confirm(
             f"Retry {frozen.count:,} dead letters?",
             sentence,
@@ -55,7 +54,7 @@ def discard(view: View) -> Response:
     assert reason is not None
     if not view.is_confirmed:
         frozen = freeze(view, view.form)
-        sentence = f"{frozen.count:,} open dead letters are meant. Their deliveries are cancelled; the reason is kept: {reason}"
+        sentence = f"{meaning(frozen)} Their deliveries are cancelled; the reason is kept: {reason}"
         return view.confirm(
             f"Discard {frozen.count:,} dead letters?",
             sentence,

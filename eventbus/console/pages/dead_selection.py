@@ -85,6 +85,17 @@ def fixed(frozen: Frozen) -> dict[str, object]:
     return facts
 
 
+def meaning(frozen: Frozen) -> str:
+    """The sentence that says which letters are meant: how many, and by which filter."""
+    sought = {name: value for name, value in frozen.sought.as_json().items() if name in TEXTS}
+    which = [f"{name.replace('_', ' ')} {value}" for name, value in sought.items()]
+    if frozen.sought.ids is not None:
+        which = ["what was chosen"]
+    elif "group" not in sought:
+        which.append("of any group")
+    return f"{frozen.count:,} open dead letters are meant: {', '.join(which)}."
+
+
 def _check_shown(frozen: Frozen, form: Filters) -> None:
     if not set(frozen.ids) <= set(read_ids(form.text("shown", longest=_MOST_SHOWN) or "")):
         raise InvalidInput("other dead letters match now than those that were shown; nothing was changed: look again.")

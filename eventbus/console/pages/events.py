@@ -1,6 +1,7 @@
 """Events: found by what the address asks for, page by page; watched as they come; each with how its groups stand."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from eventbus.errors import InvalidInput
 from eventbus.event import Event
 from eventbus.storage.overview.events import EventPage
 from eventbus.storage.overview.stories import Standing
+from eventbus.times import parse_moment
 
 page = Page("Events", "/events")
 
@@ -32,20 +34,21 @@ _TEXTS = ("pattern", "since", "until", "correlation_id", "group", "error")
 @page.get("/events", budget=_BUDGET)
 def list_events(view: View) -> Response:
     """The newest events that the address asks for; what cannot be asked for is said above the form."""
+    asked_at = view.bus.clock()
     try:
         sought = sought_of(view.filters)
         found = view.bus.events(**sought, cursor=view.filters.uuid("cursor"), limit=_ROWS, most_read=_MOST_READ)
     except InvalidInput as error:
         nothing = EventPage(items=(), next=None)
-        return _shown(view, nothing, {}, error=str(error))
-    return _shown(view, found, standings_of(view, found.items))
+        return _shown(view, nothing, {}, asked_at=asked_at, error=str(error))
+    return _shown(view, found, standings_of(view, found.items), asked_at=asked_at)
 
 
 @page.tail("/live/events")
 def tail(view: View) -> Tail:
     """Events as they are recorded, and how the groups of the newest ones stand, for as long as somebody looks. Best effort."""
     sought = sought_of(view.filters)
-    events = EventTail(view.bus, sought)
+    events = EventTail(view.bus, sought, after=_after(view))
     shown = [event.id for event in view.bus.events(**sought, limit=_ROWS, most_read=_MOST_READ).items]
 
     def show(seen: Seen) -> Message:
@@ -54,6 +57,13 @@ def tail(view: View) -> Tail:
         return view.fragment("events", "events/row.html", event=seen.event, standings=seen.standings)
 
     return Tail(source=EventFollowing(view.bus, events, shown), show=show)
+
+
+def _after(view: View) -> datetime | None:
+    """Since when the list lacks what was recorded."""
+    text = view.filters.text("after")
+    moment = None if text is None else parse_moment("after", text)
+    return view.bus.clock() - moment if isinstance(moment, timedelta) else moment
 
 
 def sought_of(filters: Filters) -> dict[str, Any]:
@@ -88,13 +98,19 @@ def wheres(filters: Filters) -> list[str]:
 
 
 def _shown(
-    view: View, found: EventPage, standings: dict[UUID, list[Standing]], *, error: str | None = None
+    view: View,
+    found: EventPage,
+    standings: dict[UUID, list[Standing]],
+    *,
+    asked_at: datetime,
+    error: str | None = None,
 ) -> Response:
     return view.show(
         "events/list.html",
         status=200 if error is None else 400,
         found=found,
         standings=standings,
+        asked_at=asked_at,
         states=list(State),
         given=lambda name: _typed(view.filters, name),
         wheres=wheres(view.filters),

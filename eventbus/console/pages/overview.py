@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from eventbus.console.message import Message
 from eventbus.console.page import Page
-from eventbus.console.summaries import attention, summarize, total
+from eventbus.console.summaries import attention, gravest, summarize, total
 from eventbus.console.view import View
 from eventbus.errors import UnknownEvent, UnknownReplay
 from eventbus.lifecycle.diagnosing import Finding
@@ -68,10 +68,15 @@ def _read(view: View) -> dict[str, Any]:
     taken, findings = view.site.pulse.take(), view.site.findings.take().value
     found, rates = taken.value, taken.value.rates
     length = len(rates.minutes)
+    # Whoever serves no group runs no relay either.
+    serving = [worker for worker in found.workers if worker.groups]
     return {
         "pulse": found,
         "attention": attention(findings),
         "servers": [_server(name, findings) for name in _SERVERS],
+        "serving": serving,
+        "idle": len(found.workers) - len(serving),
+        "relay_level": gravest(finding for finding in findings if finding.check == "relay"),
         "wake_ups": sum(sent.in_hour for sent in found.repairs.values()),
         "groups": summarize(found, findings),
         "rates": {

@@ -43,7 +43,7 @@ class Live {
   }
 
   open() {
-    this.source = new EventSource(this.address);
+    this.source = new EventSource(lacking(this.address));
     this.source.addEventListener("open", () => say(""));
     this.source.addEventListener("error", () => this.lose());
     this.source.addEventListener("fragment", (event) => place(JSON.parse(event.data)));
@@ -76,13 +76,30 @@ class Live {
   }
 }
 
+/** The address of a stream that tells as well what its list lacks: what came before it was opened, or while it was closed. */
+function lacking(address) {
+  const list = document.querySelector("[data-since]");
+  if (!list) return address;
+  const newest = list.querySelector("time")?.dateTime ?? "";
+  const after = newest > list.dataset.since ? newest : list.dataset.since;
+  return `${address}${address.includes("?") ? "&" : "?"}after=${encodeURIComponent(after)}`;
+}
+
 function say(text) {
   const state = document.getElementById("live-state");
   if (state.textContent !== text) state.textContent = text;
 }
 
 let missed = 0;
-onData("missed", (count) => { missed += count; });
+onData("missed", (count) => {
+  missed += count;
+  tell();
+  setTimeout(() => { missed -= count; tell(); }, 30_000);
+});
+
+function tell() {
+  say(missed ? `${missed} events came too fast to be shown.` : held.size ? "The list waits while something is ticked." : "");
+}
 
 /** What waits for the ticks in its rows to be gone, by the element's id. */
 const held = new Map();
@@ -95,6 +112,7 @@ function place({ id, html }) {
   made.innerHTML = html;
   localize(made.content);
   if (element.dataset.prepend !== undefined) {
+    if (document.getElementById(made.content.firstElementChild?.id)) return;
     element.prepend(made.content);
     const most = Number(element.dataset.prepend) || 200;
     while (element.children.length > most) element.lastElementChild.remove();
@@ -108,7 +126,7 @@ function place({ id, html }) {
     if (focused && !element.contains(document.activeElement)) focusOn(element, focused);
     for (const chart of element.querySelectorAll("[data-chart]")) draw(chart);
   }
-  say(missed ? `${missed} events came too fast to be shown.` : held.size ? "The list waits while something is ticked." : "");
+  tell();
 }
 
 const keyOf = (element) => `${element.tagName} ${element.id} ${element.getAttribute("href") ?? element.textContent}`;
