@@ -12,7 +12,7 @@ from eventbus.console.settings import ConsoleSettings
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import ReplayState
 from tests.console.client import Client
-from tests.console.desk import SECRET, Desk, log_in
+from tests.console.desk import SECRET, USER, Desk, log_in
 from tests.support import wait_until
 from tests.support.requirements import AXE
 
@@ -20,6 +20,8 @@ Act = Callable[[Desk], None]
 
 #: What a person does, by the route that it leads to.
 ACTIONS: dict[str, Act] = {}
+#: What changes nothing in the bus.
+UNAUDITED = ("/login", "/logout")
 
 
 def leads_to(path: str) -> Callable[[Act], Act]:
@@ -221,7 +223,8 @@ def retire_a_version(desk: Desk) -> None:
 @pytest.mark.chromium
 @pytest.mark.parametrize("path", ACTIONS)
 def test_an_action_is_done_by_a_person(desk: Desk, path: str) -> None:
-    """By what the pages offer alone; and the browser sends it where it is told to."""
+    """By what the pages offer alone; the browser sends it where it is told to, and the audit names who did it."""
+    newest = desk.seed.bus.audit()[0].id
     [route] = [each for each in changing_routes(desk) if each.path == path]
     sent: list[str] = []
 
@@ -236,6 +239,9 @@ def test_an_action_is_done_by_a_person(desk: Desk, path: str) -> None:
         desk.page.remove_listener("request", note)
 
     assert any(route.path_regex.match(each) for each in sent), sent
+    if path not in UNAUDITED:
+        entry = desk.seed.bus.audit()[0]
+        assert (entry.id > newest, entry.who) == (True, USER), entry
 
 
 @pytest.mark.chromium
