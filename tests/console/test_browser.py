@@ -95,8 +95,8 @@ def test_a_tab_whose_session_ended_unseen_leads_to_the_login(seed: Seed, open_pa
         expect(page).to_have_url(re.compile("/login"), timeout=15_000)
 
 
-def test_charts_are_drawn_and_follow(served: str, open_page: OpenPage) -> None:
-    """On the overview and on a group's page; in colours that fit the theme when it changes."""
+def test_charts_are_drawn_in_the_themes_colours(served: str, open_page: OpenPage) -> None:
+    """On a group's page; in colours that fit the theme when it changes."""
     page = open_page(f"{served}/groups/notification")
 
     expect(page.locator(".chart canvas")).to_have_count(1)
