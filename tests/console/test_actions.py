@@ -22,6 +22,9 @@ Act = Callable[[Desk], None]
 ACTIONS: dict[str, Act] = {}
 #: What changes nothing in the bus.
 UNAUDITED = ("/login", "/logout")
+_VIOLATIONS = """axe.run().then(({ violations }) => violations.map(
+  ({ id, nodes }) => [id, location.href, matchMedia("(prefers-color-scheme: dark)").matches, nodes[0].html]
+))"""
 
 
 def leads_to(path: str) -> Callable[[Act], Act]:
@@ -259,14 +262,14 @@ def changing_routes(desk: Desk) -> list[Route]:
 @pytest.mark.chromium
 @pytest.mark.axe
 def test_questions_and_troubles_can_be_used_by_everybody(desk: Desk) -> None:
-    """axe-core finds nothing on what is shown between the pages: a question, a trial, a refusal, the login."""
+    """axe-core finds nothing on what is shown between the pages, in both themes: a question, a trial, a refusal, the login."""
     found: list[object] = []
 
     def look() -> None:
         desk.page.evaluate(AXE.read_text())
-        found.extend(
-            desk.page.evaluate("axe.run().then(result => result.violations.map(each => [each.id, location.href]))")
-        )
+        for theme in ("dark", "light"):
+            desk.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            found.extend(desk.page.evaluate(_VIOLATIONS))
 
     desk.kill(2, cause="a9")
     desk.open("/dead/causes/a9")
