@@ -40,9 +40,11 @@ def copies_of(event: Event, *, url: str, cookie: str | None = None) -> list[Copy
     publishes = "publishes another one like it"
     if REDACTED in f"{data}{event.metadata}":
         publishes += f", with {REDACTED} for what is hidden: put something else there"
+    # The command takes no headers.
+    without = "; without its headers, which only Python and a file can give" if event.headers else ""
     return [
         curl,
-        Copy(title="CLI", purpose=f"Shows it, and {publishes}.", text=_command_line(event, data)),
+        Copy(title="CLI", purpose=f"Shows it, and {publishes}{without}.", text=_command_line(event, data)),
         Copy(title="Python", purpose=f"{publishes.capitalize()}.", text=python),
     ]
 

@@ -12,7 +12,7 @@ from eventbus.console.settings import ConsoleSettings
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import ReplayState
 from tests.console.client import Client
-from tests.console.desk import SECRET, Desk, log_in
+from tests.console.desk import SECRET, USER, Desk, log_in
 from tests.support import wait_until
 from tests.support.requirements import AXE
 
@@ -20,6 +20,11 @@ Act = Callable[[Desk], None]
 
 #: What a person does, by the route that it leads to.
 ACTIONS: dict[str, Act] = {}
+#: What changes nothing in the bus.
+UNAUDITED = ("/login", "/logout")
+_VIOLATIONS = """axe.run().then(({ violations }) => violations.map(
+  ({ id, nodes }) => [id, location.href, matchMedia("(prefers-color-scheme: dark)").matches, nodes[0].html]
+))"""
 
 
 def leads_to(path: str) -> Callable[[Act], Act]:
@@ -221,7 +226,8 @@ def retire_a_version(desk: Desk) -> None:
 @pytest.mark.chromium
 @pytest.mark.parametrize("path", ACTIONS)
 def test_an_action_is_done_by_a_person(desk: Desk, path: str) -> None:
-    """By what the pages offer alone; and the browser sends it where it is told to."""
+    """By what the pages offer alone; the browser sends it where it is told to, and the audit names who did it."""
+    newest = desk.seed.bus.audit()[0].id
     [route] = [each for each in changing_routes(desk) if each.path == path]
     sent: list[str] = []
 
@@ -236,6 +242,9 @@ def test_an_action_is_done_by_a_person(desk: Desk, path: str) -> None:
         desk.page.remove_listener("request", note)
 
     assert any(route.path_regex.match(each) for each in sent), sent
+    if path not in UNAUDITED:
+        entry = desk.seed.bus.audit()[0]
+        assert (entry.id > newest, entry.who) == (True, USER), entry
 
 
 @pytest.mark.chromium
@@ -253,14 +262,14 @@ def changing_routes(desk: Desk) -> list[Route]:
 @pytest.mark.chromium
 @pytest.mark.axe
 def test_questions_and_troubles_can_be_used_by_everybody(desk: Desk) -> None:
-    """axe-core finds nothing on what is shown between the pages: a question, a trial, a refusal, the login."""
+    """axe-core finds nothing on what is shown between the pages, in both themes: a question, a trial, a refusal, the login."""
     found: list[object] = []
 
     def look() -> None:
         desk.page.evaluate(AXE.read_text())
-        found.extend(
-            desk.page.evaluate("axe.run().then(result => result.violations.map(each => [each.id, location.href]))")
-        )
+        for theme in ("dark", "light"):
+            desk.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            found.extend(desk.page.evaluate(_VIOLATIONS))
 
     desk.kill(2, cause="a9")
     desk.open("/dead/causes/a9")

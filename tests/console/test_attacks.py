@@ -7,15 +7,18 @@ from contextlib import closing
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from itsdangerous import URLSafeTimedSerializer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount
 
 from eventbus import EventBus
 from eventbus.console import Role, User, create_app
-from eventbus.console.access import Proxied
+from eventbus.console.access import LocalOnly, Proxied
+from eventbus.console.notices import NOTICE
 from eventbus.console.numbers import Number
 from eventbus.console.page import Changing, Live, Shown, Tailing
 from eventbus.console.pages import PAGES
@@ -215,6 +218,19 @@ def test_a_forged_cookie_is_nobodys(guarded: Starlette, log_in: OpenSession) -> 
         assert stranger.get("/audit", follow_redirects=False).status_code == 303, cookie
 
     assert alice.get("/audit").status_code == 200
+
+
+def test_a_forged_notice_says_nothing(seed: Seed) -> None:
+    """What a page tells in our name was written by this console: not by others, nor by another console."""
+    ours, others = (
+        URLSafeTimedSerializer(secret, salt="eventbus.console.notice").dumps("It was us.")
+        for secret in ("s" * 32, "t" * 32)
+    )
+    client = Client(create_app(seed.bus, settings=ConsoleSettings(access=LocalOnly(), secret="s" * 32)))
+
+    for cookie, is_shown in ((ours, True), (others, False), (ours[:-1], False), ("It was us.", False), ("", False)):
+        answer = client.get("/audit", headers={"cookie": f"{NOTICE}={cookie}"})
+        assert (answer.status_code, "It was us." in answer.text) == (200, is_shown), cookie
 
 
 def test_a_replayed_cookie_is_nobodys_after_the_logout(guarded: Starlette, log_in: OpenSession) -> None:
@@ -430,6 +446,16 @@ def test_a_login_needs_its_own_form(guarded: Starlette) -> None:
     assert client.get("/audit", follow_redirects=False).status_code == 303
 
 
+def test_nobody_is_logged_out_by_another_site(guarded: Starlette, log_in: OpenSession) -> None:
+    """Without the token, with another's, or from elsewhere with the right one: the session goes on."""
+    alice, token = log_in("alice"), Client(guarded).token("/login")
+
+    for sent, headers in (("", {}), (token, {}), (alice.token("/groups/inventory"), {"origin": "http://evil.example"})):
+        assert alice.post("/logout", data={"token": sent}, headers=headers).status_code == 403
+
+    assert alice.get("/audit", follow_redirects=False).status_code == 200
+
+
 # --- hosts, proxies, paths --------------------------------------------------------------------------------------------
 
 
@@ -642,6 +668,19 @@ def test_what_cannot_be_asked_is_one_sentence(seed: Seed, client: Client, route:
         assert answer.status_code in (200, 303, 400, 404), (query[:40], answer.text)
         # A dead letter has one to show.
         assert "Traceback" not in answer.text or "{letter_id" in route.path
+
+
+@pytest.mark.parametrize("route", STREAMING, ids=lambda route: route.path)
+def test_a_stream_hears_no_nonsense(seed: Seed, served: str, route: Live | Tailing) -> None:
+    """The same of what tells the page what is new: refused, or a trouble in one sentence, or of no interest."""
+    for query in NONSENSE:
+        address = urlsplit(f"{served}{path_of(route.path, seed)}?{query}")
+        with closing(http.client.HTTPConnection(address.netloc, timeout=20)) as connection:
+            connection.request("GET", f"{address.path}?{address.query}")
+            answer = connection.getresponse()
+            said = answer.read1()
+        assert answer.status in (200, 303, 400, 404), (query[:40], said)
+        assert b"nobody foresaw" not in said, query[:40]
 
 
 def test_a_huge_form_is_refused_before_it_is_read(client: Client) -> None:

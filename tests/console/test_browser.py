@@ -8,21 +8,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from eventbus.console import Role, create_app
-from eventbus.console.page import Shown
-from eventbus.console.pages import PAGES
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.users import Passwords, UserFile, user_line
 from tests.console.conftest import OpenPage
-from tests.console.routes import path_of
+from tests.console.routes import pages_of
 from tests.console.seed import Seed
 from tests.console.serving import serving
 from tests.support.requirements import AXE
 
 pytestmark = pytest.mark.chromium
 
-SHOWN = [
-    route for page in PAGES for route in page.routes if isinstance(route, Shown) and not route.path.endswith(".json")
-]
 #: What a browser says of a tab that its user has left, or come back to.
 HIDE = """
 Object.defineProperty(document, 'hidden', {value: %s, configurable: true});
@@ -36,18 +31,20 @@ def published(page: Page) -> Any:
 
 
 @pytest.mark.axe
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_can_be_used_by_everybody(seed: Seed, served: str, open_page: OpenPage, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "width"), [("light", 400), ("dark", 1200)])
+def test_every_page_can_be_used_by_everybody(
+    seed: Seed, served: str, open_page: OpenPage, theme: str, width: int
+) -> None:
     """axe-core finds nothing: contrasts, names, labels, landmarks, order of headings."""
-    page = open_page(served, theme=theme)
+    page = open_page(served, theme=theme, width=width)
     script = AXE.read_text()
 
     found = []
-    for route in SHOWN:
-        page.goto(served + path_of(route.path, seed))
+    for path in pages_of(seed):
+        page.goto(served + path)
         page.evaluate(script)
         violations = page.evaluate("axe.run().then(result => result.violations)")
-        found += [(route.path, item["id"], [node["html"] for node in item["nodes"]]) for item in violations]
+        found += [(path, item["id"], [node["html"] for node in item["nodes"]]) for item in violations]
 
     assert found == []
 
@@ -95,8 +92,8 @@ def test_a_tab_whose_session_ended_unseen_leads_to_the_login(seed: Seed, open_pa
         expect(page).to_have_url(re.compile("/login"), timeout=15_000)
 
 
-def test_charts_are_drawn_and_follow(served: str, open_page: OpenPage) -> None:
-    """On the overview and on a group's page; in colours that fit the theme when it changes."""
+def test_charts_are_drawn_in_the_themes_colours(served: str, open_page: OpenPage) -> None:
+    """On a group's page; in colours that fit the theme when it changes."""
     page = open_page(f"{served}/groups/notification")
 
     expect(page.locator(".chart canvas")).to_have_count(1)
@@ -197,6 +194,27 @@ def test_an_id_leads_to_what_it_names(seed: Seed, served: str, open_page: OpenPa
     page.keyboard.press("Enter")
 
     expect(page.locator("h1")).to_have_text("Not found")
+
+
+def test_a_button_copies(seed: Seed, served: str, open_page: OpenPage) -> None:
+    """What stands beside it, to the clipboard; where the browser does not let the page, as over plain http, it is said."""
+    id = str(seed.order.id)
+    page = open_page(f"{served}/events/{id}")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    # What comes would take the place of what is said.
+    page.evaluate(HIDE % "true")
+    expect(page.locator("html")).to_have_attribute("data-live-state", "closed")
+
+    page.get_by_role("button", name="Copy the id").click()
+    expect(page.locator("#live-state")).to_have_text("Copied.")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    page.get_by_role("button", name="Copy as CLI").click()
+    page.wait_for_function("id => navigator.clipboard.readText().then(text => text.includes(` show ${id}`))", arg=id)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.get_by_role("button", name="Copy the id").click()
+
+    expect(page.locator("#live-state")).to_have_text("The browser does not let this page copy.")
+    assert copied == id
 
 
 def _tab_to(page: Page, label: str) -> None:

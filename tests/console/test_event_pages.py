@@ -184,6 +184,18 @@ def test_a_copy_can_be_pasted(seed: Seed) -> None:
     }
 
 
+def test_a_copy_says_what_it_leaves_out(seed: Seed) -> None:
+    """A command line takes no headers; it says so where there are some."""
+    some = replace(seed.order, metadata={**seed.order.metadata, "headers": {"tenant": "7"}})
+
+    _, none_lost, _ = copies_of(seed.order, url="http://127.0.0.1/x")
+    _, cli, python = copies_of(some, url="http://127.0.0.1/x")
+
+    assert "without its headers" in cli.purpose
+    assert "headers={'tenant': '7'}" in python.text
+    assert "headers" not in none_lost.purpose
+
+
 @pytest.mark.parametrize("depth", [400, 900])
 def test_a_very_deep_event_is_shown(seed: Seed, depth: int) -> None:
     """Deeper than what is published today; what cannot be written for Python is not offered."""

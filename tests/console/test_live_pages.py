@@ -47,6 +47,11 @@ MORPH_MANY = """() => {
   }
   return wrong.slice(0, 3);
 }"""
+#: A minute in which much was handled.
+_MINUTE = """
+INSERT INTO eventbus.traffic (minute, type, group_name, published, consumed)
+VALUES (date_trunc('minute', now(), 'UTC') - interval '9 minutes', 'load.made', 'archive', 0, 4711)
+"""
 
 
 def test_every_page_on_which_something_moves_is_told_so(seed: Seed, client: Client) -> None:
@@ -206,3 +211,18 @@ def test_a_row_tells_how_its_groups_stand_now(desk: Desk) -> None:
 
     expect(first).to_contain_text("done")
     expect(second).to_contain_text("done")
+
+
+@pytest.mark.chromium
+def test_charts_follow(desk: Desk) -> None:
+    """The overview's, and the small one of each group: they are drawn anew when the numbers change."""
+    desk.open("/")
+    expect(desk.page.locator(".chart canvas")).to_have_count(1)
+    line = desk.page.get_by_role("img", name="Handled by archive").locator("polyline")
+    points = line.get_attribute("points")
+    desk.page.evaluate("window.drawn = document.querySelector('.chart canvas').toDataURL()")
+
+    desk.rows.all(_MINUTE)
+
+    desk.page.wait_for_function("() => document.querySelector('.chart canvas').toDataURL() !== window.drawn")
+    expect(line).not_to_have_attribute("points", points or "")

@@ -1,5 +1,6 @@
 """What the console says when there is little to show: an empty bus, servers that are away, groups without workers."""
 
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -244,6 +245,36 @@ def test_what_is_drawn_is_told_in_numbers(client: Client, seed: Seed) -> None:
     assert '<progress aria-label="Deliveries dealt with"' in client.text(f"/replays/{seed.replay_id}")
 
 
+def parts_of(text: str, opening: str, closing: str, name: str) -> str:
+    """The text between tags of the only part of a page that has a link to the group called *name*."""
+    parts = [part.partition(closing)[0] for part in text.split(opening)[1:]]
+    [found] = [part for part in parts if f'<a href="/groups/{name}">' in part]
+    return " ".join(re.sub("<[^>]*>", " ", found.partition(">")[2]).split())
+
+
+def test_a_tile_says_how_a_group_stands(client: Client) -> None:
+    """Lag, what is open, what is dead, and how many runs fail; paused or without workers; the last hour in small."""
+    text = client.text("/")
+    tiles = {
+        name: parts_of(text, '<li class="tile ', "</li>", name) for name in ("archive", "analytics", "notification")
+    }
+
+    assert re.fullmatch(r"archive no worker lag (?!0 s).+ open 4 dead 0 errors -", tiles["archive"])
+    assert re.fullmatch(r"analytics paused lag (?!0 s).+ open 4 dead 0 errors -", tiles["analytics"])
+    assert re.fullmatch(r"notification lag .+ open 1 dead 2 errors 100%", tiles["notification"])
+    assert len(re.findall(r'<polyline points="(?:[\d.]+,[\d.]+ ?){60}"/>', text)) == 4
+
+
+def test_the_broker_is_shown_beside_postgresql(client: Client) -> None:
+    """What waits in a queue, what is open and what runs: group by group, side by side."""
+    queues = client.text("/workers").partition('id="queues"')[2]
+    rows = {name: parts_of(queues, "<tr ", "</tr>", name).split() for name in ("inventory", "notification")}
+
+    # Nobody has taken a message.
+    assert rows["inventory"][1:5] == ["inventory", "5", "1", "0"]
+    assert rows["notification"][1:5] == ["notification", "3", "1", "0"]
+
+
 def test_a_groups_page_says_all_about_it(client: Client) -> None:
     """Lag, backlog, handler times, errors, throughput, subscriptions, workers and their versions."""
     text = client.text("/groups/notification")
@@ -257,5 +288,10 @@ def test_a_groups_page_says_all_about_it(client: Client) -> None:
         "worker-1@host",
         "0.1.0",
         "order.created",
+        "arrived a minute, in the last five",
     ):
         assert part in text, part
+    [data] = re.findall('id="throughput-data" hidden>([^<]*)<', text)
+    chart = json.loads(unescape(data))
+    assert [each["label"] for each in chart["series"]] == ["arrived", "handled", "failed"]
+    assert {len(each["values"]) for each in chart["series"]} == {len(chart["at"])} == {60}

@@ -14,22 +14,22 @@ from eventbus.subscription import check_group
 page = Page("Groups", "/groups")
 
 
-@page.get("/groups", budget=36)
+@page.get("/groups", budget=35)
 def list_groups(view: View) -> Response:
     return view.show("groups.html", groups=_summaries(view))
 
 
-@page.live("/live/groups", budget=36)
+@page.live("/live/groups", budget=35)
 def pulse(view: View) -> Sequence[Message]:
     return [view.fragment("list", "groups/list.html", groups=_summaries(view))]
 
 
-@page.get("/groups/{group}", budget=40)
+@page.get("/groups/{group}", budget=38)
 def show(view: View) -> Response:
     return view.show("group.html", **_read(view))
 
 
-@page.live("/live/groups/{group}", budget=40)
+@page.live("/live/groups/{group}", budget=38)
 def pulse_of_one(view: View) -> Sequence[Message]:
     data = _read(view)
     parts = ("actions", "state", "subscriptions", "workers")

@@ -20,12 +20,12 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _SERVERS = ("database", "broker")
 
 
-@page.get("/", budget=36)
+@page.get("/", budget=35)
 def show(view: View) -> Response:
     return view.show("overview.html", **_read(view))
 
 
-@page.live("/live", budget=36)
+@page.live("/live", budget=35)
 def pulse(view: View) -> Sequence[Message]:
     data = _read(view)
     parts = ("attention", "health", "figures", "groups")
@@ -35,7 +35,7 @@ def pulse(view: View) -> Sequence[Message]:
     ]
 
 
-@page.get("/find", budget=2)
+@page.get("/find", budget=4)
 def find(view: View) -> Response:
     """Lead to what an id names: an event, a replay or a dead letter, as Flower, logs and the command line show it; else a story."""
     text = (view.filters.text("id") or "").strip()

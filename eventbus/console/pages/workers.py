@@ -13,12 +13,12 @@ from eventbus.delivery import State
 page = Page("Workers & queues", "/workers")
 
 
-@page.get("/workers", budget=20)
+@page.get("/workers", budget=22)
 def show(view: View) -> Response:
     return view.show("workers.html", **_read(view))
 
 
-@page.live("/live/workers", budget=20)
+@page.live("/live/workers", budget=22)
 def pulse(view: View) -> Sequence[Message]:
     data = _read(view)
     return [view.fragment(part, f"workers/{part}.html", **data) for part in ("workers", "queues")]
