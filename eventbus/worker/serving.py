@@ -35,7 +35,6 @@ from eventbus.worker.attendance import Attendance, attend, is_idle, restart_cons
 from eventbus.worker.children import Children
 from eventbus.worker.housekeeping import keep_house_in_workers
 from eventbus.worker.log_format import show_facts
-from eventbus.worker.passing_on import pass_on_at_once
 from eventbus.worker.task import DeliveryTask, Equipment, Runtime
 from eventbus.worker.task_events import TaskEvents
 from eventbus.worker.tolerance import drop_lost_messages, tolerate_ended_children, tolerate_malformed_items
@@ -136,7 +135,6 @@ class Serving:
         reading.catalog.refuse_gaps()
         tolerate_malformed_items()
         tolerate_ended_children()
-        pass_on_at_once()
         if served <= {settings.queue(group) for group in self._subscriptions.groups()}:
             drop_lost_messages(self._app)
         queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))

@@ -1,6 +1,7 @@
 """Workers that are told to stop: what runs ends in peace, the rest is somebody else's at once, and nothing is charged for it."""
 
 import signal
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -120,8 +121,10 @@ def test_a_rolling_deploy_loses_nothing_and_delays_nothing(stage: Stage) -> None
     new = stage.start(groups=["courier"])
     publish(20)
     old.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
     while old.is_running:
         publish(1)
+        assert time.monotonic() - asked < 15  # three, on a machine that does nothing else
     publish(20)
 
     for event in events:

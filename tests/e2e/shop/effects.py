@@ -14,6 +14,7 @@ CREATE TABLE public.effect (
     id bigint GENERATED ALWAYS AS IDENTITY, event_id uuid, group_name text NOT NULL, attempt integer, facts jsonb NOT NULL,
     pid integer NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX ON public.effect (event_id, group_name);
 CREATE TABLE public.history (
     id bigint GENERATED ALWAYS AS IDENTITY, event_id uuid NOT NULL, group_name text NOT NULL, state text NOT NULL,
     due_at timestamptz NOT NULL, worker text, at timestamptz NOT NULL DEFAULT clock_timestamp()
