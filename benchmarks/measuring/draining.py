@@ -96,8 +96,8 @@ def _watch(contender: Contender, started: list[Running], expected: int) -> float
             raise (dead or started[0]).fail(f"{done} of {expected} deliveries were done when it ended or time was up")
         time.sleep(_POLL_SECONDS)
     seen, before = first or (0, 0.0)
-    # A backlog so small that it was done at the first look says nothing about its parts.
-    return (cpu - before) / (done - seen) if done > seen else cpu / done
+    # A backlog so small that it was done at the first look, or within a tick of the clock after it, says nothing about its parts.
+    return (cpu - before) / (done - seen) if done > seen and cpu > before else cpu / done
 
 
 def _enough(contender: Contender, sizes: Sizes) -> int:
