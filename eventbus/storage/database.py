@@ -181,26 +181,17 @@ class _Autocommit(AbstractContextManager[Direct]):
             direct = self._direct = database._take()
         except (DBAPIError, PoolTimeout) as error:
             raise database._ours(error) from error
-        try:
-            self._number = database._deadlines.note(direct.driver, self._within)
-        except BaseException:  # such as a handler's time limit
-            database._keeping.give_back(direct)
-            raise
+        self._number = database._deadlines.note(direct.driver, self._within)
         return direct
 
     def __exit__(self, _type: Any, error: BaseException | None, _traceback: Any) -> None:
         database = self._database
         try:
-            try:
-                if self._number is not None and database._deadlines.due.pop(self._number, None) is None:
-                    database._deadlines.await_cut()
-            except (
-                BaseException
-            ):  # such as a handler's time limit: what is noted may still be, and would cut its next user
-                self._direct.drop()
-                raise
-            database._keeping.give_back(self._direct)
-        except (DBAPIError, PoolTimeout) as other:
-            raise database._ours(other) from other
+            if self._number is not None and database._deadlines.due.pop(self._number, None) is None:
+                database._deadlines.await_cut()
+        except BaseException:  # such as a handler's time limit: what is noted may still be, and would cut its next user
+            self._direct.drop()
+            raise
+        database._keeping.give_back(self._direct)
         if isinstance(error, DBAPIError | PoolTimeout):
             raise database._ours(error) from error

@@ -235,3 +235,16 @@ def test_a_forked_server_waits_once_for_each_process(
     assert bus.waking._circuit.wait_closed(10)
     # Seven of each child, of which the last was announced, and those of the parent.
     assert rows.count("event_log") == 3 + 2 * 7 + 1
+
+
+def test_listeners_elsewhere_hear_nothing_where_nothing_is_to_be_heard(
+    make_bus: MakeBus, valkey: EmbeddedValkey
+) -> None:
+    """A server for notices may be named though there are none: the groups are told all the same."""
+    bus = make_bus(realtime_url=valkey.url, realtime="off")
+    bus.subscribe("#", group="a", handler=lambda event: None)
+    bus.sync()
+
+    alone(bus)
+
+    assert bus.broker.depth(bus.settings.queue("a")) == 1

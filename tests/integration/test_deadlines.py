@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import signal
 import sys
 import threading
 import time
@@ -199,8 +200,11 @@ def test_a_child_watches_for_itself(impatient: None, database: Database) -> None
     assert reported == str(forked.pid)
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_a_block_whose_end_is_interrupted_leaves_nothing_to_cut_its_next_user(database: Database, number: int) -> None:
+@pytest.mark.parametrize("is_being_cut", [False, True])
+@pytest.mark.parametrize("number", range(4))
+def test_a_block_whose_end_is_interrupted_leaves_nothing_to_cut_its_next_user(
+    database: Database, number: int, is_being_cut: bool
+) -> None:
     """As by a handler's time limit, at the start of any function that the end calls."""
     calls = itertools.count()
 
@@ -214,6 +218,8 @@ def test_a_block_whose_end_is_interrupted_leaves_nothing_to_cut_its_next_user(da
         try:
             with database.autocommit(within=SOON) as connection:
                 connection.value("SELECT 1")
+                if is_being_cut:
+                    database._deadlines.due.clear()
                 sys.settrace(interrupt)
         finally:
             sys.settrace(before)
@@ -221,3 +227,23 @@ def test_a_block_whose_end_is_interrupted_leaves_nothing_to_cut_its_next_user(da
     kept = {id(direct.driver) for direct in database._keeping._kept}
     noted = {id(driver) for _, driver in database._deadlines.due.values()}
     assert not kept & noted
+
+
+def test_a_connection_that_is_being_cut_when_its_user_is_interrupted_is_nobodys(database: Database) -> None:
+    """As by a handler's time limit that strikes while it is waited for."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, ring)
+    lock = database._deadlines._lock
+    try:
+        with pytest.raises(KeyboardInterrupt), database.autocommit(within=timedelta(seconds=60)) as connection:
+            database._deadlines.due.clear()
+            lock.acquire()
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        lock.release()
+
+    assert connection.driver.closed

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import event as events
 from sqlalchemy import text
@@ -20,6 +21,7 @@ from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.slices import Slice
 from eventbus.storage.connection import compiled
 from eventbus.storage.database import Database
+from eventbus.storage.driver import DriverConnection
 from eventbus.storage.preparing import _commands
 from eventbus.storage.settling import COMMIT_DONE
 from tests.integration.conftest import MakeBus, MakeWorker
@@ -463,3 +465,20 @@ def test_a_large_object_takes_the_spare_transaction(database: Database) -> None:
 
     assert driver.info.transaction_status == 2
     pooled.close()
+
+
+def test_only_a_connection_at_rest_is_as_new(database_url: str) -> None:
+    """One with a transaction of somebody's, in autocommit, or closed, is not lent again."""
+    connection = psycopg2.connect(database_url, connection_factory=DriverConnection)
+    found = [connection.is_as_new]
+    connection.cursor().execute("SELECT 1")
+    found.append(connection.is_as_new)
+    connection.rollback()
+    connection.autocommit = True
+    found.append(connection.is_as_new)
+    connection.autocommit = False
+    found.append(connection.is_as_new)
+    connection.close()
+    found.append(connection.is_as_new)
+
+    assert found == [True, False, False, True, False]
