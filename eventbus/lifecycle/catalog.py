@@ -42,12 +42,13 @@ class _Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Choice:
-    """The version that was resolved, and what was known then: good as long as both are the same objects."""
+class Choice:
+    """The version that was resolved, and its schema if there is one; good as long as what was known then is the same objects."""
 
+    version: int
+    schema: RegisteredSchema | None
     declared: Mapping[int, RegisteredSchema]
     stored: _Stored
-    version: int
 
 
 @dataclass(kw_only=True)
@@ -65,7 +66,7 @@ class Catalog:
     _fresh_until: float = float("-inf")
     #: The versions of each type that this process has registered.
     _registered: dict[str, list[int]] = field(default_factory=dict)
-    _choices: dict[tuple[str, int | None], _Choice] = field(default_factory=dict)
+    _choices: dict[tuple[str, int | None], Choice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bridges = Bridges(upcasters=self.declared.upcasters, find=self.find, versions=self.versions)
@@ -93,8 +94,8 @@ class Catalog:
         types = self.declared.upcasters.types()
         self.declared.refuse_gaps({type: self.versions(type) for type in types})
 
-    def resolve(self, type: str, version: int | None, *, strict: bool) -> int:
-        """The version that an event of *type* is published in: the one given, else the only one, else 1 without a schema.
+    def resolve(self, type: str, version: int | None, *, strict: bool) -> Choice:
+        """What an event of *type* is published in: the version given, else the only one, else 1 without a schema.
 
         Classes of this process count first: the registry is asked for types that have none here.
 
@@ -107,14 +108,15 @@ class Catalog:
         """
         declared, choice = self.declared.known(type), self._choices.get((type, version))
         if choice and choice.declared is declared and choice.stored is self._of(type):
-            return choice.version
+            return choice
         known = self._stored.get(type, _NOTHING)
         chosen = self._choose(type, version, strict=strict)
         stored = self._of(type)
+        choice = Choice(version=chosen, schema=self.find(type, chosen), declared=declared, stored=stored)
         # Kept only if nothing was learned meanwhile: what was chosen by less would count for more.
         if (declared or stored.living) and stored is known and declared is self.declared.known(type):
-            self._choices[type, version] = _Choice(declared=declared, stored=stored, version=chosen)
-        return chosen
+            self._choices[type, version] = choice
+        return choice
 
     def _choose(self, type: str, version: int | None, *, strict: bool) -> int:
         own = self.declared.versions(type)

@@ -52,7 +52,7 @@ def record(
     except DatabaseUnreachable as error:
         if attempt is None or not was_lost(error):
             raise
-        log.warning("publish_answer_lost", extra={"type": entries[0].draft.type, "events": len(entries)})
+        log.warning("publish_answer_lost", extra={"type": entries[0].type, "events": len(entries)})
         lost = error
     return _settle(database, entries, attempt=attempt, after=after, lost=lost)
 
@@ -115,6 +115,6 @@ def _with_held(connection: Connection, entries: Sequence[Entry], ours: dict[int,
 
 
 def _give_up(entries: Sequence[Entry], lost: DatabaseUnreachable) -> NoReturn:
-    first = entries[0].draft
+    first = entries[0]
     repeatable = all(entry.digest is not None for entry in entries)
-    raise PublishUncertain(first.type, first.idempotency_key if repeatable else None) from lost
+    raise PublishUncertain(first.type, first.key if repeatable else None) from lost

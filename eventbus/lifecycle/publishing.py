@@ -8,26 +8,24 @@ wake-up follows the commit and may fail: a relay finds deliveries that no worker
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from eventbus import tracing
 from eventbus.delivery import Run, current_run
-from eventbus.errors import EventBusError, EventTooLarge, IdempotencyConflict, InvalidEvent, InvalidInput
-from eventbus.event import Draft, Event, check_draft, encode_data
-from eventbus.ids import draw_uuids
+from eventbus.errors import EventBusError, IdempotencyConflict, InvalidInput
+from eventbus.event import Draft, Event
+from eventbus.ids import draw_pairs, draw_uuids
 from eventbus.lifecycle import certainty, recording
 from eventbus.lifecycle.catalog import Catalog
 from eventbus.lifecycle.committing import dispatch_after_commit, synchronous
+from eventbus.lifecycle.drafting import Origin, origin_of, prepare
 from eventbus.lifecycle.waking import Waking
-from eventbus.schemas.refusal import DataRefused
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
-from eventbus.storage.event_log import Entry, Recorded
-from eventbus.wire import canonical, is_written_as
+from eventbus.storage.event_log import Entry, Loader, Recorded
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +42,8 @@ class Publisher:
     schemas: Catalog
     waking: Waking
     settings: Settings
+    #: What `load` of an event calls.
+    loader: Loader
 
     def publish(self, draft: Draft, *, session: Any = None) -> Event:
         """Record *draft* and a delivery for each group subscribed to its type, then wake these groups.
@@ -65,7 +65,7 @@ class Publisher:
         type = draft.type if isinstance(draft, Draft) and isinstance(draft.type, str) else None
         with tracing.publishing(type) as span:
             try:
-                [recorded] = self._record([prepare(draft, run, schemas=self.schemas, settings=self.settings)], session)
+                [recorded] = self._record([self._prepare(draft, origin_of(run), draw_uuids(2))], session)
             except IdempotencyConflict as error:
                 error.index = None
                 raise
@@ -134,14 +134,15 @@ class Publisher:
             with self.database.join(synchronous(session)) as connection:
                 recorded = recording.write(connection, entries, database=self.database, after=after)
             dispatch_after_commit(session, recorded, dispatch)
-        return recorded
+        # An earlier publish's comes as the log has it.
+        return [item._replace(event=item.event.loaded_by(self.loader)) if item.is_repeat else item for item in recorded]
 
     def _batches(self, drafts: Iterable[Draft], run: Run | None) -> Iterator["Batch"]:
         """*drafts*, prepared; what an error's index says is the position in the batch."""
-        batch = Batch()
+        batch, origin, drawn = Batch(), origin_of(run), draw_pairs()
         for draft in drafts:
             try:
-                entry = prepare(draft, run, schemas=self.schemas, settings=self.settings)
+                entry = self._prepare(draft, origin, next(drawn))
             except InvalidInput as error:
                 error.index = len(batch.entries)
                 raise
@@ -151,6 +152,9 @@ class Publisher:
                 batch = Batch()
         if batch.entries:
             yield batch
+
+    def _prepare(self, draft: Draft, origin: Origin, drawn: Sequence[str]) -> Entry:
+        return prepare(draft, origin, drawn, schemas=self.schemas, settings=self.settings, loader=self.loader)
 
 
 @dataclass(kw_only=True)
@@ -195,51 +199,6 @@ class Progress:
             return "nothing before it recorded"
         items = "item 0" if len(self.events) == 1 else f"items 0 to {len(self.events) - 1}"
         return f"{items} written in the session's transaction" if in_session else f"{items} recorded"
-
-
-def prepare(draft: Draft, run: Run | None, *, schemas: Catalog, settings: Settings) -> Entry:
-    """Check *draft* and bring it into its wire form, as published by the handler's *run* or by no handler.
-
-    Raises:
-        InvalidInput: One of its subclasses says what is wrong.
-    """
-    if not isinstance(draft, Draft):
-        raise InvalidInput(f"{draft!r:.60} is a {type(draft).__name__}, not a Draft.")
-    check_draft(draft)
-    version = schemas.resolve(draft.type, draft.version, strict=settings.strict_types)
-    data, value = _wire_form(draft.type, version, draft.data, schemas)
-    if len(data) > settings.max_event_bytes:
-        raise EventTooLarge(draft.type, len(data), settings.max_event_bytes)
-    inherited = run.event.correlation_id if run else None
-    token, own = draw_uuids(2)
-    metadata: dict[str, Any] = {
-        "correlation_id": draft.correlation_id or inherited or own,
-        "causation_id": str(run.event.id) if run else None,
-        "headers": dict(draft.headers or {}),
-        **tracing.carried(),
-    }
-    digest = None if draft.idempotency_key is None else digest_of(draft.type, version, value)
-    return Entry(draft=draft, version=version, data=data, value=value, metadata=metadata, token=token, digest=digest)
-
-
-def digest_of(type: str, version: int, value: Any) -> bytes:
-    """What tells whether two publishes under one idempotency key state the same fact; the order of keys does not count."""
-    return sha256(f"{type}\n{version}\n{canonical(value)}".encode()).digest()
-
-
-def _wire_form(type: str, version: int, data: Any, schemas: Catalog) -> tuple[bytes, Any]:
-    """The JSON that is stored, and its value: validated and normalised if the type has a schema, else as it is."""
-    # Before the schema, which would accept what JSON cannot carry, or fail on it in its own way.
-    wire, value = encode_data(type, data)
-    schema = schemas.find(type, version)
-    if schema is None:
-        return wire, value
-    try:
-        form = schema.form(value)
-    except DataRefused as error:
-        raise InvalidEvent(type, {path or "data": messages for path, messages in error.errors.items()}) from error
-    # The form, for a field of the user's own may have changed the value while it looked at it.
-    return (wire, form) if is_written_as(form, wire) else encode_data(type, form)
 
 
 def describe(event: Event) -> dict[str, Any]:

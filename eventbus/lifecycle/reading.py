@@ -51,9 +51,14 @@ class Reading:
         schema = subscription.reads_schema if subscription else None
         if schema is not None:
             return event.loaded_by(lambda each: read(schema, each.data))
-        return event.loaded_by(self._load)
+        return event.loaded_by(self.load)
 
-    def _load(self, event: Event) -> Any:
+    def load(self, event: Event) -> Any:
+        """What the schema of *event*'s own version loads.
+
+        Raises:
+            DataRefused: The data does not fit it.
+        """
         return self.catalog.load(event.type, event.version, event.data)
 
     def can_read(self, type: str, version: int, subscription: Subscription) -> bool:

@@ -84,8 +84,8 @@ def _firsts(entries: Sequence[Entry]) -> list[int]:
     first: dict[tuple[str, str], int] = {}
     firsts = []
     for n, entry in enumerate(entries):
-        key = entry.draft.idempotency_key
-        position = n if key is None else first.setdefault((entry.draft.source, key), n)
+        key = entry.key
+        position = n if key is None else first.setdefault((entry.source, key), n)
         if entries[position].digest != entry.digest:
             raise _conflict(entry, None, n)
         firsts.append(position)
@@ -126,18 +126,18 @@ def _repeat(recorded: Recorded) -> Recorded:
 
 
 def _wanted(entry: Entry) -> Wanted:
-    assert entry.draft.idempotency_key is not None
+    assert entry.key is not None
     assert entry.digest is not None
-    return Wanted(source=entry.draft.source, key=entry.draft.idempotency_key, digest=entry.digest)
+    return Wanted(source=entry.source, key=entry.key, digest=entry.digest)
 
 
 def _conflict(entry: Entry, holder: UUID | None, position: int) -> IdempotencyConflict:
-    error = IdempotencyConflict(entry.draft.source, str(entry.draft.idempotency_key), holder)
+    error = IdempotencyConflict(entry.source, str(entry.key), holder)
     error.index = position
     return error
 
 
 def _busy_message(entries: Sequence[Entry], reason: str) -> str:
-    keys = [entry.draft.idempotency_key for entry in entries if entry.digest is not None]
+    keys = [entry.key for entry in entries if entry.digest is not None]
     which = f"idempotency key {keys[0]!r:.60}" if len(keys) == 1 else f"one of {len(keys)} idempotency keys"
     return f"{which} {reason}; nothing was recorded: roll back, then publish again."

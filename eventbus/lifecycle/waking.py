@@ -8,14 +8,13 @@ Nothing here may fail a publish: the event is committed, and a relay finds what 
 
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import Any
 
 from eventbus.broker import Announcement, Broker, Notice, WakeUp
 from eventbus.event import Event
 from eventbus.lifecycle.circuit import Circuit
+from eventbus.notice import write_notice
 from eventbus.settings import Realtime, Settings
 from eventbus.storage.event_log import Recorded
-from eventbus.wire import encode_again
 
 _Send = Callable[[Sequence[WakeUp], Sequence[Notice]], None]
 _Tell = Callable[[Sequence[Notice]], None]
@@ -83,10 +82,8 @@ class Waking:
     def _notice(self, event: Event) -> Notice | None:
         if self._settings.realtime is Realtime.OFF:
             return None
-        body: dict[str, Any] = event.as_json()
-        if self._settings.realtime is Realtime.IDS:
-            body = {"id": body["id"], "type": body["type"]}
-        return Notice(channel=self._settings.channel(event.type), text=encode_again(body))
+        text = write_notice(event, names_only=self._settings.realtime is Realtime.IDS)
+        return Notice(channel=self._settings.channel(event.type), text=text)
 
 
 def wake_ups_for(recorded: Sequence[Recorded], settings: Settings) -> list[WakeUp]:

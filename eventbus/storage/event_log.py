@@ -1,15 +1,14 @@
 """The event log: append-only. An event and its deliveries are recorded by one statement, so neither exists without the other."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row
 
-from eventbus.event import Draft, Event
+from eventbus.event import Event
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
 from eventbus.storage.values import as_utc, as_uuid, with_time
@@ -46,8 +45,11 @@ FIND = f"{_FIND} WHERE id = CAST(:id AS uuid)"
 FIND_EVENTS = f"{_FIND} WHERE id = ANY (CAST(:ids AS uuid[]))"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
+#: What `Event.load` calls.
+Loader = Callable[[Event], Any]
+
+
+class Recorded(NamedTuple):
     """An event that is in the log, and whom it is owed."""
 
     event: Event
@@ -57,31 +59,36 @@ class Recorded:
     is_repeat: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """A draft that was checked, in its wire form."""
+class Entry(NamedTuple):
+    """A draft that was checked, in its wire form; the draft's own data is not held on to."""
 
-    draft: Draft
+    type: str
     version: int
+    source: str
     data: bytes
     #: What *data* decodes to.
     value: Any
     metadata: dict[str, Any]
     #: A random uuid; the event's id ends in its last 8 bytes, so that a publisher that lost the answer finds its event.
     token: str
+    #: The idempotency key, or None.
+    key: str | None = None
     #: Of what must not differ under one idempotency key; None without a key.
     digest: bytes | None = None
+    #: What the event's `load` calls.
+    loader: Loader | None = None
 
     def recorded(self, id: UUID, created_at: datetime, groups: tuple[str, ...]) -> Recorded:
         """The event that this became, at that time in UTC."""
         event = Event(
             id=id,
-            type=self.draft.type,
+            type=self.type,
             version=self.version,
-            source=self.draft.source,
+            source=self.source,
             data=self.value,
             metadata={**self.metadata, "timestamp": created_at.isoformat()},
             created_at=created_at,
+            loader=self.loader,
         )
         return Recorded(event=event, groups=groups)
 
@@ -95,12 +102,12 @@ def append(connection: Connection, entry: Entry) -> Recorded:
     row = connection.values(
         APPEND,
         random=entry.token,
-        type=entry.draft.type,
+        type=entry.type,
         version=entry.version,
-        source=entry.draft.source,
+        source=entry.source,
         data=entry.data.decode(),
         metadata=encode_again(entry.metadata).decode(),
-        patterns=connection.array(_patterns(entry.draft.type)),
+        patterns=connection.array(_patterns(entry.type)),
     )
     assert row is not None
     id, created_at, groups = row

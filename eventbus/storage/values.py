@@ -7,8 +7,8 @@ from uuid import UUID
 
 
 def as_uuid(value: Any) -> UUID:
-    """A uuid, which psycopg2 returns as text."""
-    return value if isinstance(value, UUID) else UUID(str(value))
+    """A uuid, which psycopg2 returns as text, and asyncpg as a class of its own."""
+    return value if type(value) is UUID else UUID(str(value))
 
 
 def as_utc(value: datetime) -> datetime:

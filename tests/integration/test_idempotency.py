@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from eventbus import Draft, Event, EventBus
 from eventbus.errors import IdempotencyConflict, InvalidInput, PublishBusy
+from eventbus.ids import draw_uuids
 from eventbus.lifecycle import recording
-from eventbus.lifecycle.publishing import prepare
+from eventbus.lifecycle.drafting import origin_of
 from eventbus.storage import publish_keys
 from eventbus.storage.database import Database
 from tests.integration.conftest import MakeBus
@@ -308,7 +309,7 @@ def test_no_limit_of_ours_outlives_the_statement(bus: EventBus, database: Databa
 
 def test_a_holder_whose_time_runs_out_at_that_moment_is_worth_a_repeat(bus: EventBus) -> None:
     """The one snapshot still shows the key as taken, the other as free: PublishBusy, not a loop."""
-    entry = prepare(draft(), None, schemas=bus.catalog, settings=bus.settings)
+    entry = bus._publisher._prepare(draft(), origin_of(None), draw_uuids(2))
 
     with pytest.raises(PublishBusy):
         recording._read_elsewhere(bus.database, [entry], numbers=[0])

@@ -82,12 +82,14 @@ def publishing() -> dict[str, Any]:
         "data": "1",
         "metadata": '{"correlation_id": "c"}',
     }
-    item = {"n": 1, "random": one["random"], "type": "order.created", "version": 1, "source": "s", "data": 1}
     many = {
         "token": str(uuid4()),
         "after": None,
-        "items": json.dumps([{**item, "metadata": {"correlation_id": "c"}, "key": None, "digest": None}]),
-        "types": json.dumps([{"type": "order.created", "patterns": patterns}]),
+        **{f"{name}s": str(one[name]) for name in ("random", "type", "version", "source")},
+        **{name: one[name] for name in ("data", "metadata")},
+        "keys": "",
+        "digests": "",
+        "wanted": json.dumps([{"type": "order.created", "patterns": patterns}]),
         "kept": timedelta(days=7),
         "patience": "1000ms",
     }

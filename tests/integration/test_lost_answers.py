@@ -402,12 +402,14 @@ def test_a_standby_is_not_asked(bus: EventBus, proxy: FaultProxy, monkeypatch: p
 def test_a_batch_of_which_a_part_is_gone_is_uncertain(bus: EventBus, database: Database, rows: Rows) -> None:
     """A key's event that was erased at that moment leaves a hole that nobody may fill with a guess."""
     entry = Entry(
-        draft=drafts(1, "k")[0],
+        type="order.created",
         version=1,
+        source="orders",
         data=b"0",
         value=0,
         metadata={"correlation_id": "story"},
         token="0",
+        key="k",
         digest=b"0" * 32,
     )
 

@@ -89,6 +89,24 @@ def test_events_have_one_shape_however_they_are_published(subscribed: EventBus) 
     assert kept == repeat
 
 
+def test_no_text_is_taken_for_another(subscribed: EventBus, rows: Rows) -> None:
+    """A batch travels line by line: what looks like the end of one, or of a value, is none."""
+    odd = ["\n", "\\n", "a\r\nb", "\u2028", "'", '"', "\\", "{}", "null", "", "NULL", "%s", "\t"]
+    names = ["'", '"', "\\", "\\n", "{}", "null", ",", "%s", "ü"]
+    drafts = [draft({text: [text]}, headers={text: text}) for text in odd]
+    drafts += [draft(None, source=name, key=name, correlation_id=name) for name in names]
+
+    events = subscribed.publish_many(drafts)
+
+    stored = rows.all(
+        "SELECT e.data, e.metadata -> 'headers', e.source, k.key FROM eventbus.event_log AS e "
+        "LEFT JOIN eventbus.publish_key AS k ON k.event_id = e.id ORDER BY e.id"
+    )
+    assert stored == [(item.data, item.headers or {}, item.source, item.idempotency_key) for item in drafts]
+    assert [event.data for event in events] == [item.data for item in drafts]
+    assert [event.correlation_id for event in events[-len(names) :]] == names
+
+
 def test_nothing_is_published_of_nothing(subscribed: EventBus, rows: Rows) -> None:
     """No statement, no message."""
     with statements(subscribed.database) as sent:

@@ -1,6 +1,7 @@
 """Notices: an event that was PUBLISHed is read back as it was; nothing else passes for one."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -8,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from eventbus import Event
-from eventbus.notice import MalformedNotice, read_notice
+from eventbus.notice import MalformedNotice, read_notice, write_notice
 
 EVENT = Event(
     id=UUID("01980000-0000-7000-8000-000000000001"),
@@ -19,6 +20,15 @@ EVENT = Event(
     metadata={"correlation_id": "c", "causation_id": None, "headers": {}},
     created_at=datetime(2026, 5, 1, 12, 0, 0, 123, tzinfo=UTC),
 )
+
+
+@pytest.mark.parametrize("microsecond", [0, 123, 120_000])
+def test_a_notice_says_what_the_event_says_of_itself(microsecond: int) -> None:
+    """Ids and times as everywhere else, whoever writes them."""
+    event = replace(EVENT, created_at=EVENT.created_at.replace(microsecond=microsecond))
+
+    assert json.loads(write_notice(event, names_only=False)) == event.as_json()
+    assert json.loads(write_notice(event, names_only=True)) == {"id": str(event.id), "type": event.type}
 
 
 def test_a_whole_event_is_read_as_it_was() -> None:

@@ -3,12 +3,13 @@
 import itertools
 import threading
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from marshmallow import Schema, fields, pre_load
 
-from eventbus import Event, EventBus, EventSchema
+from eventbus import Draft, Event, EventBus, EventSchema
 from eventbus.errors import HandlerTimeout, InvalidSchema, InvalidSubscription
 from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
@@ -228,6 +229,9 @@ def test_load_gives_what_the_schema_loads(bus: EventBus, worker: MakeWorker) -> 
     assert str(seen[0]) == "19.80"
     assert str(event.load()["amount"]) == "9.90"
     assert plain.load() == {"a": 1}
+    draft = Draft(type="order.paid", data={"amount": "9.90"}, source="orders", idempotency_key="k")
+    for each in (*bus.publish_many([draft, draft]), *bus.publish_many([draft])):
+        assert each.load() == {"amount": Decimal("9.90")}
     assert Event(id=event.id, type="a", version=1, source="s", data={"b": 2}, created_at=event.created_at).load() == {
         "b": 2
     }
