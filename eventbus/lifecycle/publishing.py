@@ -184,7 +184,8 @@ class Progress:
 
     def add(self, recorded: list[Recorded]) -> None:
         """Count a batch in."""
-        self.newest = max((item.event.created_at for item in recorded if not item.is_repeat), default=self.newest)
+        new = (item.event.created_at for item in reversed(recorded) if not item.is_repeat)
+        self.newest = next(new, self.newest)
         self.events.extend(item.event for item in recorded)
 
     def locate(self, error: EventBusError, *, in_session: bool) -> None:

@@ -48,6 +48,8 @@ def write(
     """
     if len(entries) == 1 and entries[0].digest is None and after is None:
         return [event_log.append(connection, entries[0])]
+    if all(entry.digest is None for entry in entries):
+        return list(bulk.append(connection, entries, patience=PATIENCE, after=after).recorded.values())
     firsts = _firsts(entries)
     found: dict[int, Recorded] = {}
     while missing := [n for n, first in enumerate(firsts) if n == first and n not in found]:

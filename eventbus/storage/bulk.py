@@ -104,7 +104,7 @@ class Refusal:
 class Appended:
     """What became of a batch."""
 
-    #: What was recorded, by its position in the batch.
+    #: What was recorded, by its position in the batch and in that order.
     recorded: dict[int, Recorded]
     #: The event that has the item's key already, by the item's position.
     holders: dict[int, UUID]
