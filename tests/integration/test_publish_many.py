@@ -3,6 +3,7 @@
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -203,6 +204,19 @@ def test_a_bad_item_is_named_and_nothing_of_its_batch_is_recorded(
         (str(event.id),) for event in [first, *caught.value.recorded]
     ]
     assert (rows.count("publish_key"), len(messages("a"))) == (11, 11)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_an_error_names_as_recorded_can_load(bus: EventBus) -> None:
+    """As what a call returns."""
+    paid = Schema.from_dict({"amount": fields.Decimal(required=True, as_string=True)}, name="Paid")
+    bus.register_schema("order.paid", 1, paid)
+    drafts = [draft({"amount": "9.90"}, "order.paid") for _ in range(10)]
+
+    with pytest.raises(InvalidEvent) as caught:
+        bus.publish_many([*drafts, draft({}, "order.paid")])
+
+    assert [event.load() for event in caught.value.recorded] == [{"amount": Decimal("9.90")}] * 10
 
 
 def test_the_very_first_item_may_be_bad(bus: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
