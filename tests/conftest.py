@@ -9,7 +9,6 @@ one.
 """
 
 import gc
-import importlib
 import os
 import secrets
 import signal
@@ -25,6 +24,7 @@ from sqlalchemy.engine import make_url
 from eventbus.embedded import EmbeddedPostgres, EmbeddedValkey, Servers, start_servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.embedded.processes import log_tail
+from eventbus.storage.migrations import upgrade
 from tests.support import alone, requirements
 from tests.support.database_pool import DatabasePool
 from tests.support.workers import WorkerProcess
@@ -143,11 +143,7 @@ def start_worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sta
 
 def migrate(url: str) -> None:
     """Create the tables in a database."""
-    try:
-        migrations = importlib.import_module("eventbus.storage.migrations")
-    except ModuleNotFoundError:
-        pytest.skip("eventbus.storage.migrations does not exist yet")
-    migrations.upgrade(make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False))
+    upgrade(make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False))
 
 
 _workers_key = pytest.StashKey[list[WorkerProcess]]()

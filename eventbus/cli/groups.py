@@ -79,6 +79,8 @@ def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
         "group": found.group.name,
         "queue": found.group.queue,
         "paused": found.group.paused,
+        "paused_by": found.group.paused_by,
+        "paused_at": found.group.paused_at,
         "owner": found.group.owner,
         "description": found.group.description,
         "open": dict(found.open),

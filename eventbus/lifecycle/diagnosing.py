@@ -148,7 +148,7 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
             yield Finding(check="dead", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         if group.paused:
             advice = f"eventbus groups resume {group.name}"
-            sentence = f"{group.name} is paused."
+            sentence = f"{group.name} {group.pause}."
             yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         elif group.name in wanting and group.name not in served:
             waits = f"its oldest due delivery has waited for {span(group.lag)}" if group.lag else "nothing of it is due"

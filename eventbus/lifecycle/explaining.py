@@ -149,7 +149,7 @@ def _waiting(facts: Facts, standing: Standing) -> _Answer:
         sentence = f"{group} was unsubscribed from {wish.pattern} while it was published; the next sweep cancels it."
         return Reason.UNSUBSCRIBED, sentence, "eventbus sweep does so at once."
     if facts.group.paused:
-        return Reason.PAUSED, f"{group} is paused.", f"eventbus groups resume {group}"
+        return Reason.PAUSED, f"{group} {facts.group.pause}.", f"eventbus groups resume {group}"
     if not facts.workers:
         return Reason.NO_WORKER, f"no living worker serves {group}.", _start(group)
     if standing.due_at is not None and standing.due_at > facts.asked_at:

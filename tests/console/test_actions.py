@@ -62,6 +62,7 @@ def pause(desk: Desk) -> None:
     desk.press("Pause")
     desk.ask("Pause inventory?", answer="Pause")
     desk.read("inventory is paused.")
+    desk.read("inventory is paused, by ")
     assert desk.seed.bus.group_details("inventory").group.paused
 
 

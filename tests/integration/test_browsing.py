@@ -12,6 +12,7 @@ import pytest
 
 from eventbus import Event, EventBus
 from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
+from eventbus.lifecycle.auditing import acting_as, whoami
 from eventbus.storage.overview import events as event_views
 from tests.integration.conftest import MakeBus, MakeWorker, Run
 from tests.support.rows import Rows
@@ -274,6 +275,24 @@ def test_why_there_is_no_delivery_hides_nothing(make_bus: MakeBus) -> None:
     assert found.facts.event.data == {"card": "[redacted]"}
 
 
+def test_who_paused_a_group_is_told_as_far_as_it_is_known(shop: EventBus, rows: Rows) -> None:
+    """Of several pauses the last one that changed something; nothing, where it was done past the bus."""
+    for who in ("ann", "ben"):
+        with acting_as(who):
+            shop.pause_group("stock")
+            shop.resume_group("stock")
+    with acting_as("cid"):
+        shop.pause_group("stock")
+    with acting_as("dan"):
+        shop.pause_group("stock")
+    known = shop.group_details("stock").group
+    rows.all("DELETE FROM eventbus.audit")
+    forgotten = shop.group_details("stock").group
+
+    assert known.pause.startswith("is paused, by cid, since 20")
+    assert forgotten.pause == "is paused"
+
+
 def test_a_group_is_paused_and_goes_on(
     shop: EventBus, published: list[Event], run_here: Run, environment: object, worker: MakeWorker
 ) -> None:
@@ -284,8 +303,12 @@ def test_a_group_is_paused_and_goes_on(
     shown = json.loads(run_here("groups", "show", "stock", "--json").stdout)
     said += [run_here("groups", "resume", "stock").stdout for _ in range(2)]
 
+    after = shop.group_details("stock").group
+
     assert said == ["stock is paused.\n", "stock was paused before.\n", "stock goes on.\n", "stock was not paused.\n"]
     assert while_paused is None
+    assert (shown["paused_by"], shown["paused_at"][:2]) == (whoami(), "20")
+    assert (after.paused, after.paused_by, after.paused_at) == (False, None, None)
     assert (shown["paused"], shown["open"], shown["workers"]) == (True, {"pending": 5}, [])
     assert [item["pattern"] for item in shown["subscriptions"]] == ["order.*"]
     assert shown["lag_seconds"] > 0

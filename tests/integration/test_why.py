@@ -225,7 +225,7 @@ CAUSES: list[tuple[Callable[[Scene], UUID], Reason, str, str | None]] = [
     (subscribed_later, Reason.SUBSCRIBED_LATER, "stock subscribed to order.* at 20", "replay run --event-id"),
     (unsubscribed, Reason.UNSUBSCRIBED, "stock was unsubscribed from order.* at 20", "subscribe it again"),
     (unsubscribed_meanwhile, Reason.UNSUBSCRIBED, "while it was published", "eventbus sweep"),
-    (paused, Reason.PAUSED, "stock is paused.", "eventbus groups resume stock"),
+    (paused, Reason.PAUSED, "stock is paused, by ", "eventbus groups resume stock"),
     (no_worker, Reason.NO_WORKER, "no living worker serves stock.", "eventbus worker stock"),
     (waiting, Reason.WAITING, "waits its turn at w1@host.", "may not know order.*"),
     (not_yet_due, Reason.NOT_YET_DUE, "it may be taken from 20", None),

@@ -12,10 +12,16 @@ from eventbus.storage.values import as_utc
 from eventbus.wire import decode
 
 # Each subscription's and state's oldest by its index, whatever the backlog. What waits for its time is not late.
+# Who paused a group stands in the audit alone, which is looked through for groups that are paused.
 STATES = """
 SELECT g.name, g.queue, g.paused, g.owner, g.description, g.created_at, due.due_at,
-       GREATEST(clock_timestamp() - due.due_at, interval '0') AS lag
+       GREATEST(clock_timestamp() - due.due_at, interval '0') AS lag, pause.who AS paused_by, pause.ended_at AS paused_at
 FROM eventbus.consumer_group AS g
+LEFT JOIN LATERAL (
+    SELECT a.who, a.ended_at FROM eventbus.audit AS a
+    WHERE g.paused AND a.action = 'groups pause' AND a.filter ->> 'group' = g.name AND a.changed = 1
+    ORDER BY a.id DESC LIMIT 1
+) AS pause ON true
 LEFT JOIN (
     SELECT s.group_name, min(oldest.due_at) AS due_at FROM eventbus.subscription AS s
     CROSS JOIN (VALUES ('pending'), ('retrying'), ('running')) AS open (state)
@@ -47,6 +53,9 @@ class GroupState:
     name: str
     queue: str
     paused: bool
+    #: Who paused it, and when; None unless it is paused, and where it was done past the bus or the audit no longer tells.
+    paused_by: str | None = None
+    paused_at: datetime | None = None
     owner: str | None
     description: str | None
     created_at: datetime
@@ -54,6 +63,13 @@ class GroupState:
     due_since: datetime | None
     #: How long ago that was.
     lag: timedelta
+
+    @property
+    def pause(self) -> str:
+        """That it is paused, as far as is known by whom and since when; in words that go on after its name."""
+        if self.paused_at is None:
+            return "is paused"
+        return f"is paused, by {self.paused_by}, since {self.paused_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +119,8 @@ def _group(row: Row[Any]) -> GroupState:
         name=row.name,
         queue=row.queue,
         paused=row.paused,
+        paused_by=row.paused_by,
+        paused_at=None if row.paused_at is None else as_utc(row.paused_at),
         owner=row.owner,
         description=row.description,
         created_at=as_utc(row.created_at),
