@@ -67,6 +67,10 @@ class Event:
         """
         return self.data if self.loader is None else self.loader(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without what only this process can call."""
+        return {**self.__dict__, "loader": None}
+
     def loaded_by(self, loader: "Callable[[Event], Any]") -> "Event":
         """The same event with another `load`; takes a sixth of the time of `dataclasses.replace`."""
         other = object.__new__(type(self))

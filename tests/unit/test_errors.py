@@ -1,10 +1,14 @@
 """The error tree: what its drawing says is what the classes are."""
 
 import inspect
+import pickle
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
-from eventbus import errors
+from eventbus import Event, errors
 
 
 def drawn() -> dict[str, str]:
@@ -49,3 +53,36 @@ def test_a_message_says_what_is_wrong_and_what_to_do(error: errors.EventBusError
     """One sentence, for the reader who must act."""
     assert says in str(error)
     assert "\n" not in str(error)
+
+
+def kinds(root: type[errors.EventBusError]) -> Iterator[type[errors.EventBusError]]:
+    """*root* and all below it."""
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+@pytest.mark.parametrize("kind", sorted({*kinds(errors.EventBusError)}, key=lambda kind: kind.__qualname__))
+def test_an_error_passes_between_processes(kind: type[errors.EventBusError]) -> None:
+    """Whatever it was made from: its message and its facts arrive."""
+    error = kind.__new__(kind, "what is wrong")
+    error.args, error.index = ("what is wrong",), 3
+
+    arrived = pickle.loads(pickle.dumps(error))
+
+    assert type(arrived) is kind
+    assert (str(arrived), arrived.index) == ("what is wrong", 3)
+
+
+def test_the_facts_of_an_error_pass_between_processes() -> None:
+    """With the events that publish_many had recorded before, which load there as they do without a bus."""
+    event = Event(
+        id=uuid4(), type="a", version=1, source="s", data={}, created_at=datetime.now(UTC), loader=lambda event: None
+    )
+    error = errors.InvalidEvent("order.created", {"amount": ["Missing data."]})
+    error.recorded = (event,)
+
+    arrived = pickle.loads(pickle.dumps(error))
+
+    assert (str(arrived), arrived.errors, arrived.recorded) == (str(error), error.errors, (event,))
+    assert arrived.recorded[0].load() == {}
