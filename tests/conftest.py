@@ -8,7 +8,6 @@ EVENTBUS_DATABASE_URL and EVENTBUS_BROKER_URL name other servers to test against
 one.
 """
 
-import gc
 import importlib
 import os
 import secrets
@@ -33,8 +32,6 @@ from tests.support.workers import WorkerProcess
 def pytest_configure() -> None:
     """Hear Ctrl-C, and let those whom tests start hear it: a shell's background job is born deaf, and so are its children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A process that imports everything and makes a thousand buses has much to look through: a seventh of the tests' time.
-    gc.set_threshold(20_000, 20, 20)
 
 
 StartWorker = Callable[..., WorkerProcess]
