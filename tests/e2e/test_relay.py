@@ -66,7 +66,8 @@ def test_a_retry_whose_message_died_with_its_worker_comes_back(stage: Stage) -> 
     stage.start(groups=["flaky"])
     events = [stage.publish("flaky.asked", {"error": "ValueError", "failures": 1}) for _ in range(4)]
     for event in events:
-        stage.wait_for_effects(event, "flaky")
+        # Its effect is seen before it has failed: killed then, the worker would take a lease along.
+        wait_until(lambda event=event: "retrying" in stage.states(event, "flaky"), timeout=TIMEOUT, message=stage.logs)
     doomed.kill()
 
     for event in events:
