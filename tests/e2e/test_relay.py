@@ -18,10 +18,15 @@ from tests.support.clocks import clock_that_is_off
 BAR = timedelta(seconds=4)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def subscribed(stage: Stage) -> None:
+    """All groups are, whatever workers have been started."""
+    stage.sync()
+
+
 @pytest.fixture(autouse=True)
 def workers(stage: Stage) -> Iterator[None]:
     """The test's workers end with it."""
-    stage.sync()
     yield
     stage.end_workers()
 
