@@ -14,8 +14,11 @@ BENCH := build/bench
 MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }')" -gt 8000000 ] 2>/dev/null && echo /dev/shm)
 IN_MEMORY := $(if $(MEMORY),TMPDIR=$(MEMORY))
 
+# Tests start hundreds of processes: each would compile anew what the first one could have kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests wait for workers most of the time, so more of them can run at once than there are processors.
-PROCESSES := 3
+PROCESSES := 4
 
 # Checks pages for accessibility, in tests only.
 AXE := build/axe/node_modules/axe-core/axe.min.js
@@ -42,7 +45,7 @@ demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events
 test: $(STAMP) $(AXE)  ## Run all tests, then hold lifecycle and storage to full branch coverage
 	@rm -f .coverage .coverage.* build/not-run.txt
 	@$(IN_MEMORY) $(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
-	@$(IN_MEMORY) $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -o timeout=600 tests/model tests/controls  # measuring would only slow them down
+	@$(IN_MEMORY) $(BIN)/python -m pytest -n $(PROCESSES) --maxschedchunk 1 -o timeout=600 tests/controls tests/model  # measuring would only slow them down; some wait long for what never comes
 	@$(IN_MEMORY) $(BIN)/python -m pytest -o timeout=600 tests/million tests/chaos  # alone: they measure how soon lists answer, and how soon things recover
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100

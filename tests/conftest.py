@@ -8,7 +8,6 @@ EVENTBUS_DATABASE_URL and EVENTBUS_BROKER_URL name other servers to test against
 one.
 """
 
-import gc
 import os
 import secrets
 import signal
@@ -30,14 +29,20 @@ from tests.support.database_pool import DatabasePool
 from tests.support.workers import WorkerProcess
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Hear Ctrl-C, and let those whom tests start hear it: a shell's background job is born deaf, and so are its children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A process that imports everything and makes a thousand buses has much to look through: a seventh of the tests' time.
-    gc.set_threshold(20_000, 20, 20)
+    # To be measured costs a process a third of its start, and tests start hundreds: only those of `start_worker` are.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        measuring = os.environ.pop(_MEASURING, None)
+        config.stash[_measuring_key] = {_MEASURING: measuring} if measuring else {}
 
 
 StartWorker = Callable[..., WorkerProcess]
+
+#: The variable by which coverage measures the processes of a measured one, too.
+_MEASURING = "COVERAGE_PROCESS_CONFIG"
+_measuring_key = pytest.StashKey[dict[str, str]]()
 
 
 @pytest.fixture(scope="session")
@@ -124,13 +129,14 @@ def start_worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sta
     """A function that starts a worker: `start_worker(code=…, environment=…, …)`, see WorkerProcess; returns it ready.
 
     Unless told otherwise it gives the worker the `environment` of the test. All workers are ended after the test, and
-    their logs shown if it failed.
+    their logs shown if it failed. Their coverage is measured, for some lines run in a worker's children only.
     """
     workers: list[WorkerProcess] = []
 
     def start(*, wait: bool = True, name: str | None = None, **options: Any) -> WorkerProcess:
         if options.get("environment") is None:
             options["environment"] = request.getfixturevalue("environment")
+        options["environment"] = {**options["environment"], **request.config.stash.get(_measuring_key, {})}
         worker = WorkerProcess(tmp_path / (name or f"worker{len(workers) + 1}"), **options)
         workers.append(worker)
         return worker.start(wait=wait)

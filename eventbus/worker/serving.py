@@ -7,6 +7,7 @@
 Without -Q a worker serves every group that its app declares, in whichever module, as soon as that is imported.
 """
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -156,6 +157,8 @@ class Serving:
             waking=self._waking(),
             events=TaskEvents(self._app, hostname=worker.hostname, are_sent=bool(worker.task_events)),
         )
+        # What is loaded by now stays. Celery would look through it for garbage before each fork, Python at the end.
+        gc.freeze()
 
     def _warn_of(self, served: set[str]) -> None:
         """Say so where *served* queues seem to be meant for groups, and are not theirs: nobody would send anything there."""

@@ -24,10 +24,15 @@ def stage(servers: Servers, template_database: str, tmp_path_factory: pytest.Tem
     yield from make_stage(servers, template_database, tmp_path_factory, EVENTBUS_LEASE_SECONDS="2")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def subscribed(stage: Stage) -> None:
+    """All groups are, whatever workers have been started."""
+    stage.sync()
+
+
 @pytest.fixture(autouse=True)
 def workers(stage: Stage) -> Iterator[None]:
     """The test's workers end with it."""
-    stage.sync()
     yield
     stage.end_workers()
 

@@ -18,10 +18,15 @@ from tests.support.clocks import clock_that_is_off
 BAR = timedelta(seconds=4)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def subscribed(stage: Stage) -> None:
+    """All groups are, whatever workers have been started."""
+    stage.sync()
+
+
 @pytest.fixture(autouse=True)
 def workers(stage: Stage) -> Iterator[None]:
     """The test's workers end with it."""
-    stage.sync()
     yield
     stage.end_workers()
 
@@ -66,7 +71,8 @@ def test_a_retry_whose_message_died_with_its_worker_comes_back(stage: Stage) -> 
     stage.start(groups=["flaky"])
     events = [stage.publish("flaky.asked", {"error": "ValueError", "failures": 1}) for _ in range(4)]
     for event in events:
-        stage.wait_for_effects(event, "flaky")
+        # Its effect is seen before it has failed: killed then, the worker would take a lease along.
+        wait_until(lambda event=event: "retrying" in stage.states(event, "flaky"), timeout=TIMEOUT, message=stage.logs)
     doomed.kill()
 
     for event in events:

@@ -326,6 +326,18 @@ def test_of_several_workers_one_sends(die: Die, make_alerting: MakeAlerting, rec
     assert rows.all("SELECT result FROM eventbus.alert ORDER BY id") == [("sent",), (None,)]
 
 
+def test_what_one_worker_takes_at_this_moment_no_other_takes(bus: EventBus, die: Die) -> None:
+    """Both saw that something is due; the second one does not wait for the first."""
+    die("no")
+    asked = {"pause": timedelta(seconds=1), "lease": timedelta(minutes=1), "kept": timedelta(days=1)}
+
+    with bus.database.transaction() as first, bus.database.transaction() as second:
+        second.change("SET LOCAL lock_timeout = '2s'")
+        taken = [len(alerts.take(connection, limit=10, **asked)) for connection in (first, second)]
+
+    assert taken == [1, 0]
+
+
 def test_a_sender_that_dies_is_followed_by_another(
     die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import redis
 from celery import Celery, signals
 from kombu import Connection
 
-from eventbus import EventBus
+from eventbus import Draft, EventBus
 from eventbus.broker import KombuBroker, Notice, RedisBroker, WakeUp, connect
 from eventbus.broker.contract import TIMEOUT_SECONDS
 from eventbus.embedded import EmbeddedValkey
@@ -107,8 +107,10 @@ def test_real_time_may_have_a_server_of_its_own(make_bus: MakeBus, valkey: Embed
 
     with listening(valkey.url, f"{prefix}:events:order.created") as hear:
         event = bus.publish("order.created", 1, source="orders")
-
         assert json.loads(hear()["data"])["id"] == str(event.id)
+
+        events = bus.publish_many(Draft(type="order.created", data=number, source="orders") for number in range(2))
+        assert [json.loads(hear()["data"])["id"] for _ in events] == [str(event.id) for event in events]
 
 
 @pytest.mark.alone

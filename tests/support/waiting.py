@@ -7,7 +7,8 @@ from typing import TypeVar
 
 Answer = TypeVar("Answer")
 
-POLL_SECONDS = 0.02
+#: Between two looks: at first as little as an answer takes, at most what nobody notices who has waited that long.
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.01, 0.05
 
 
 def wait_until(
@@ -22,12 +23,13 @@ def wait_until(
     Raises:
         TimeoutError: The answer was false to the last.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
         answer = condition()
         if answer:
             return answer
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout:
             text = message() if callable(message) else message
             raise TimeoutError(f"not within {timeout:g} s: {text} (last answer: {answer!r})")
-        threading.Event().wait(POLL_SECONDS)
+        threading.Event().wait(min(max(waited / 10, SHORTEST_SECONDS), LONGEST_SECONDS))

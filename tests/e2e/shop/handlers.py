@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 from datetime import timedelta
 
@@ -22,7 +23,7 @@ async def handle_later(event: Event, delivery: Delivery) -> None:
     if not event.data.get("hang"):
         loop.call_soon(woken.set_result, None)
     await woken
-    note(event, delivery, loop=id(loop))
+    note(event, delivery, loop=id(loop), frozen=gc.get_freeze_count())
 
 
 @bus.subscribe("session.asked", group="session", max_retries=0)
