@@ -5,8 +5,8 @@ from os import urandom
 
 #: Two bits of that digit say which kind of uuid it is.
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-#: Drawn at once.
-_PAIRS = 50
+#: Drawn at once, by whoever needs that many.
+_MOST_PAIRS = 50
 
 
 def draw_uuid() -> str:
@@ -25,8 +25,10 @@ def draw_uuids(count: int) -> list[str]:
 
 
 def draw_pairs() -> Iterator[list[str]]:
-    """Two of them at a time, for whoever needs many: the system is asked once for fifty. Of no use across a fork."""
+    """Two of them at a time, for whoever may need many: the system is asked for ever more at once. Of no use across a fork."""
+    pairs = 1
     while True:
-        drawn = draw_uuids(2 * _PAIRS)
-        for at in range(0, 2 * _PAIRS, 2):
+        drawn = draw_uuids(2 * pairs)
+        for at in range(0, 2 * pairs, 2):
             yield drawn[at : at + 2]
+        pairs = min(2 * pairs, _MOST_PAIRS)

@@ -26,15 +26,11 @@ class Origin(NamedTuple):
     correlation_id: str | None
     #: The event whose handler publishes.
     causation_id: str | None
-    #: Of the trace, see `tracing.carried`.
-    carried: dict[str, str]
 
 
 def origin_of(run: Run | None) -> Origin:
-    """What events have in common that are published by the handler's *run*, or by no handler, within the current span."""
-    if run is None:
-        return Origin(None, None, tracing.carried())
-    return Origin(run.event.correlation_id, str(run.event.id), tracing.carried())
+    """What events have in common that are published by the handler's *run*, or by no handler."""
+    return Origin(None, None) if run is None else Origin(run.event.correlation_id, str(run.event.id))
 
 
 def prepare(
@@ -61,11 +57,23 @@ def prepare(
         "correlation_id": draft.correlation_id or origin.correlation_id or own,
         "causation_id": origin.causation_id,
         "headers": dict(draft.headers or {}),
-        **origin.carried,
+        # Of the span in which it was drafted: an iterable may have one for each.
+        **tracing.carried(),
     }
     key = draft.idempotency_key
     digest = None if key is None else digest_of(draft.type, choice.version, value)
-    return Entry(draft.type, choice.version, draft.source, data, value, metadata, token, key, digest, loader)
+    return Entry(
+        type=draft.type,
+        version=choice.version,
+        source=draft.source,
+        data=data,
+        value=value,
+        metadata=metadata,
+        token=token,
+        key=key,
+        digest=digest,
+        loader=loader,
+    )
 
 
 def digest_of(type: str, version: int, value: Any) -> bytes:

@@ -166,7 +166,8 @@ def _columns(entries: Sequence[Entry]) -> dict[str, str]:
     return {
         "randoms": "\n".join([entry.token for entry in entries]),
         "types": "\n".join([entry.type for entry in entries]),
-        "versions": "\n".join([str(entry.version) for entry in entries]),
+        # A whole number of a class of its own may call itself something else.
+        "versions": "\n".join([str(int(entry.version)) for entry in entries]),
         "sources": "\n".join([entry.source for entry in entries]),
         "data": b"\n".join([entry.data for entry in entries]).decode(),
         "metadata": b"\n".join([encode_again(entry.metadata) for entry in entries]).decode(),

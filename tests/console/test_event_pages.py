@@ -131,7 +131,7 @@ def test_an_event_is_shown_from_all_sides(client: Client, seed: Seed) -> None:
 
 def test_why_is_told_for_each_group(client: Client, seed: Seed) -> None:
     """As the command line tells it; without a group one is led back."""
-    assert "analytics is paused." in client.text(f"/events/{seed.order.id}/why?group=analytics")
+    assert "analytics is paused, by " in client.text(f"/events/{seed.order.id}/why?group=analytics")
     assert "given up after" in client.text(f"/events/{seed.order.id}/why?group=notification")
     assert client.get(f"/events/{seed.order.id}/why", follow_redirects=False).status_code == 303
     assert "does not exist" in unescape(client.text(f"/events/{seed.order.id}/why?group=nobody", status=404))

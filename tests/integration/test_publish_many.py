@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -106,6 +107,17 @@ def test_no_text_is_taken_for_another(subscribed: EventBus, rows: Rows) -> None:
     assert stored == [(item.data, item.headers or {}, item.source, item.idempotency_key) for item in drafts]
     assert [event.data for event in events] == [item.data for item in drafts]
     assert [event.correlation_id for event in events[-len(names) :]] == names
+
+
+def test_a_version_may_be_a_number_of_any_class(subscribed: EventBus) -> None:
+    """A batch travels as text, in which this one would be a name."""
+
+    class Version(int, Enum):
+        FIRST = 1
+
+    [event, other] = subscribed.publish_many([draft({}, version=Version.FIRST), draft({}, version=1)])
+
+    assert event.version == other.version == 1
 
 
 def test_nothing_is_published_of_nothing(subscribed: EventBus, rows: Rows) -> None:

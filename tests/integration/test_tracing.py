@@ -228,6 +228,21 @@ def test_many_are_one_publish(bus: EventBus, here: SingleRuns, spans: Spans, mon
     assert is_below(spans.one("dispatch order.paid"), published)
 
 
+def test_an_event_of_many_carries_on_the_span_that_it_was_drafted_in(bus: EventBus, spans: Spans) -> None:
+    """As where an iterable passes on what others have sent, each within the trace of its message."""
+
+    def drafts() -> Iterator[Draft]:
+        for number in range(3):
+            with trace.get_tracer("tests").start_as_current_span(f"message {number}"):
+                yield Draft(type="order.created", data={}, source="tests")
+
+    events = bus.publish_many(drafts())
+
+    assert [event.metadata["traceparent"] for event in events] == [
+        traceparent(spans.one(f"message {number}")) for number in range(3)
+    ]
+
+
 def test_a_publish_that_is_refused_is_an_error(bus: EventBus, spans: Spans) -> None:
     """Whatever it was that should have been published."""
     refused: list[Any] = ["order created", 7]
