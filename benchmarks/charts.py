@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-_WIDTH, _LABEL, _VALUE, _ROW, _TOP = 720, 210, 80, 26, 48
+_WIDTH, _VALUE, _ROW, _TOP = 720, 80, 26, 48
+#: What a letter takes at most, on average, and what stands between a name and its bar.
+_LETTER, _GAP = 7.0, 8
 
 
 def bars(title: str, unit: str, values: Mapping[str, float], *, more_is_better: bool) -> str:
     """A chart of *values*, the best first; eventbus's own bar stands out."""
     ordered = sorted(values.items(), key=lambda item: item[1], reverse=more_is_better)
     largest = max(values.values(), default=1.0) or 1.0
+    label = round(max(map(len, values), default=0) * _LETTER) + _GAP
     height = _TOP + _ROW * len(ordered) + 8
     better = "more" if more_is_better else "less"
     lines = [
@@ -22,12 +25,12 @@ def bars(title: str, unit: str, values: Mapping[str, float], *, more_is_better: 
     ]
     for row, (name, value) in enumerate(ordered):
         y = _TOP + row * _ROW
-        width = max(1.0, value / largest * (_WIDTH - _LABEL - _VALUE))
+        width = max(1.0, value / largest * (_WIDTH - label - _VALUE))
         colour = "#2da44e" if name == "eventbus" else "#8c959f"
         lines += [
-            f'<text x="{_LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>',
-            f'<rect x="{_LABEL}" y="{y}" width="{width:.1f}" height="{_ROW - 6}" rx="2" fill="{colour}"/>',
-            f'<text x="{_LABEL + width + 6:.1f}" y="{y + 15}">{_shown(value)}</text>',
+            f'<text x="{label - _GAP}" y="{y + 15}" text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{label}" y="{y}" width="{width:.1f}" height="{_ROW - 6}" rx="2" fill="{colour}"/>',
+            f'<text x="{label + width + 6:.1f}" y="{y + 15}">{_shown(value)}</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])
 

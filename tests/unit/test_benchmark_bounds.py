@@ -1,11 +1,13 @@
 """The bounds of the benchmark: planted numbers are judged as the promises say."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from benchmarks.bounds import BOUNDS, Bound, judge
 from benchmarks.catalogue import SYSTEMS
+from benchmarks.charts import bars
 from benchmarks.measuring.draining import steady_rate
 from benchmarks.measuring.samples import Samples
 from benchmarks.running import MEASURES, Plan
@@ -98,3 +100,13 @@ def test_both_runs_answer_every_bound() -> None:
     for sizes in (FULL, QUICK):
         plan = Plan(sizes=sizes, systems=list(SYSTEMS), measures=list(MEASURES))
         assert {bound.key for bound in plan.bounds() if bound.wanted} == wanted
+
+
+def test_a_chart_has_room_for_its_longest_name() -> None:
+    """Names end where their bars begin, so a long one would begin outside."""
+    names = [system.title for system in SYSTEMS.values()]
+
+    chart = bars("Publish", "ms", dict.fromkeys(names, 1.0), more_is_better=False)
+
+    [end] = {int(found) for found in re.findall(r'<text x="(\d+)" y="\d+" text-anchor="end">', chart)}
+    assert end >= 6.5 * max(map(len, names))
