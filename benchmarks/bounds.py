@@ -62,7 +62,9 @@ def _faster(measure: str, rivals: Sequence[str], *, reported: Sequence[str] = ()
 
 
 #: What samples are compared with that is no system of the catalogue.
-NO_SYSTEMS = frozenset({"loop", "early", *(f"{key}_{count}" for key in ("eventbus", "statement") for count in COUNTS)})
+NO_SYSTEMS = frozenset(
+    {"loop", "session_loop", "early", *(f"{key}_{count}" for key in ("eventbus", "statement") for count in COUNTS)}
+)
 BOUNDS = (
     Bound(
         key="publish.celery", measure="publish", above="celery", below="eventbus", at_least=4,
@@ -104,6 +106,10 @@ BOUNDS = (
     Bound(
         key="session.loop", measure="session", above="eventbus_session", below="loop", at_least=0.6,
         says="drain with a session handler: rows per second, as part of a bare loop of insert and commit",
+    ),
+    Bound(
+        key="session.session_loop", measure="session", above="eventbus_session", below="session_loop",
+        says="drain with a session handler: rows per second, as part of a loop with the handler's own statement and session",
     ),
     Bound(
         key="memory.early", measure="memory", above="eventbus", below="early", at_most=1.1,

@@ -1,6 +1,6 @@
-"""Sessions: a handler that inserts one row through its session, beside a bare loop of insert and commit.
+"""Sessions: a handler that inserts one row through its session, beside bare loops of insert and commit.
 
-As many loops run as the worker has processes, on the same table. Both are without anybody else to disturb them.
+As many loops run as the worker has processes, on the same table. All are without anybody else to disturb them.
 """
 
 import os
@@ -25,21 +25,22 @@ _TABLE = (
 
 
 def measure_sessions(contender: Contender, sizes: Sizes, samples: Samples, say: Say) -> None:
-    """Samples of `session`: rows per second, of the loop and of the handlers."""
+    """Samples of `session`: rows per second, of both kinds of loop and of the handlers."""
     contender.query(_TABLE)
     for number in range(sizes.rounds):
         say(f"session, round {number + 1}")
         contender.settle()
-        rate = _loop(contender, sizes.loop_seconds)
+        rate = _loop("loop", contender, sizes.loop_seconds)
         samples.add("session", "loop", [rate])
+        samples.add("session", "session_loop", [_loop("session_loop", contender, sizes.loop_seconds)])
         events = max(sizes.calibration_events, int(rate * sizes.drain_seconds / len(GROUPS)))
         drained = drain(contender, events)
         samples.add("session", "eventbus_session", [drained.per_second])
         contender.query("TRUNCATE effect")
 
 
-def _loop(contender: Contender, seconds: float) -> float:
+def _loop(kind: str, contender: Contender, seconds: float) -> float:
     environment = os.environ | contender.stage.environment() | {"PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-m", "benchmarks.bare_loop", str(seconds)]
+    argv = [sys.executable, "-m", "benchmarks.bare_loop", kind, str(seconds)]
     loops = [subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(LOOPS)]
     return sum(int(loop.communicate()[0]) for loop in loops) / seconds
