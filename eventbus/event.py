@@ -55,7 +55,7 @@ class Event:
     #: When it was recorded: aware, UTC, the database's clock.
     created_at: datetime
     #: What `load` calls; set by the bus that hands the event out.
-    loader: "Callable[[Event], Any] | None" = field(default=None, repr=False, compare=False)
+    loader: "Loader | None" = field(default=None, repr=False, compare=False)
 
     def load(self) -> Any:
         """What the schema of this event loads: its Python values instead of the wire form; ``data`` itself without a class.
@@ -71,7 +71,11 @@ class Event:
         """For pickle: without what only this process can call."""
         return {**self.__dict__, "loader": None}
 
-    def loaded_by(self, loader: "Callable[[Event], Any]") -> "Event":
+    def __copy__(self) -> "Event":
+        """Itself, for it never changes: what pickle leaves out, a copy within this process keeps."""
+        return self
+
+    def loaded_by(self, loader: "Loader") -> "Event":
         """The same event with another `load`; takes a sixth of the time of `dataclasses.replace`."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, loader=loader)
@@ -109,6 +113,10 @@ class Event:
             "metadata": dict(self.metadata),
             "created_at": self.created_at.isoformat(),
         }
+
+
+#: What `Event.load` calls.
+Loader = Callable[[Event], Any]
 
 
 def check_type(value: object) -> str:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from eventbus import tracing
 from eventbus.delivery import Run
 from eventbus.errors import EventTooLarge, InvalidEvent, InvalidInput
-from eventbus.event import Draft, check_draft, encode_data
+from eventbus.event import Draft, Loader, check_draft, encode_data
 from eventbus.lifecycle.catalog import Catalog
 from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.registry import RegisteredSchema
 from eventbus.settings import Settings
-from eventbus.storage.event_log import Entry, Loader
+from eventbus.storage.event_log import Entry
 from eventbus.wire import canonical, is_written_as
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from eventbus import tracing
 from eventbus.delivery import Run, current_run
 from eventbus.errors import EventBusError, IdempotencyConflict, InvalidInput
-from eventbus.event import Draft, Event
+from eventbus.event import Draft, Event, Loader
 from eventbus.ids import draw_pairs, draw_uuids
 from eventbus.lifecycle import certainty, recording
 from eventbus.lifecycle.catalog import Catalog
@@ -25,7 +25,7 @@ from eventbus.lifecycle.drafting import Origin, origin_of, prepare
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
-from eventbus.storage.event_log import Entry, Loader, Recorded
+from eventbus.storage.event_log import Entry, Recorded
 
 log = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ class Reading:
         """
         version = subscription.version or event.version
         if version == event.version:
-            return self.loadable(event, subscription)
+            return self._loadable(event, subscription)
         try:
             with limited(subscription.timeout):
                 converted = self.catalog.convert(event.type, event.version, version, event.data)
@@ -44,14 +44,7 @@ class Reading:
             return error
         if isinstance(converted, UnreachableVersion):
             return converted
-        return self.loadable(replace(event, version=version, data=converted.data), subscription)
-
-    def loadable(self, event: Event, subscription: Subscription | None = None) -> Event:
-        """*event* with a `load` by the schema that the subscription reads, else by that of its own version."""
-        schema = subscription.reads_schema if subscription else None
-        if schema is not None:
-            return event.loaded_by(lambda each: read(schema, each.data))
-        return event.loaded_by(self.load)
+        return self._loadable(replace(event, version=version, data=converted.data), subscription)
 
     def load(self, event: Event) -> Any:
         """What the schema of *event*'s own version loads.
@@ -65,3 +58,8 @@ class Reading:
         """Whether the handler of *subscription* can be given events of a stored version."""
         wanted = subscription.version or version
         return self.catalog.bridges.can_convert(type, version, wanted)
+
+    def _loadable(self, event: Event, subscription: Subscription) -> Event:
+        """*event* with a `load` by the schema that *subscription* reads, else by that of its own version."""
+        schema = subscription.reads_schema
+        return event.loaded_by(self.load if schema is None else lambda each: read(schema, each.data))

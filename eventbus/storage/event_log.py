@@ -1,6 +1,6 @@
 """The event log: append-only. An event and its deliveries are recorded by one statement, so neither exists without the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from eventbus.event import Event
+from eventbus.event import Event, Loader
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
 from eventbus.storage.values import as_utc, as_uuid, with_time
@@ -43,10 +43,6 @@ FROM eventbus.event_log
 """
 FIND = f"{_FIND} WHERE id = CAST(:id AS uuid)"
 FIND_EVENTS = f"{_FIND} WHERE id = ANY (CAST(:ids AS uuid[]))"
-
-
-#: What `Event.load` calls.
-Loader = Callable[[Event], Any]
 
 
 class Recorded(NamedTuple):

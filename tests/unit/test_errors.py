@@ -1,5 +1,6 @@
 """The error tree: what its drawing says is what the classes are."""
 
+import copy
 import inspect
 import pickle
 from collections.abc import Iterator
@@ -86,3 +87,4 @@ def test_the_facts_of_an_error_pass_between_processes() -> None:
 
     assert (str(arrived), arrived.errors, arrived.recorded) == (str(error), error.errors, (event,))
     assert arrived.recorded[0].load() == {}
+    assert copy.copy(event).loader is event.loader

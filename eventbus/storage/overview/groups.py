@@ -12,16 +12,18 @@ from eventbus.storage.values import as_utc
 from eventbus.wire import decode
 
 # Each subscription's and state's oldest by its index, whatever the backlog. What waits for its time is not late.
-# Who paused a group stands in the audit alone, which is looked through for groups that are paused.
+# Who paused a group stands in the audit alone, which is looked through for groups that are paused: the last change counts, or what
+# may have been one. After a resume somebody has paused it past the bus.
 STATES = """
 SELECT g.name, g.queue, g.paused, g.owner, g.description, g.created_at, due.due_at,
-       GREATEST(clock_timestamp() - due.due_at, interval '0') AS lag, pause.who AS paused_by, pause.ended_at AS paused_at
+       GREATEST(clock_timestamp() - due.due_at, interval '0') AS lag, pause.who AS paused_by, pause.began_at AS paused_at
 FROM eventbus.consumer_group AS g
 LEFT JOIN LATERAL (
-    SELECT a.who, a.ended_at FROM eventbus.audit AS a
-    WHERE g.paused AND a.action = 'groups pause' AND a.filter ->> 'group' = g.name AND a.changed = 1
+    SELECT a.who, a.action, a.began_at FROM eventbus.audit AS a
+    WHERE g.paused AND a.action IN ('groups pause', 'groups resume') AND a.filter ->> 'group' = g.name
+    AND a.changed IS DISTINCT FROM 0
     ORDER BY a.id DESC LIMIT 1
-) AS pause ON true
+) AS pause ON pause.action = 'groups pause'
 LEFT JOIN (
     SELECT s.group_name, min(oldest.due_at) AS due_at FROM eventbus.subscription AS s
     CROSS JOIN (VALUES ('pending'), ('retrying'), ('running')) AS open (state)
