@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from eventbus.console.filters import Filters
 from eventbus.console.gate import COOKIE, Forbidden, check_origin, meet, passwords, read_form, remember
 from eventbus.console.peer import address_of
 from eventbus.console.sessions import Browser
@@ -49,14 +48,15 @@ class Login:
         browser = meet(request, self._site)
         try:
             form = await read_form(request)
+            target = form.text("next") or "/"
             check_origin(request, self._site, form, browser, "")
             name, password = form.text("name", longest=200) or "", form.text("password", longest=1000) or ""
         except InvalidInput as error:
             return answer_trouble(error, request, self._site)
         except Forbidden:
             message = "The form was out of date: please try again."
-            return self._form(request, meet(request, self._site), target="/", message=message, status=403)
-        return await self._try(request, browser, form, name, password)
+            return self._form(request, browser, target=target, message=message, status=403)
+        return await self._try(request, browser, target, name, password)
 
     async def end(self, request: Request) -> Response:
         """Close the session."""
@@ -74,8 +74,7 @@ class Login:
         answer.delete_cookie(COOKIE, path=f"{root}/")
         return answer
 
-    async def _try(self, request: Request, browser: Browser, form: Filters, name: str, password: str) -> Response:
-        target = form.text("next") or "/"
+    async def _try(self, request: Request, browser: Browser, target: str, name: str, password: str) -> Response:
         address = address_of(request, self._site.settings.proxies)
         login = passwords(self._site.settings.access)
         # A name that nobody has may be a password that slipped into the wrong field.

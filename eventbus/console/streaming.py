@@ -56,6 +56,9 @@ class Streams:
                 self._refuse_too_many(visit.user.name)
                 view = view_of(visit, request, site)
                 chunks = await _chunks_of(route, view)
+            except LoginNeeded:
+                # A way to the login would end in a cookie, in the place of the one that a form was just made for.
+                return Response(status_code=401)
             except Exception as error:  # the edge of a request
                 return answer_trouble(error, request, site)
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}

@@ -48,6 +48,11 @@ class Desk:
         """Show the page at *path*."""
         self.page.goto(self.url + path)
 
+    def leave(self) -> None:
+        """Be somebody whom the console does not know, on no page of it."""
+        self.page.goto("about:blank")
+        self.page.context.clear_cookies()
+
     def press(self, name: str, *, within: Locator | None = None) -> None:
         """Press the button of that name."""
         (within or self.page).get_by_role("button", name=name, exact=True).click()

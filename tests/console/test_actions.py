@@ -40,7 +40,7 @@ def leads_to(path: str) -> Callable[[Act], Act]:
 @leads_to("/login")
 def log_in_again(desk: Desk) -> None:
     """One is led to where one wanted to go."""
-    desk.page.context.clear_cookies()
+    desk.leave()
     desk.open("/audit")
     log_in(desk)
     expect(desk.page).to_have_url(f"{desk.url}/audit")
@@ -286,7 +286,7 @@ def test_questions_and_troubles_can_be_used_by_everybody(desk: Desk) -> None:
     desk.complaints.expected.append("400 (Bad Request)")
     desk.open("/events?state=sad")
     look()
-    desk.page.context.clear_cookies()
+    desk.leave()
     desk.open("/")
     look()
     log_in(desk)

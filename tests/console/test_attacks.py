@@ -301,13 +301,14 @@ def test_a_viewer_is_offered_no_change(seed: Seed, log_in: OpenSession) -> None:
 def test_nobody_sees_anything_without_a_login(
     seed: Seed, guarded: Starlette, route: Shown | Changing | Live | Tailing
 ) -> None:
-    """Every path of every page leads to the login."""
+    """Every path of every page leads to the login; what no person asks for says that there is one, and leaves cookies alone."""
     method = "POST" if isinstance(route, Changing) else "GET"
 
     answer = Client(guarded).request(method, path_of(route.path, seed), follow_redirects=False)
 
     assert answer.text == ""
-    if route.path.endswith(".json"):
+    assert "set-cookie" not in answer.headers
+    if route.path.endswith(".json") or isinstance(route, Live | Tailing):
         assert answer.status_code == 401
     else:
         assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login")
@@ -432,6 +433,20 @@ def test_a_login_leads_to_what_was_asked_for(guarded: Starlette) -> None:
     page = client.get("/audit?cursor=5")
     answer = client.submit(page.text, "/login", name="bob", password=PASSWORDS["bob"])
 
+    assert str(answer.url).endswith("/audit?cursor=5")
+
+
+def test_a_login_form_that_is_out_of_date_still_leads_there(guarded: Starlette) -> None:
+    """As where tabs that open at once are each given a form, and one cookie: trying again is all there is to do."""
+    client = Client(guarded)
+    page = client.get("/audit?cursor=5")
+    client.cookies.clear()
+    client.get("/")
+
+    refused = client.submit(page.text, "/login", name="bob", password=PASSWORDS["bob"])
+    answer = client.submit(refused.text, "/login", name="bob", password=PASSWORDS["bob"])
+
+    assert (refused.status_code, "out of date" in refused.text) == (403, True)
     assert str(answer.url).endswith("/audit?cursor=5")
 
 

@@ -79,7 +79,7 @@ def test_a_tab_whose_session_ended_unseen_leads_to_the_login(seed: Seed, open_pa
     path = tmp_path / "users"
     path.write_text(user_line("alice", Role.VIEWER, "correct horse battery", cost=1 << 10))
     with serving(create_app(seed.bus, settings=ConsoleSettings(access=Passwords(UserFile(path))))) as url:
-        page = open_page(url, expected=("MIME type",))
+        page = open_page(url, expected=("401 (Unauthorized)",))
         page.get_by_label("Name").fill("alice")
         page.get_by_label("Password").fill("correct horse battery")
         page.keyboard.press("Enter")

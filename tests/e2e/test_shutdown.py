@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import Celery
 
-from eventbus import Draft
+from eventbus import Draft, Event, EventBus
 from eventbus.embedded import Servers
 from tests.e2e.conftest import make_stage
 from tests.e2e.stage import TIMEOUT, Stage
@@ -35,17 +36,32 @@ def workers(stage: Stage) -> Iterator[None]:
     stage.end_workers()
 
 
-def batch_behind_a_gate(stage: Stage, gate: int) -> tuple[WorkerProcess, list[Any]]:
+@pytest.fixture(scope="module")
+def mute(stage: Stage) -> EventBus:
+    """A bus that cannot tell anybody what it has published."""
+    return EventBus(
+        Celery("mute", set_as_current=False),
+        database_url=stage.environment["EVENTBUS_DATABASE_URL"],
+        broker_url="redis://127.0.0.1:1/0",
+        prefix=stage.prefix,
+    )
+
+
+def batch_behind_a_gate(stage: Stage, mute: EventBus, gate: int) -> tuple[WorkerProcess, list[Event]]:
     """A worker with one process that has claimed ten events at once, and runs the first, which waits for *gate*."""
     worker = stage.start(groups=["courier"], concurrency=1)
     for _ in range(3):  # the group's pace is known then, and a batch is large
         done = stage.bus.publish_many(Draft(type="parcel.sent", data={}, source="tests") for _ in range(20))
         stage.wait_for_state(done[-1], "courier", "done")
     stage.change("UPDATE eventbus.consumer_group SET paused = true WHERE name = 'courier'")
+    # What a wake-up names runs alone: the relay's name the oldest, and a slice that has no time left for a batch the next one.
+    for _ in range(5):
+        mute.publish("parcel.sent", {}, source="tests")
     drafts = [Draft(type="parcel.sent", data={} if number else {"gate": gate}, source="tests") for number in range(10)]
-    events = stage.bus.publish_many(drafts)
+    events = mute.publish_many(drafts)
     stage.change("UPDATE eventbus.consumer_group SET paused = false WHERE name = 'courier'")
     stage.wait_for_effects(events[0], "courier")
+    assert all("running" in stage.states(event, "courier") for event in events)
     return worker, events
 
 
@@ -55,10 +71,10 @@ def charged(stage: Stage, events: list[Any]) -> list[tuple[int, int]]:
     return [(row.attempts, row.deaths) for row in rows if row.attempts or row.deaths]
 
 
-def test_a_worker_that_stops_finishes_what_runs_and_gives_back_the_rest(stage: Stage) -> None:
+def test_a_worker_that_stops_finishes_what_runs_and_gives_back_the_rest(stage: Stage, mute: EventBus) -> None:
     """SIGTERM: another worker handles the rest while the first is still busy with its last one."""
     with stage.closed_gate(20):
-        worker, events = batch_behind_a_gate(stage, 20)
+        worker, events = batch_behind_a_gate(stage, mute, 20)
         worker.send_signal(signal.SIGTERM)
         wait_until(
             lambda: all(stage.delivery(event, "courier").state == "pending" for event in events[1:]),
@@ -79,11 +95,11 @@ def test_a_worker_that_stops_finishes_what_runs_and_gives_back_the_rest(stage: S
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
 def test_a_worker_that_is_killed_after_its_grace_is_charged_for_nothing_else(
-    stage: Stage, first: signal.Signals
+    stage: Stage, mute: EventBus, first: signal.Signals
 ) -> None:
     """What it had not started was given back before; what it had started runs elsewhere when its lease has ended."""
     with stage.closed_gate(21):
-        worker, events = batch_behind_a_gate(stage, 21)
+        worker, events = batch_behind_a_gate(stage, mute, 21)
         worker.send_signal(first)
         wait_until(
             lambda: all(stage.delivery(event, "courier").state == "pending" for event in events[1:]),
@@ -100,10 +116,10 @@ def test_a_worker_that_is_killed_after_its_grace_is_charged_for_nothing_else(
     assert [len(stage.effects(event, "courier")) for event in events] == [3] + [2] * 9
 
 
-def test_neighbours_of_a_slow_handler_do_not_wait_for_it(stage: Stage) -> None:
+def test_neighbours_of_a_slow_handler_do_not_wait_for_it(stage: Stage, mute: EventBus) -> None:
     """After a second they are given back, and run elsewhere, while it goes on."""
     with stage.closed_gate(22):
-        _, events = batch_behind_a_gate(stage, 22)
+        _, events = batch_behind_a_gate(stage, mute, 22)
         stage.start(groups=["courier"], concurrency=1)
 
         for event in events[1:]:

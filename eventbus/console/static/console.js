@@ -64,7 +64,7 @@ class Live {
     try {
       const answer = await fetch(this.address);
       answer.body?.cancel();
-      if (answer.redirected) { location.reload(); return; }
+      if (answer.redirected || answer.status === 401) { location.reload(); return; }
     } catch { /* it is away: later */ }
     setTimeout(() => { if (this.source === lost) { this.source = null; this.follow(); } }, 5000);
   }
