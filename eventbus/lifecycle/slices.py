@@ -11,9 +11,11 @@ batches as large as fit into the time that is left, by the measured time of its 
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
+from eventbus.errors import DatabaseError
 from eventbus.failure import from_exception
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
@@ -151,12 +153,19 @@ class Slice:
         began, ran = time.monotonic(), 0
         sessions = self._execution.sessions()
         with sessions, self._attendant.watching(holding, sessions):
-            for row in range(len(batch)):
-                if self._slots.is_stopping or time.monotonic() > self._ends_seconds + SLICE_SECONDS:
-                    self._execution.insist(holding.release)
-                if holding.start(row):
-                    self._run_row(holding, row, sessions, on_failure)
-                    ran += 1
+            try:
+                for row in range(len(batch)):
+                    if self._slots.is_stopping or time.monotonic() > self._ends_seconds + SLICE_SECONDS:
+                        self._execution.insist(holding.release)
+                    if holding.start(row):
+                        self._run_row(holding, row, sessions, on_failure)
+                        ran += 1
+            except Exception:
+                # A fault of ours. Nobody comes back to what is held: its lease would have to end, and each run to be repeated.
+                with suppress(DatabaseError):
+                    holding.release()
+                    holding.flush()
+                raise
             seconds = time.monotonic() - began
             self._execution.insist(holding.release)
             self._execution.insist(holding.flush)

@@ -204,6 +204,28 @@ def test_a_failure_in_a_batch_costs_the_others_nothing(bus: EventBus, execution:
     assert states(rows) == {"done": 2, "retrying": 1, "dead": 1}
 
 
+def test_a_fault_of_ours_in_a_batch_leaves_nothing_held(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+    """What returned is done, what had not started is somebody else's at once, and nothing is suspected of anything."""
+
+    def act(event: Event) -> None:
+        if event.data == 2:
+            raise ZeroDivisionError
+
+    def break_down(*_: object) -> None:
+        raise RuntimeError("the result backend is full")
+
+    behaviour.act = act
+    publish(bus, 5)
+    turn = begin(execution)
+
+    with pytest.raises(RuntimeError, match="is full"):
+        turn.run_batches(break_down)
+
+    assert states(rows) == {"done": 2, "dead": 1, "pending": 2}
+    assert rows.value("SELECT count(*) FROM eventbus.delivery WHERE suspect") == 0
+    assert [event.data for event in behaviour.ran] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(("lost", "left"), [(False, {"done": 3}), (True, {"running": 2, "pending": 1})])
 def test_a_handler_with_a_session_settles_each_row_itself(
     lost: bool, left: dict[str, int], bus: EventBus, worker: MakeWorker, rows: Rows
