@@ -34,19 +34,27 @@ def measure_publish(arena: Mapping[str, Contender], sizes: Sizes, samples: Sampl
 
 def measure_publish_many(arena: Mapping[str, Contender], sizes: Sizes, samples: Samples, say: Say) -> None:
     """Samples of `publish_many`: events per second of each call."""
+    keys = [key for key in arena if key not in VARIANTS | sizes.bulk_omitted | {"node"}]
     for number in range(sizes.rounds):
         say(f"publish_many, round {number + 1}")
-        for key in (key for key in arena if key not in VARIANTS | sizes.bulk_omitted | {"node"}):
+        found: dict[str, list[float]] = {key: [] for key in keys}
+        for key in keys:
+            # A warm-up, too: pages that a truncated table has to get anew.
             arena[key].clean()
-            # The first of two is a warm-up: pages that a truncated table has to get anew.
-            count = (
-                sizes.many
-                if key in {"eventbus", "floor", "celery_tuned", "procrastinate"}
-                else max(20, sizes.many // 4)
-            )
-            if number == 0:
-                arena[key].publisher.ask("publish_many", count=count)
+            arena[key].publisher.ask("publish_many", count=_at_once(key, sizes))
+        for call in range(sizes.bulk_calls):
+            first = call % len(keys)
+            for key in keys[first:] + keys[:first]:
                 arena[key].purge()
-            seconds = arena[key].publisher.ask("publish_many", count=count)[0]
-            samples.add("publish_many", key, [count / seconds])
+                count = _at_once(key, sizes)
+                [seconds] = arena[key].publisher.ask("publish_many", count=count)
+                found[key].append(count / seconds)
+        for key, rates in found.items():
+            samples.add("publish_many", key, rates)
             arena[key].clean()
+
+
+def _at_once(key: str, sizes: Sizes) -> int:
+    """Events of one call: where each costs the same, however many there are, a part of them shows the rate."""
+    has_bulk = key in {"eventbus", "floor", "celery_tuned", "procrastinate"}
+    return sizes.many if has_bulk else max(20, sizes.many // 4)
