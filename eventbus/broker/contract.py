@@ -69,7 +69,7 @@ class Broker(Protocol):
 
     @property
     def listeners(self) -> Listeners | None:
-        """Where notices go, if that is not the broker itself."""
+        """Where all notices go, if that is not the broker itself: it is given none then."""
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
         """Send all at once, waiting at most a second; a broker may leave out wake-ups for a queue that is long already.

@@ -19,7 +19,7 @@ _CONNECTIONS = 10
 
 
 class KombuBroker:
-    """Publishes each wake-up to its queue; notices go to a Redis, if there is one for them."""
+    """Publishes each wake-up to its queue. It carries no notices: those go to a Redis, if there is one for them."""
 
     def __init__(self, app: Celery, url: str, *, listeners: RedisListeners | None) -> None:
         self._app = app
@@ -31,11 +31,10 @@ class KombuBroker:
         os.register_at_fork(after_in_child=self._after_fork)
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
-        """Publish *wake_ups* on one connection, then PUBLISH *notices* if there is a Redis for them."""
+        """Publish *wake_ups* on one connection; *notices* reach nobody."""
+        del notices
         if wake_ups:
             self._with_connection(lambda connection: self._publish(connection, wake_ups))
-        if self.listeners:
-            self.listeners.tell(notices)
 
     def announce(self, item: Announcement, notice: Notice | None) -> None:
         """The same for one event: a broker in general offers nothing shorter."""

@@ -22,18 +22,13 @@ class RedisBroker:
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
         """Push *wake_ups* where fewer than `QUEUE_CAP` messages wait, and PUBLISH *notices*."""
-        self._redis.push(self._messages(wake_ups), [] if self.listeners else notices, cap=QUEUE_CAP)
-        if self.listeners:
-            self.listeners.tell(notices)
+        self._redis.push(self._messages(wake_ups), notices, cap=QUEUE_CAP)
 
     def announce(self, item: Announcement, notice: Notice | None) -> None:
         """The same for one event, without waiting for the answer."""
-        here = None if self.listeners else notice
-        command = self._announcements.command(item, here)
+        command = self._announcements.command(item, notice)
         if command is not None and not self._redis.post(command):
-            self._redis.push(self._messages(item.wake_ups()), [here] if here else [], cap=QUEUE_CAP)
-        if self.listeners and notice:
-            self.listeners.post([notice])
+            self._redis.push(self._messages(item.wake_ups()), [notice] if notice else [], cap=QUEUE_CAP)
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Push the first of *wake_ups* until *queue* holds *cap* messages; how many, in one step for everybody else."""

@@ -352,10 +352,11 @@ def test_any_other_broker_is_reached_through_kombu(valkey: EmbeddedValkey, prefi
         queue = f"{prefix}.a"
         with listening(valkey.url, "channel") as hear:
             empty = broker.depth(queue)
-            broker.send(
+            told = Waking(broker, settings).send(
                 [WakeUp(queue=queue, event_id=uuid4(), type="order.created")], [Notice(channel="channel", text=b"text")]
             )
 
+            assert told
             assert hear()["data"] == b"text"
         broker.ping()
 
