@@ -50,7 +50,7 @@ class Relay:
     subscriptions: Sequence[int]
     #: The queue that this worker alone consumes.
     own_queue: str
-    #: Whether this worker has a free process; asked when the own queue is not read.
+    #: Whether this worker reads its queues and has a free process; asked while something is stuck.
     is_idle: Callable[[], bool]
     restart_consumer: Callable[[], None]
     #: Wake-ups that had to be sent.
@@ -58,6 +58,7 @@ class Relay:
     _stuck: dict[str, Stuck] = field(default_factory=dict)
     _restarted_sweep: int = -_RESTART_SWEEPS
     _sweeps: int = 0
+    _was_idle: bool = False
 
     def sweep(self) -> None:
         """Wake for what is due.
@@ -98,12 +99,13 @@ class Relay:
         stuck = [item.due for item in self._stuck.values() if item.sweeps >= PATIENCE]
         if not stuck:
             return
+        was_idle, self._was_idle = self._was_idle, self.is_idle()
         sent = self.broker.top_up(self.own_queue, [wake_up(due) for due in stuck], len(stuck))
         if sent:
             self.repairs += sent
             log.info("relayed_directly", extra={"groups": [due.group for due in stuck], "wake_ups": sent})
-        # What an earlier sweep has sent is still there, and nothing keeps this worker from reading it.
-        elif self.is_idle() and self._sweeps - self._restarted_sweep >= _RESTART_SWEEPS:
+        # What an earlier sweep has sent is still there, and nothing has kept this worker from reading it since then.
+        elif was_idle and self._was_idle and self._sweeps - self._restarted_sweep >= _RESTART_SWEEPS:
             log.error("consumer_restarted", extra={"queue": self.own_queue})
             self._restarted_sweep = self._sweeps
             self.restart_consumer()

@@ -105,8 +105,16 @@ class Attendance:
 
 
 def is_idle(worker: Any) -> bool:
-    """Whether a worker runs, and has a process that does nothing."""
+    """Whether a worker runs, reads its queues, and has a process that does nothing."""
     if worker.blueprint.state != bootsteps.RUN:
+        return False
+    # The last step of the consumer's is its loop. Those before connect, and wait a second for what other workers say.
+    consumer = worker.consumer
+    if (
+        consumer is None
+        or consumer.blueprint.state != bootsteps.RUN
+        or consumer.blueprint.started < len(consumer.steps)
+    ):
         return False
     return bool(len(worker_state.reserved_requests) < worker.pool.num_processes)
 

@@ -71,6 +71,7 @@ class Stage:
         pool: str = "prefork",
         concurrency: int = 2,
         arguments: Sequence[str] = (),
+        mingle: bool = False,
         environment: Mapping[str, str] | None = None,
         wait: bool = True,
     ) -> WorkerProcess:
@@ -84,6 +85,7 @@ class Stage:
             self._next_folder(),
             module=module,
             arguments=[*queues, *arguments],
+            mingle=mingle,
             concurrency=concurrency,
             pool=pool,
             environment={**self.environment, **(environment or {})},

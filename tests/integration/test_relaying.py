@@ -237,6 +237,25 @@ def test_an_own_queue_that_is_not_read_has_its_consumer_restarted_once(
     assert consumer.restarts == 2
 
 
+def test_a_consumer_that_has_just_begun_to_read_gets_its_time(
+    subscribed: EventBus, relay: Relay, consumer: Consumer, rows: Rows
+) -> None:
+    """It may have connected for longer than relays are patient: what waited meanwhile says nothing of it."""
+    publish(subscribed, 1)
+    rows.all(PAST)
+    consumer.is_idle = False
+    for _ in range(relaying.PATIENCE + 2):
+        relay.sweep()
+    consumer.is_idle = True
+
+    restarts = []
+    for _ in range(2):
+        relay.sweep()
+        restarts.append(consumer.restarts)
+
+    assert restarts == [0, 1]
+
+
 @pytest.mark.parametrize("reason", ["busy", "read"])
 def test_a_consumer_that_works_is_not_restarted(
     reason: str,

@@ -31,6 +31,7 @@ class WorkerProcess:
         concurrency: int = 1,
         pool: str = "prefork",
         loglevel: str = "INFO",
+        mingle: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Make a worker that is not started yet.
@@ -39,6 +40,7 @@ class WorkerProcess:
             folder: For its code and log; created if missing, and first on its PYTHONPATH.
             code: Source of *module*, written into the folder; None if the module exists elsewhere.
             arguments: More arguments of `celery worker`.
+            mingle: Wait a second for other workers before it reads, as workers do unless they are told not to.
             environment: Added to this process's.
         """
         self.folder = folder
@@ -49,7 +51,8 @@ class WorkerProcess:
         self._argv = [
             *(sys.executable, "-m", "celery", "-A", module, "worker", "--hostname", f"{folder.name}@%h"),
             *("--concurrency", str(concurrency), "--pool", pool, "--loglevel", loglevel),
-            *("--without-mingle", "--without-gossip", *arguments),
+            *(() if mingle else ("--without-mingle", "--without-gossip")),
+            *arguments,
         ]
         self._environment = {**os.environ, **(environment or {})}
         self._environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(ROOT)])
