@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from eventbus.broker import Broker
 from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseError, DatabaseUnreachable
-from eventbus.storage import workers
+from eventbus.storage import revision, workers
 from eventbus.storage.database import Database
 from eventbus.storage.workers import Seen
 
@@ -46,7 +46,7 @@ class Health:
 
 def check(database: Database, broker: Broker) -> Health:
     """Ask both servers."""
-    return Health(database=ask(lambda: list_workers(database)), broker=ask(broker.ping))
+    return Health(database=ask(lambda: _find_tables(database)), broker=ask(broker.ping))
 
 
 def find_workers(database: Database, *, groups: Sequence[str] = (), host: str | None = None) -> dict[str, list[Seen]]:
@@ -64,6 +64,12 @@ def list_workers(database: Database) -> list[Seen]:
     """All living workers, by name; those that serve no group too."""
     with database.autocommit() as connection:
         return workers.list_live(connection)
+
+
+def _find_tables(database: Database) -> None:
+    """By the only table that all roles may read; whether it has our revision is looked at by each new process."""
+    with database.autocommit() as connection:
+        connection.value(revision.RECORDED)
 
 
 def ask(question: Callable[[], object]) -> Answer:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from eventbus import Draft, Event, EventBus
 from eventbus.errors import NotPermitted
 from eventbus.lifecycle import housekeeping
+from eventbus.lifecycle.health import Verdict
 from eventbus.lifecycle.relaying import Relay
 from eventbus.storage import workers
 from eventbus.storage.workers import Worker
@@ -77,6 +78,7 @@ def test_a_publisher_publishes_in_every_way(owner: EventBus, as_role: As, rows: 
         session.commit()
 
     assert (rows.count("event_log"), rows.count("delivery")) == (5, 5)
+    assert publisher.health().verdict is Verdict.OK
     for action in (lambda: publisher.pause_group("stock"), publisher.stats, publisher.sync):
         with pytest.raises(NotPermitted, match="eventbus grants"):
             action()
