@@ -46,7 +46,7 @@ def as_text(found: Sequence[Checked]) -> str:
         mode = f" ({each.assessment.mode})" if each.assessment else ""
         lines.append(f"{each.schema.type} version {each.schema.version}: {each.status}{mode}")
         if each.assessment is None:
-            lines.append(f"  {each.reason}")
+            lines += [f"  {each.reason}"] if each.reason else []
             continue
         for conflict in each.assessment.conflicts:
             lines.append(f"  with version {conflict.other}: {conflict.problem}")
@@ -129,7 +129,7 @@ def _conflict_as_json(conflict: Conflict) -> dict[str, Any]:
 
 def _annotations(each: Checked) -> list[tuple[str, str]]:
     if each.assessment is None:
-        return [("error", each.reason)]
+        return [("error", each.reason)] if each.reason else []
     found = []
     for conflict in each.assessment.conflicts:
         groups = f" Breaks {', '.join(conflict.problem.groups)}." if conflict.problem.groups else ""

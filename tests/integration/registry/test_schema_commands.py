@@ -244,6 +244,26 @@ def test_retire_asks_and_is_for_good(run: Run) -> None:
     assert "\tretired\t" in run("list", TYPE).out
 
 
+def test_a_retired_version_that_code_still_declares_stands_in_no_way(run: Run) -> None:
+    """It reads old events; check and push agree, before and after, and an edit of it is still found."""
+    assert run("push", app=APP).code == 0
+    assert run("retire", TYPE, "1", "--yes").code == 0
+    assert run("snapshot").code == 0
+
+    before = [run("check", *base, app=BREAKING) for base in ((), ("--snapshot", "schemas.json"))]
+    told = [run("check", "--format", form, app=BREAKING) for form in ("json", "github", "junit")]
+    pushed = run("push", app=BREAKING)
+    after = run("check", app=BREAKING)
+    edited = run("check", app=EDITED)
+
+    assert [answer.code for answer in (*before, *told, pushed, after)] == [0] * 7
+    assert "order.created version 1: retired\norder.created version 2: ok (FULL_TRANSITIVE)\n1 ok, 1 retired\n" in [
+        answer.out for answer in before
+    ]
+    assert "1 known, 1 retired" in after.out
+    assert (edited.code, "was edited in place" in edited.out) == (1, True)
+
+
 def test_parked_is_shown(run: Run, make_bus: MakeBus, worker: Any, order: dict[str, Any]) -> None:
     """Group, version, number and reason."""
     assert "nothing is parked" in run("parked").err
