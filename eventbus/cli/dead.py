@@ -206,6 +206,14 @@ def _frozen(ctx: click.Context, sought: dict[str, Any]) -> tuple[Resolving, Froz
     return bus.resolving, bus.freeze_dead_letters(**{**sought, "ids": sought["ids"] or None})
 
 
+def _answer_for_the_rest(frozen: Frozen) -> None:
+    """Let nobody who mistypes an id believe that it was dealt with."""
+    if left := sorted(set(frozen.sought.ids or ()) - set(frozen.ids)):
+        which = ", ".join(map(str, left))
+        click.echo(f"not among the open dead letters of {frozen.sought.group} that match: {which}.", err=True)
+        raise click.exceptions.Exit(NO)
+
+
 def _carry_out(frozen: Frozen, work: Callable[[Watch, threading.Event], Progress], done: str) -> None:
     """Do *work*, showing how it goes; Ctrl-C ends it between two batches."""
     with (
@@ -215,6 +223,7 @@ def _carry_out(frozen: Frozen, work: Callable[[Watch, threading.Event], Progress
         left = work(lambda progress: show(progress.seen, progress.total), stop)
     if left.is_complete:
         click.echo(f"{left.changed} dead letters {done}.")
+        _answer_for_the_rest(frozen)
         return
     click.echo(
         f"interrupted: {left.changed:,} of {left.total:,} dead letters were {done}, the others are as they were.",
