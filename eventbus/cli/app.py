@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from eventbus import __version__
+from eventbus.cli.warnings import shown_warnings
 from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseUnreachable, EventBusError, PublishUncertain
 
 OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -110,7 +111,8 @@ def eventbus(ctx: click.Context, app: str | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: an error is one sentence on stderr, never a traceback."""
     try:
-        code = eventbus.main(args=arguments, prog_name="eventbus", standalone_mode=False)
+        with shown_warnings():
+            code = eventbus.main(args=arguments, prog_name="eventbus", standalone_mode=False)
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:

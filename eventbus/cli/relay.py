@@ -1,6 +1,5 @@
 """A relay without a worker, for groups whose workers are not always there."""
 
-import logging
 from datetime import timedelta
 
 import click
@@ -8,7 +7,6 @@ import click
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.target import plain_bus
 from eventbus.worker.duties import Duty
-from eventbus.worker.log_format import FactsFormatter
 
 _PERIOD = timedelta(seconds=1)
 _SETTLED = timedelta(seconds=10)
@@ -27,9 +25,6 @@ def relay(ctx: click.Context) -> None:
       eventbus relay
     """
     bus = plain_bus(ctx)
-    handler = logging.StreamHandler()
-    handler.setFormatter(FactsFormatter(logging.Formatter("eventbus: %(message)s")))
-    logging.getLogger("eventbus").addHandler(handler)
     # Asked here, so that a bus that cannot be used at all is an error rather than a warning.
     bus.relay()
     duties = (Duty("relay", bus.relay, period=_PERIOD), Duty("orphans", bus.settle_orphans, period=_SETTLED))
@@ -43,4 +38,3 @@ def relay(ctx: click.Context) -> None:
     finally:
         for duty in duties:
             duty.stop(timeout_seconds=5)
-        logging.getLogger("eventbus").removeHandler(handler)

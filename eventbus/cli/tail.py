@@ -1,18 +1,14 @@
 """Watching events in real time from the command line."""
 
 import json
-import logging
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 
 from eventbus.cli.tables import plain
 from eventbus.cli.target import plain_bus
 from eventbus.event import Event
-from eventbus.worker.log_format import FactsFormatter
 
 
 @click.command()
@@ -30,7 +26,7 @@ def tail(ctx: click.Context, pattern: str, *, as_json: bool) -> None:
       eventbus events tail '#' | jq .type
     """
     bus = plain_bus(ctx)
-    with _logging_to_stderr(), bus.listen(pattern) as listener:
+    with bus.listen(pattern) as listener:
         click.echo(f"listening to {pattern}; Ctrl-C ends it.", err=True)
         for heard in listener:
             event = bus.shown(heard)
@@ -43,16 +39,3 @@ def _line(event: Event) -> str:
     line = plain(f"{plain(event.created_at)}  {event.type}  {event.id}  {event.source}  {data}")
     width = shutil.get_terminal_size().columns
     return line if len(line) <= width else f"{line[: width - 1]}…"
-
-
-@contextmanager
-def _logging_to_stderr() -> Iterator[None]:
-    """Show what the listener has to say, such as that its connection was lost."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(FactsFormatter(logging.Formatter("eventbus: %(message)s")))
-    log = logging.getLogger("eventbus")
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)

@@ -140,7 +140,7 @@ def set_paused(database: Database, group: str, *, paused: bool) -> bool:
             changed = subscriptions.set_paused(connection, group, paused=paused)
         change.changed = int(changed)
     if changed:
-        log.warning("group_paused" if paused else "group_resumed", extra={"group": group})
+        log.info("group_paused" if paused else "group_resumed", extra={"group": group})
     return changed
 
 

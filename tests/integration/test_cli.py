@@ -291,6 +291,19 @@ def test_sync_replaces_on_request(subscribed: None, run: Run, folder: Path, rows
     assert pattern == "order.*"
 
 
+def test_a_warning_is_shown_with_its_facts(subscribed: None, run: Run) -> None:
+    """Which server, and what it said: the event is recorded, and nobody was told."""
+    gone = f"redis://:hush@127.0.0.1:{free_port()}/0"
+
+    done = run("publish", "order.created", "{}", "--source", "tests", EVENTBUS_BROKER_URL=gone)
+    paused = run("groups", "pause", "inventory", EVENTBUS_BROKER_URL=gone)
+
+    assert (done.returncode, len(done.stdout.split())) == (0, 1)
+    assert re.search(r"^eventbus: wake_up_failed .*server=broker reason=the broker at redis://", done.stderr)
+    assert "hush" not in done.stderr
+    assert (paused.returncode, paused.stderr) == (0, "")
+
+
 def test_sweep_says_whom_it_woke(subscribed: None, run: Run, terminal: Terminal) -> None:
     """A line for each group that had due deliveries."""
     run("publish", "order.created", "{}", "--source", "tests")
@@ -580,6 +593,21 @@ def test_dead_letters_are_discarded(letters: list[int], run: Run, terminal: Term
         (letters[1], "test data")
     ]
     assert "test data" in run("dead", "show", str(letters[1])).stdout
+
+
+@pytest.mark.parametrize("verb", [["retry"], ["discard", "--reason", "x"]], ids=["retry", "discard"])
+def test_what_is_named_and_not_open_is_told(verb: list[str], letters: list[int], run: Run) -> None:
+    """The others are dealt with; whoever mistyped a number learns which it was."""
+    named = ["999", str(letters[1]), str(letters[0])]  # one that is not there, one of another group
+
+    first = run("dead", verb[0], *named, "--group", "inventory", *verb[1:], "--yes")
+    second = run("dead", verb[0], str(letters[0]), "--group", "inventory", *verb[1:], "--yes")
+
+    assert (first.returncode, second.returncode) == (1, 1)
+    assert first.stdout.startswith("1 dead letters")
+    assert f"not among the open dead letters of inventory that match: {letters[1]}, 999." in first.stderr
+    assert second.stdout.startswith("0 dead letters")
+    assert f"match: {letters[0]}." in second.stderr
 
 
 @pytest.mark.parametrize("verb", [["retry"], ["discard", "--reason", "x"]], ids=["retry", "discard"])
