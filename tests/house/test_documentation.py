@@ -1,11 +1,15 @@
 """The documentation says what is there: targets, settings and paths."""
 
+import inspect
 import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from eventbus import EventBus, errors
+from eventbus.errors import EventBusError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,3 +110,28 @@ def known_settings(*, tests: bool = True) -> set[str]:
     named = set(re.findall(r"\bEVENTBUS_[A-Z0-9_]*[A-Z0-9]\b", sources))
     readers = getattr(settings, "_READERS", {})
     return named | {f"EVENTBUS_{name.upper()}" for name in readers}
+
+
+def test_every_call_of_a_bus_is_documented_with_its_parameters() -> None:
+    """The map of the API lacks none."""
+    text = (ROOT / "docs/reference/api.md").read_text()
+    calls = {name: call for name, call in inspect.getmembers(EventBus, inspect.isfunction) if not name.startswith("_")}
+    shown = {name: re.findall(rf"\b{name}\(([^`]*)\)", text) for name in calls}
+    lacking = {
+        f"{name}({parameter})"
+        for name, call in calls.items()
+        for parameter in [*inspect.signature(call).parameters][1:]
+        if not any("…" in each or re.search(rf"\b{parameter}\b", each) for each in shown[name])
+    }
+
+    assert {name for name, found in shown.items() if not found} == set()
+    assert lacking == set()
+
+
+def test_every_error_is_documented() -> None:
+    """The tree lacks none."""
+    text = (ROOT / "docs/reference/errors.md").read_text()
+    found = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, EventBusError)]
+
+    assert len(found) > 30
+    assert {each.__name__ for each in found if not re.search(rf"\b{each.__name__}\b", text)} == set()
