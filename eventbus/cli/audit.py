@@ -35,4 +35,5 @@ def audit(ctx: click.Context, /, *, limit: int, cursor: int | None, as_json: boo
     names = ("asked", "changed", "result", "began_at", "ended_at")
     columns = [*map(attribute, ("id", "who", "action")), filter, *map(attribute, names)]
     next = found[-1].id if len(found) == limit else None
-    print_page(found, columns, as_json=as_json, empty="nobody changed anything.", next=next)
+    empty = "no such change." if any(sought.values()) else "nobody changed anything."
+    print_page(found, columns, as_json=as_json, empty=empty, next=next)

@@ -36,4 +36,10 @@ def workers(
     groups = attribute("groups") if as_json else Column("groups", lambda item: ", ".join(item.groups) or "none")
     names = ("name", "host", "pid", "pool", "concurrency", "version")
     columns = [*map(attribute, names), groups, *map(attribute, ("started_at", "seen_at", "id"))]
-    print_page(page, columns, as_json=as_json, empty="no worker lives.", next=next)
+    print_page(
+        page,
+        columns,
+        as_json=as_json,
+        empty="no such worker lives." if group or here else "no worker lives.",
+        next=next,
+    )

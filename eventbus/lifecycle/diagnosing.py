@@ -116,7 +116,7 @@ def _database(condition: Condition, _version: str) -> Iterator[Finding]:
 
 def _workers(condition: Condition, version: str) -> Iterator[Finding]:
     if not any(worker.groups for worker in condition.workers):
-        sentence, advice = "no worker lives.", "start one: eventbus worker"
+        sentence, advice = "no worker lives.", "start one: eventbus -A MODULE worker"
         level = Level.FAULT if condition.groups else Level.NOTICE
         yield Finding(check="workers", level=level, sentence=sentence, advice=advice)
     for worker in condition.workers:
@@ -153,7 +153,9 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
         elif group.name in wanting and group.name not in served:
             waits = f"its oldest due delivery has waited for {span(group.lag)}" if group.lag else "nothing of it is due"
             sentence = f"{group.name} has no worker; {waits}."
-            advice = f"eventbus worker {group.name}, or: eventbus groups remove {group.name}"
+            advice = f"start one: eventbus -A MODULE worker {group.name}"
+            if not group.lag:
+                advice += f"; if nobody needs the group any more: eventbus groups remove {group.name}"
             yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice, subject=group.name)
         elif group.lag > LATE:
             sentence = f"{group.name} is {span(group.lag)} late."

@@ -173,7 +173,7 @@ def _later(standing: Standing) -> _Answer:
 
 
 def _start(group: str) -> str:
-    return f"start one: eventbus worker {group}"
+    return f"start one: eventbus -A MODULE worker {group}"
 
 
 def _first_line(text: str | None) -> str:

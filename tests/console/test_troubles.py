@@ -133,7 +133,7 @@ def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
 
 def test_a_group_without_workers_says_what_to_start(client: Client) -> None:
     """On its own page, and first of all on the overview."""
-    assert "eventbus worker archive" in client.text("/groups/archive")
+    assert "eventbus -A MODULE worker archive" in client.text("/groups/archive")
     assert "not while it is paused" in client.text("/groups/analytics")
     overview = client.text("/")
     assert overview.index("archive has no worker") < overview.index("analytics is paused")

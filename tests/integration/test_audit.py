@@ -219,7 +219,9 @@ def test_pages_of_the_audit_follow_each_other(bus: EventBus, here: SingleRuns, r
     first = run_here("audit", "--limit", "2")
     cursor = first.stderr.split("--cursor ")[1].strip()
     second = run_here("audit", "--limit", "2", "--cursor", cursor)
+    none = run_here("audit", "--action", "restore")
 
+    assert (none.returncode, none.stderr) == (0, "no such change.\n")
     assert [len(page.stdout.splitlines()) for page in (first, second)] == [2, 1]
     assert '{"group": "stock"}' in second.stdout
     with pytest.raises(InvalidInput):

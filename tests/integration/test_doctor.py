@@ -200,15 +200,18 @@ def test_an_old_transaction_is_named(
 def test_ages_are_told_in_words(well: EventBus, rows: Rows) -> None:
     """A time of day is none: whoever reads it at night takes it for one."""
     rows.all("UPDATE eventbus.delivery SET due_at = now() - interval '3723 s'")
-    [behind] = [finding.sentence for finding in well.diagnose() if finding.check == "group"]
+    [behind] = [finding for finding in well.diagnose() if finding.check == "group"]
     no_worker(well, rows)
-    [unserved] = [finding.sentence for finding in well.diagnose() if finding.check == "group"]
+    [unserved] = [finding for finding in well.diagnose() if finding.check == "group"]
     rows.all("UPDATE eventbus.delivery SET due_at = now() + interval '1 h'")
-    [waiting] = [finding.sentence for finding in well.diagnose() if finding.check == "group"]
+    [waiting] = [finding for finding in well.diagnose() if finding.check == "group"]
 
-    assert behind == "stock is 1 h 2 min late."
-    assert unserved == "stock has no worker; its oldest due delivery has waited for 1 h 2 min."
-    assert waiting == "stock has no worker; nothing of it is due."
+    assert behind.sentence == "stock is 1 h 2 min late."
+    assert unserved.sentence == "stock has no worker; its oldest due delivery has waited for 1 h 2 min."
+    assert waiting.sentence == "stock has no worker; nothing of it is due."
+    # What waits would be cancelled with the group.
+    removes = "eventbus groups remove stock"
+    assert [removes in str(finding.advice) for finding in (behind, unserved, waiting)] == [False, False, True]
 
 
 @pytest.mark.parametrize("off", [timedelta(seconds=9), timedelta(seconds=-9)])
