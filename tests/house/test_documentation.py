@@ -1,5 +1,6 @@
 """The documentation says what is there: targets, settings and paths."""
 
+import ast
 import inspect
 import os
 import re
@@ -135,3 +136,35 @@ def test_every_error_is_documented() -> None:
 
     assert len(found) > 30
     assert {each.__name__ for each in found if not re.search(rf"\b{each.__name__}\b", text)} == set()
+
+
+def logged_names() -> set[str]:
+    """The names of records that modules of the library log."""
+    found: set[str] = set()
+    for path in ROOT.glob("eventbus/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=level), args=[said, *_]) if (
+                    level != "log"
+                ):
+                    texts = [each.value for each in ast.walk(said) if isinstance(each, ast.Constant)]
+                    found |= {name[0] for text in texts if (name := re.match(r"(%s)?[a-z_]+", str(text)))}
+    return found
+
+
+def test_every_log_name_is_documented() -> None:
+    """Whoever is woken by one finds what it means; and none that is there no more."""
+    page = (ROOT / "docs/reference/logs.md").read_text()
+    shown = set(re.findall(r"`([a-z_]+)`", page)) - {
+        "extra",
+        "dead_letter",
+        "reason",
+        "address",
+        "chore",
+        "wait_seconds",
+        "eventbus",
+    }
+    made = {f"{server}_{state}" for server in ("broker", "realtime") for state in ("down", "back")}
+    resolved = {"dead_letter_retried", "dead_letter_discarded"}  # named by what was asked for
+
+    assert (logged_names() - {"%s_down", "%s_back"}) | made | resolved == shown
