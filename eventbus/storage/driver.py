@@ -60,13 +60,20 @@ class DriverConnection(PsycopgConnection):
         super().__init__(*arguments, **options)
 
     @property
-    def is_as_new(self) -> bool:
-        """Whether no transaction is open, or a spare one, and transactions begin as they do by themselves."""
-        if self.closed or self.autocommit:
-            return False
-        if self._spare_since is None and self.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-            return False
+    def begins_as_usual(self) -> bool:
+        """Whether transactions begin as they do by themselves, which whoever has it next expects."""
         return self.isolation_level is None and self.readonly is None and self.deferrable is None
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether it is open, without a transaction or with a spare one, and begins as usual."""
+        if self.closed or self.autocommit or not self.begins_as_usual:
+            return False
+        return self._spare_since is not None or self.get_transaction_status() == TRANSACTION_STATUS_IDLE
+
+    def begin_as_usual(self) -> None:
+        """Let transactions begin as they do by themselves, whoever has it had them begin otherwise."""
+        self.isolation_level = self.readonly = self.deferrable = None
 
     def note_spare(self) -> None:
         """Note that the transaction that is open was just begun, and is anybody's."""
