@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, signals
 from kombu import Connection
 
 from eventbus.broker import RedisBroker, WakeUp
@@ -78,6 +78,43 @@ def test_a_wake_up_is_celerys_own_message(
         item["properties"]["correlation_id"] for item in ours
     ]
     assert len({item["headers"]["id"] for item in ours} | {item["properties"]["delivery_tag"] for item in ours}) == 6
+
+
+def test_celery_makes_the_first_message_of_a_queue_only(app: Celery) -> None:
+    """Making one takes ten times as long as filling in."""
+    make, made_for = app.amqp.create_task_message, []
+
+    def counted(task_id: str, name: str, *args: Any, **options: Any) -> Any:
+        made_for.append(name)
+        return make(task_id, name, *args, **options)
+
+    app.amqp.__dict__["create_task_message"] = counted
+    envelopes = Envelopes(app)
+
+    for _ in range(2):
+        envelopes.stored([wake_up(queue) for queue in "abab"])
+
+    # Each is made twice: as a template, and to be compared with what filling that gives.
+    assert made_for == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize("signal", [signals.before_task_publish, signals.after_task_publish])
+def test_while_celerys_signals_are_heard_each_wake_up_is_made(app: Celery, signal: Any) -> None:
+    """A listener hears of each, and may change it, though its queue has a template."""
+    envelopes = Envelopes(app)
+    envelopes.stored([wake_up("q")])
+    heard: list[str] = []
+
+    def hear(headers: dict[str, Any], **_facts: Any) -> None:
+        heard.append(headers["id"])
+
+    signal.connect(hear)
+    try:
+        found = [json.loads(text) for text in envelopes.stored([wake_up("q") for _ in range(3)])]
+    finally:
+        signal.disconnect(hear)
+
+    assert heard == [message["headers"]["id"] for message in found]
 
 
 def test_a_wake_up_that_is_sent_within_a_task_names_it(
