@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import redis
@@ -138,12 +138,26 @@ def test_what_is_sent_within_a_task_names_it(app: Celery, task_id: str) -> None:
     assert {message["headers"]["parent_id"] for message in outside} == {None}
 
 
+def test_an_event_of_many_groups_has_a_message_for_each(app: Celery) -> None:
+    """With ids like any other's, though there are more than are told apart in the kept way."""
+    queues = [f"q{number}" for number in range(150)]
+
+    found = parts(made(app).command(announcement(*queues), None))
+
+    headers = [json.loads(text)["headers"] for text in found[-299::2]]
+    assert [each["task"] for each in headers] == queues
+    assert len({UUID(each["id"]) for each in headers}) == 150
+
+
 ODD = "a-name-longer-than-an-id-of-ours-is-here"
 
 
-@pytest.mark.parametrize(("root_id", "task_id"), [(ODD, str(uuid4())), (str(uuid4()), ODD)])
+OWN, OTHER = "0198f000-0000-4000-8000-000000000001", "0198f000-0000-4000-8000-000000000002"
+
+
+@pytest.mark.parametrize(("root_id", "task_id"), [(OTHER, OWN), (ODD, OWN), (OTHER, ODD)])
 def test_a_story_may_have_begun_under_another_name(app: Celery, root_id: str, task_id: str) -> None:
-    """A task's id is any text that its sender chose, its first task's is another; each is told as long as it is."""
+    """Both are named, though what is kept was made within a first task, and whatever text its sender chose for an id."""
     announcements = made(app)
     found: list[dict[str, Any]] = []
 
@@ -154,10 +168,9 @@ def test_a_story_may_have_begun_under_another_name(app: Celery, root_id: str, ta
         app.current_worker_task.request.root_id = root_id
         run()
 
-    app.task(run_in_story, name="usual", shared=False).apply(task_id=str(uuid4()), throw=True)
-    app.task(run, name="alone", shared=False).apply(task_id=str(uuid4()), throw=True)
+    app.task(run, name="usual", shared=False).apply(task_id=str(uuid4()), throw=True)
     found.clear()
-    app.task(run_in_story, name="inner", shared=False).apply(task_id=task_id, throw=True)
+    app.task(run_in_story, name="odd", shared=False).apply(task_id=task_id, throw=True)
 
     assert [(message["headers"]["root_id"], message["headers"]["parent_id"]) for message in found] == [
         (root_id, task_id)

@@ -131,6 +131,30 @@ def test_a_wake_up_that_is_sent_within_a_task_names_it(
     assert {(item["headers"]["root_id"], item["headers"]["parent_id"]) for item in found} == {("outer-id", "outer-id")}
 
 
+OWN, OTHER = "0198f000-0000-4000-8000-000000000001", "0198f000-0000-4000-8000-000000000002"
+ODD = "a-name-longer-than-an-id-of-ours-is-here"
+
+
+@pytest.mark.parametrize(("root_id", "task_id"), [(OTHER, OWN), (ODD, OWN), (OTHER, ODD)])
+def test_a_task_and_the_first_of_its_story_are_both_named(app: Celery, root_id: str, task_id: str) -> None:
+    """Though the template was made within a first task, whose id is both."""
+    envelopes = Envelopes(app)
+    found: list[str] = []
+
+    def run() -> None:
+        found.extend(envelopes.stored([wake_up("q")]))
+
+    def run_in_story() -> None:
+        app.current_worker_task.request.root_id = root_id
+        run()
+
+    app.task(run, name="usual", shared=False).apply(task_id=str(uuid4()), throw=True)
+    app.task(run_in_story, name="inner", shared=False).apply(task_id=task_id, throw=True)
+
+    headers = json.loads(found[1])["headers"]
+    assert (headers["root_id"], headers["parent_id"]) == (root_id, task_id)
+
+
 def test_the_apps_configuration_shapes_its_messages(
     app: Celery, broker_url: str, prefix: str, redis_client: "redis.Redis[bytes]"
 ) -> None:
