@@ -24,6 +24,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class, whatever its name
 from psycopg2.extensions import cursor as PsycopgCursor  # noqa: N812 - a class, whatever its name
+from psycopg2.sql import Composable
 
 from eventbus.errors import HandlerError
 
@@ -145,10 +146,18 @@ def _refusing(factory: Any) -> Any:
 
     class Refusing(factory):  # type: ignore[misc]
         def execute(self, query: Any, vars: Any = None) -> Any:
-            if isinstance(query, str) and _ENDS_TRANSACTION.match(query):
+            said = _text_of(query, self)
+            if _ENDS_TRANSACTION.match(said):
                 raise HandlerError(
-                    f"the handler executed {query.strip()[:40]!r}, but the session's transaction is eventbus's to end."
+                    f"the handler executed {said.strip()[:40]!r}, but the session's transaction is eventbus's to end."
                 )
             return super().execute(query, vars)
 
     return Refusing
+
+
+def _text_of(query: Any, cursor: Any) -> str:
+    """What the driver would send for *query*; it takes more than texts."""
+    if isinstance(query, Composable):
+        return str(query.as_string(cursor))
+    return query.decode(errors="replace") if isinstance(query, bytes) else str(query)

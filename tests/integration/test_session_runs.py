@@ -8,6 +8,8 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extras import RealDictCursor
+from psycopg2.sql import SQL, Identifier
 from sqlalchemy import event as events
 from sqlalchemy import text
 from sqlalchemy.exc import InvalidRequestError, OperationalError
@@ -328,7 +330,7 @@ def test_a_run_does_not_go_on_where_its_connection_was_lost(drain: Drain, bus: E
     assert (failed, effects(rows)) == (["ResourceClosedError Retrying"], [1, 3])
 
 
-def past_sqlalchemy(statement: str) -> Body:
+def past_sqlalchemy(statement: Any) -> Body:
     """Commit by the driver's own cursor."""
 
     def body(event: Event, session: Session) -> None:
@@ -348,13 +350,36 @@ def by_driver(event: Event, session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "error"), [(past_sqlalchemy("COMMIT"), "HandlerError"), (by_driver, "InterfaceError")]
+    ("body", "error"),
+    [
+        (past_sqlalchemy("COMMIT"), "HandlerError"),
+        (past_sqlalchemy(b"COMMIT"), "HandlerError"),
+        (past_sqlalchemy(SQL("COMMIT {}").format(SQL("AND CHAIN"))), "HandlerError"),
+        (by_driver, "InterfaceError"),
+    ],
+    ids=["text", "bytes", "composed", "driver"],
 )
 def test_nobody_commits_past_sqlalchemy(body: Body, error: str, drain: Drain, bus: EventBus, rows: Rows) -> None:
     """It would be as early."""
     failed = drain(bus, second(body))
 
     assert (failed, effects(rows)) == ([f"{error} Retrying"], [1, 3])
+
+
+def test_a_handler_may_have_cursors_of_its_own_kind(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """The driver's, as it asks for them; and statements that the driver composes."""
+    found: list[Any] = []
+
+    def body(event: Event, session: Session) -> None:
+        with session.connection().connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            insert = SQL("INSERT INTO {} VALUES (%s) RETURNING number").format(Identifier("effect"))
+            cursor.execute(insert, (event.data,))
+            found.extend(cursor.fetchall())
+
+    failed = drain(bus, body)
+
+    assert (failed, effects(rows)) == ([], [1, 2, 3])
+    assert found == [{"number": 1}, {"number": 2}, {"number": 3}]
 
 
 @pytest.fixture
