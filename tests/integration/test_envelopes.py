@@ -132,7 +132,7 @@ def test_a_wake_up_that_is_sent_within_a_task_names_it(
 
 
 OWN, OTHER = "0198f000-0000-4000-8000-000000000001", "0198f000-0000-4000-8000-000000000002"
-ODD = "a-name-longer-than-an-id-of-ours-is-here"
+ODD = 'the "first" of them'
 
 
 @pytest.mark.parametrize(("root_id", "task_id"), [(OTHER, OWN), (ODD, OWN), (OTHER, ODD)])
