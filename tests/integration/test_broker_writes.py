@@ -69,14 +69,14 @@ def test_a_queue_that_is_long_gets_no_more(broker: RedisBroker, prefix: str) -> 
 
 
 def test_topping_up_fills_a_queue_to_the_cap_and_tells_how_many(broker: RedisBroker, prefix: str) -> None:
-    """In the order that is given."""
+    """In the order that is given, whichever queue they were meant for."""
     queue = f"{prefix}.a"
     broker.send(wake_ups(queue, 2), [])
 
-    counts = [broker.top_up(queue, wake_ups(queue, count), cap=5) for count in (1, 4, 4, 0)]
+    counts = [broker.top_up(queue, wake_ups(f"{prefix}.b", count), cap=5) for count in (1, 4, 4, 0)]
 
     assert counts == [1, 2, 0, 0]
-    assert broker.depth(queue) == 5
+    assert (broker.depth(queue), broker.depth(f"{prefix}.b")) == (5, 0)
 
 
 def test_several_who_top_up_at_once_do_not_exceed_the_cap(broker: RedisBroker, prefix: str) -> None:
@@ -99,14 +99,14 @@ def test_several_who_top_up_at_once_do_not_exceed_the_cap(broker: RedisBroker, p
 
 
 def test_a_broker_behind_kombu_is_topped_up_too(app: Celery, prefix: str) -> None:
-    """By its depth."""
+    """By its depth, and whichever queue a message was meant for."""
     broker = KombuBroker(app, "memory://", listeners=None)
     queue = f"{prefix}.a"
 
-    counts = [broker.top_up(queue, wake_ups(queue, 3), cap=5) for _ in range(3)]
+    counts = [broker.top_up(queue, wake_ups(f"{prefix}.b", 3), cap=5) for _ in range(3)]
 
     assert counts == [3, 2, 0]
-    assert broker.depth(queue) == 5
+    assert (broker.depth(queue), broker.depth(f"{prefix}.b")) == (5, 0)
 
 
 def test_a_server_that_has_forgotten_the_script_is_told_it_again(
