@@ -199,5 +199,8 @@ def test_a_forked_child_opens_connections_of_its_own(bus: EventBus, rows: Rows) 
 
 def test_a_value_without_a_row_is_none(bus: EventBus) -> None:
     """A question that finds nothing has no answer, and is no error."""
-    with bus.database.autocommit() as connection:
-        assert connection.value("SELECT 1 WHERE false") is None
+    for way in (bus.database.autocommit, bus.database.transaction):
+        with way() as connection:
+            found = [ask("SELECT 1 WHERE false") for ask in (connection.value, connection.values, connection.row)]
+
+        assert found == [None, None, None]
