@@ -112,6 +112,19 @@ def test_real_time_may_have_a_server_of_its_own(make_bus: MakeBus, valkey: Embed
         assert [json.loads(hear()["data"])["id"] for _ in events] == [str(event.id) for event in events]
 
 
+def test_listeners_elsewhere_hear_while_the_broker_is_down(make_bus: MakeBus, valkey: EmbeddedValkey, prefix: str) -> None:
+    """Also when it is known to be down, and left alone."""
+    bus = make_bus(broker_url=REFUSED, realtime_url=valkey.url)
+    bus.subscribe("#", group="a", handler=lambda event: None)
+    bus.sync()
+
+    with listening(valkey.url, f"{prefix}:events:order.created") as hear:
+        events = [bus.publish("order.created", number, source="orders") for number in range(3)]
+
+        assert bus.waking._circuit.is_open
+        assert [json.loads(hear()["data"])["id"] for _ in events] == [str(event.id) for event in events]
+
+
 def test_a_server_of_listeners_that_is_away_does_not_answer(app: Celery, broker_url: str) -> None:
     """Or it would be taken for back at once."""
     broker = RedisBroker(app, broker_url, keyprefix="", realtime_url=REFUSED)
