@@ -78,7 +78,7 @@ def test_a_session_that_has_forgotten_is_told_again(bus: EventBus, rows: Rows, c
         with bus.database.autocommit() as connection:
             planning = connection.row(PLANNING)
 
-    assert verbs(sent) == ["EXECUTE", command.split()[0], "EXECUTE", "WITH", "PREPARE", "EXECUTE", "SELECT"]
+    assert verbs(sent) == ["EXECUTE", *verbs([command]), "EXECUTE", "WITH", "PREPARE", "EXECUTE", "SELECT"]
     assert planning == ("off", "off")
     assert rows.count("event_log") == rows.count("delivery") == 4
 
