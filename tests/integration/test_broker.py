@@ -112,7 +112,9 @@ def test_real_time_may_have_a_server_of_its_own(make_bus: MakeBus, valkey: Embed
         assert [json.loads(hear()["data"])["id"] for _ in events] == [str(event.id) for event in events]
 
 
-def test_listeners_elsewhere_hear_while_the_broker_is_down(make_bus: MakeBus, valkey: EmbeddedValkey, prefix: str) -> None:
+def test_listeners_elsewhere_hear_while_the_broker_is_down(
+    make_bus: MakeBus, valkey: EmbeddedValkey, prefix: str
+) -> None:
     """Also when it is known to be down, and left alone."""
     bus = make_bus(broker_url=REFUSED, realtime_url=valkey.url)
     bus.subscribe("#", group="a", handler=lambda event: None)
