@@ -157,7 +157,7 @@ def _push_by_pipeline(
     with client.pipeline(transaction=False) as lengths:
         for key in messages:
             lengths.llen(key)
-        held = lengths.execute() if messages else []
+        held = lengths.execute()
     pushed = 0
     with client.pipeline(transaction=False) as writes:
         for (key, texts), length in zip(messages.items(), held, strict=True):

@@ -24,6 +24,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class, whatever its name
 from psycopg2.extensions import cursor as PsycopgCursor  # noqa: N812 - a class, whatever its name
+from psycopg2.sql import Composable
 
 from eventbus.errors import HandlerError
 
@@ -60,13 +61,20 @@ class DriverConnection(PsycopgConnection):
         super().__init__(*arguments, **options)
 
     @property
-    def is_as_new(self) -> bool:
-        """Whether no transaction is open, or a spare one, and transactions begin as they do by themselves."""
-        if self.closed or self.autocommit:
-            return False
-        if self._spare_since is None and self.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-            return False
+    def begins_as_usual(self) -> bool:
+        """Whether transactions begin as they do by themselves, which whoever has it next expects."""
         return self.isolation_level is None and self.readonly is None and self.deferrable is None
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether it is open, without a transaction or with a spare one, and begins as usual."""
+        if self.closed or self.autocommit or not self.begins_as_usual:
+            return False
+        return self._spare_since is not None or self.get_transaction_status() == TRANSACTION_STATUS_IDLE
+
+    def begin_as_usual(self) -> None:
+        """Let transactions begin as they do by themselves, whoever has it had them begin otherwise."""
+        self.isolation_level = self.readonly = self.deferrable = None
 
     def note_spare(self) -> None:
         """Note that the transaction that is open was just begun, and is anybody's."""
@@ -138,10 +146,18 @@ def _refusing(factory: Any) -> Any:
 
     class Refusing(factory):  # type: ignore[misc]
         def execute(self, query: Any, vars: Any = None) -> Any:
-            if isinstance(query, str) and _ENDS_TRANSACTION.match(query):
+            said = _text_of(query, self)
+            if _ENDS_TRANSACTION.match(said):
                 raise HandlerError(
-                    f"the handler executed {query.strip()[:40]!r}, but the session's transaction is eventbus's to end."
+                    f"the handler executed {said.strip()[:40]!r}, but the session's transaction is eventbus's to end."
                 )
             return super().execute(query, vars)
 
     return Refusing
+
+
+def _text_of(query: Any, cursor: Any) -> str:
+    """What the driver would send for *query*; it takes more than texts."""
+    if isinstance(query, Composable):
+        return str(query.as_string(cursor))
+    return query.decode(errors="replace") if isinstance(query, bytes) else str(query)

@@ -34,6 +34,7 @@ class Keeping:
         self._lost_at = 0.0
         sqlalchemy.event.listen(engine, "connect", _note)
         sqlalchemy.event.listen(engine, "checkout", self._refuse_stale)
+        sqlalchemy.event.listen(engine, "checkin", _reset)
         os.register_at_fork(after_in_child=self._after_fork)
 
     def take(self) -> Direct:
@@ -92,3 +93,9 @@ def _note(dbapi_connection: Any, record: Any) -> None:
     poller = select.poll()
     poller.register(dbapi_connection.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
     record.info[_MADE_AT], record.info[_POLLER] = time.monotonic(), poller
+
+
+def _reset(dbapi_connection: Any, _record: Any) -> None:
+    """Undo what SQLAlchemy leaves behind, or knows nothing of: a handler may have asked the driver itself."""
+    if dbapi_connection is not None and not dbapi_connection.closed and not dbapi_connection.begins_as_usual:
+        dbapi_connection.begin_as_usual()

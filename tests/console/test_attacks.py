@@ -22,7 +22,7 @@ from eventbus.console.notices import NOTICE
 from eventbus.console.numbers import Number
 from eventbus.console.page import Changing, Live, Shown, Tailing
 from eventbus.console.pages import PAGES
-from eventbus.console.peer import address_of, host_of, parse_networks
+from eventbus.console.peer import address_of, host_of, is_secure, parse_networks
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.users import Passwords, UserFile, user_line
 from tests.console.client import Client
@@ -553,6 +553,29 @@ def test_an_address_is_what_the_proxy_says(lines: list[str], address: str) -> No
 
     assert address_of(request, proxies) == address
     assert host_of(request, proxies) == "bus.example"
+
+
+def test_nobody_but_a_trusted_proxy_says_where_a_request_comes_from() -> None:
+    """Else one guesses passwords from as many addresses as one makes up, and calls any site ours."""
+    request = Request(
+        {
+            "type": "http",
+            "scheme": "http",
+            "path": "/login",
+            "client": ("192.168.0.1", 1),
+            "headers": [
+                (b"host", b"bus.example"),
+                (b"x-forwarded-for", b"10.0.0.9"),
+                (b"x-forwarded-host", b"evil.example"),
+                (b"x-forwarded-proto", b"https"),
+            ],
+        }
+    )
+    proxies = parse_networks("P", "10.1.2.3")
+
+    assert address_of(request, proxies) == "192.168.0.1"
+    assert host_of(request, proxies) == "bus.example"
+    assert not is_secure(request, proxies)
 
 
 def test_a_console_without_a_login_answers_to_this_machine_only(seed: Seed) -> None:

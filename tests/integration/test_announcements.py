@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import redis
@@ -74,6 +74,33 @@ def test_each_message_is_the_one_that_celery_and_kombu_make(app: Celery, type: s
         assert found[10:] == ([NOTICE.channel, NOTICE.text.decode()] if notice else [])
 
 
+def count_messages(app: Celery) -> list[str]:
+    """The queue of each message that Celery makes from now on."""
+    make, made_for = app.amqp.create_task_message, []
+
+    def counted(task_id: str, name: str, *args: Any, **options: Any) -> Any:
+        made_for.append(name)
+        return make(task_id, name, *args, **options)
+
+    app.amqp.__dict__["create_task_message"] = counted
+    return made_for
+
+
+@pytest.mark.parametrize("notice", [NOTICE, None])
+def test_celery_makes_messages_for_the_first_of_a_kind_only(app: Celery, notice: Notice | None) -> None:
+    """Making them takes ten times as long as filling in, while a publisher waits."""
+    made_for = count_messages(app)
+    announcements = made(app)
+
+    counts = []
+    for type in ("order.created", "order.paid", "order.created", "order.paid"):
+        announcements.command(announcement("q.a", "q.b", type=type), notice)
+        counts.append(len(made_for))
+
+    # Each is made twice: to be kept with gaps, and to be compared with what filling these gives.
+    assert counts == [4, 8, 8, 8]
+
+
 def test_no_two_messages_share_an_id(app: Celery) -> None:
     """Neither within an announcement nor between two."""
     announcements = made(app)
@@ -111,21 +138,68 @@ def test_what_is_sent_within_a_task_names_it(app: Celery, task_id: str) -> None:
     assert {message["headers"]["parent_id"] for message in outside} == {None}
 
 
-def test_while_celerys_signals_are_heard_each_message_is_made(app: Celery) -> None:
-    """A listener may change it; and no publish waits because somebody listens."""
+def test_an_event_of_many_groups_has_a_message_for_each(app: Celery) -> None:
+    """With ids like any other's, though there are more than are told apart in the kept way."""
+    queues = [f"q{number}" for number in range(150)]
+
+    found = parts(made(app).command(announcement(*queues), None))
+
+    headers = [json.loads(text)["headers"] for text in found[-299::2]]
+    assert [each["task"] for each in headers] == queues
+    assert len({UUID(each["id"]) for each in headers}) == 150
+
+
+ODD = "a-name-longer-than-an-id-of-ours-is-here"
+
+
+OWN, OTHER = "0198f000-0000-4000-8000-000000000001", "0198f000-0000-4000-8000-000000000002"
+
+
+@pytest.mark.parametrize(("root_id", "task_id"), [(OTHER, OWN), (ODD, OWN), (OTHER, ODD)])
+def test_a_story_may_have_begun_under_another_name(app: Celery, root_id: str, task_id: str) -> None:
+    """Both are named, though what is kept was made within a first task, and whatever text its sender chose for an id."""
+    announcements = made(app)
+    found: list[dict[str, Any]] = []
+
+    def run() -> None:
+        found.extend(messages(parts(announcements.command(announcement("a", "b"), NOTICE))))
+
+    def run_in_story() -> None:
+        app.current_worker_task.request.root_id = root_id
+        run()
+
+    app.task(run, name="usual", shared=False).apply(task_id=str(uuid4()), throw=True)
+    found.clear()
+    app.task(run_in_story, name="odd", shared=False).apply(task_id=task_id, throw=True)
+
+    assert [(message["headers"]["root_id"], message["headers"]["parent_id"]) for message in found] == [
+        (root_id, task_id)
+    ] * 2
+
+
+@pytest.mark.parametrize("signal", [signals.before_task_publish, signals.after_task_publish])
+def test_while_celerys_signals_are_heard_each_message_is_made(app: Celery, signal: Any) -> None:
+    """A listener hears of each, and may change it; and no publish waits because somebody listens."""
     announcements = made(app)
     announcements.command(announcement("a", "b"), None)
+    heard: list[str] = []
 
     def mark(headers: dict[str, Any], **_facts: Any) -> None:
+        heard.append(headers["id"])
         headers["marked"] = True
 
-    signals.before_task_publish.connect(mark)
+    signal.connect(mark)
     try:
-        found = messages(parts(announcements.command(announcement("a", "b"), NOTICE)))
+        found = [
+            message
+            for _ in range(3)
+            for message in messages(parts(announcements.command(announcement("a", "b"), NOTICE)))
+        ]
     finally:
-        signals.before_task_publish.disconnect(mark)
+        signal.disconnect(mark)
 
-    assert [message["headers"].get("marked") for message in found] == [True, True]
+    assert [message["headers"].get("marked") for message in found] == [True] * 6
+    assert heard == [message["headers"]["id"] for message in found]
 
 
 def test_messages_of_an_unusual_app_are_made_each_time(app: Celery) -> None:

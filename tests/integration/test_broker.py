@@ -102,15 +102,38 @@ def test_real_time_can_be_off(make_bus: MakeBus, broker_url: str, prefix: str) -
 
 
 def test_real_time_may_have_a_server_of_its_own(make_bus: MakeBus, valkey: EmbeddedValkey, prefix: str) -> None:
-    """Wake-ups go to the broker, notices to the other one."""
+    """Wake-ups go to the broker, notices to the other one, each once."""
     bus = make_bus(realtime_url=valkey.url)
 
     with listening(valkey.url, f"{prefix}:events:order.created") as hear:
-        event = bus.publish("order.created", 1, source="orders")
-        assert json.loads(hear()["data"])["id"] == str(event.id)
+        events = [bus.publish("order.created", number, source="orders") for number in range(3)]
+        events += bus.publish_many(Draft(type="order.created", data=number, source="orders") for number in range(2))
 
-        events = bus.publish_many(Draft(type="order.created", data=number, source="orders") for number in range(2))
         assert [json.loads(hear()["data"])["id"] for _ in events] == [str(event.id) for event in events]
+
+
+def test_listeners_elsewhere_hear_while_the_broker_is_down(
+    make_bus: MakeBus, valkey: EmbeddedValkey, prefix: str
+) -> None:
+    """Also when it is known to be down, and left alone."""
+    bus = make_bus(broker_url=REFUSED, realtime_url=valkey.url)
+    bus.subscribe("#", group="a", handler=lambda event: None)
+    bus.sync()
+
+    with listening(valkey.url, f"{prefix}:events:order.created") as hear:
+        events = [bus.publish("order.created", number, source="orders") for number in range(3)]
+
+        assert bus.waking._circuit.is_open
+        assert [json.loads(hear()["data"])["id"] for _ in events] == [str(event.id) for event in events]
+
+
+def test_a_server_of_listeners_that_is_away_does_not_answer(app: Celery, broker_url: str) -> None:
+    """Or it would be taken for back at once."""
+    broker = RedisBroker(app, broker_url, keyprefix="", realtime_url=REFUSED)
+    assert broker.listeners
+
+    with pytest.raises(BrokerUnreachable, match="cannot be used"):
+        broker.listeners.ping()
 
 
 @pytest.mark.alone

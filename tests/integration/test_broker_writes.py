@@ -18,6 +18,8 @@ from eventbus.embedded.binaries import find_valkey
 from eventbus.errors import BrokerUnreachable
 from tests.support import wait_until
 from tests.support.commands import commands
+from tests.support.forks import Fork
+from tests.support.tls_proxy import TlsProxy
 
 
 @pytest.fixture
@@ -67,14 +69,14 @@ def test_a_queue_that_is_long_gets_no_more(broker: RedisBroker, prefix: str) -> 
 
 
 def test_topping_up_fills_a_queue_to_the_cap_and_tells_how_many(broker: RedisBroker, prefix: str) -> None:
-    """In the order that is given."""
+    """In the order that is given, whichever queue they were meant for."""
     queue = f"{prefix}.a"
     broker.send(wake_ups(queue, 2), [])
 
-    counts = [broker.top_up(queue, wake_ups(queue, count), cap=5) for count in (1, 4, 4, 0)]
+    counts = [broker.top_up(queue, wake_ups(f"{prefix}.b", count), cap=5) for count in (1, 4, 4, 0)]
 
     assert counts == [1, 2, 0, 0]
-    assert broker.depth(queue) == 5
+    assert (broker.depth(queue), broker.depth(f"{prefix}.b")) == (5, 0)
 
 
 def test_several_who_top_up_at_once_do_not_exceed_the_cap(broker: RedisBroker, prefix: str) -> None:
@@ -97,14 +99,14 @@ def test_several_who_top_up_at_once_do_not_exceed_the_cap(broker: RedisBroker, p
 
 
 def test_a_broker_behind_kombu_is_topped_up_too(app: Celery, prefix: str) -> None:
-    """By its depth."""
+    """By its depth, and whichever queue a message was meant for."""
     broker = KombuBroker(app, "memory://", listeners=None)
     queue = f"{prefix}.a"
 
-    counts = [broker.top_up(queue, wake_ups(queue, 3), cap=5) for _ in range(3)]
+    counts = [broker.top_up(queue, wake_ups(f"{prefix}.b", 3), cap=5) for _ in range(3)]
 
     assert counts == [3, 2, 0]
-    assert broker.depth(queue) == 5
+    assert (broker.depth(queue), broker.depth(f"{prefix}.b")) == (5, 0)
 
 
 def test_a_server_that_has_forgotten_the_script_is_told_it_again(
@@ -144,10 +146,12 @@ def with_access_list(folder: Path) -> Iterator[str]:
         yield server.url
 
 
-@pytest.mark.parametrize("forbidding", [without_evalsha, with_access_list])
-def test_a_server_that_forbids_scripts_gets_pipelines(
-    app: Celery, prefix: str, tmp_path: Path, forbidding: Callable[[Path], AbstractContextManager[str]]
-) -> None:
+FORBIDDING = pytest.mark.parametrize("forbidding", [without_evalsha, with_access_list])
+Forbidding = Callable[[Path], AbstractContextManager[str]]
+
+
+@FORBIDDING
+def test_a_server_that_forbids_scripts_gets_pipelines(app: Celery, tmp_path: Path, forbidding: Forbidding) -> None:
     """As hosted ones may; the cap holds all the same, and the script is not tried again."""
     with forbidding(tmp_path) as url, redis.Redis.from_url(url) as client, client.pubsub() as subscriber:
         broker = RedisBroker(app, url, keyprefix="", realtime_url=None)
@@ -162,15 +166,32 @@ def test_a_server_that_forbids_scripts_gets_pipelines(
         assert seen == ["LLEN", "LPUSH", "PUBLISH"]
         assert (broker.depth("a"), broker.depth("b")) == (QUEUE_CAP, 1)
         assert [subscriber.get_message(timeout=5)["type"] for _ in range(3)] == ["subscribe", "message", "message"]
+        assert [broker.top_up("b", wake_ups("b", 3), cap=3) for _ in range(2)] == [2, 0]
+
+
+@FORBIDDING
+def test_each_announcement_arrives_where_scripts_are_forbidden(
+    app: Celery, tmp_path: Path, forbidding: Forbidding
+) -> None:
+    """That of the first event, which finds out, and those of later ones, which would not wait for the refusal."""
+    with forbidding(tmp_path) as url:
+        broker = RedisBroker(app, url, keyprefix="", realtime_url=None)
+
+        for _ in range(3):
+            broker.announce(announcement("a", "b"), None)
+
+        assert (broker.depth("a"), broker.depth("b")) == (3, 3)
 
 
 def test_an_error_of_the_script_is_an_error_of_the_broker(broker: RedisBroker, prefix: str, redis_client: Any) -> None:
-    """It is not taken for a server that forbids scripts."""
+    """It is not taken for a server that forbids scripts: nothing else is tried."""
     redis_client.set(f"{prefix}.a", "not a list")
+    broker.send([], [Notice(channel=prefix, text=b"x")])
 
-    with pytest.raises(BrokerUnreachable, match="WRONGTYPE"):
+    with commands(redis_client) as seen, pytest.raises(BrokerUnreachable, match="WRONGTYPE"):
         broker.send(wake_ups(f"{prefix}.a", 1), [])
 
+    assert seen == ["EVALSHA"]
     assert broker._redis._scripts_are_allowed
 
 
@@ -206,6 +227,65 @@ def test_what_became_of_a_post_shows_at_the_next_call(broker: RedisBroker, prefi
 
     # The one that was not sent, and the one that found the script gone, are the relay's to repeat.
     assert broker.depth(well) == 3
+
+
+def test_an_answer_that_has_come_is_passed_over(broker: RedisBroker, prefix: str) -> None:
+    """The connection goes on, and nobody takes the answer for the next one's."""
+    for _ in range(2):
+        broker.announce(announcement(f"{prefix}.a"), None)
+    [line] = broker._redis._connections._idle
+    channel = line._connection._sock
+    wait_until(line.is_readable)
+
+    broker.announce(announcement(f"{prefix}.a"), None)
+    pushed = broker.top_up(f"{prefix}.b", wake_ups(f"{prefix}.b", 7), cap=5)
+
+    assert line._connection._sock is channel
+    assert pushed == 5
+
+
+def test_what_is_encrypted_is_not_peeked_at(app: Celery, prefix: str, valkey: EmbeddedValkey) -> None:
+    """Over TLS an answer that has come is read as a whole; all arrive, and errors are told."""
+    with TlsProxy(valkey.url) as proxy:
+        broker = RedisBroker(app, proxy.url, keyprefix="", realtime_url=None)
+        for _ in range(2):
+            broker.announce(announcement("a"), None)
+        [line] = broker._redis._connections._idle
+        wait_until(line.is_readable)
+
+        broker.announce(announcement("a"), None)
+
+        assert broker.depth("a") == 3
+        assert broker._redis._connections._idle == [line]
+
+
+def test_an_idle_connection_that_the_server_has_closed_is_replaced(
+    broker: RedisBroker, prefix: str, redis_client: Any
+) -> None:
+    """As one does with those that were idle for long: nothing is sent into the void."""
+    queue = f"{prefix}.a"
+    broker.send(wake_ups(queue, 1), [])
+    id = broker._redis._connections.execute("CLIENT", "ID")
+    redis_client.client_kill_filter(_id=id)
+
+    broker.announce(announcement(queue), None)
+
+    assert broker.depth(queue) == 2
+    assert broker._redis._connections.execute("CLIENT", "ID") != id
+
+
+def test_a_forked_child_sends_on_a_connection_of_its_own(broker: RedisBroker, prefix: str) -> None:
+    """On a shared one each would read the other's answers."""
+    broker.announce(announcement(f"{prefix}.a"), None)
+    connections = broker._redis._connections
+
+    def child(fork: Fork) -> None:
+        fork.report(str(connections.execute("CLIENT", "ID")))
+
+    with Fork(child) as fork:
+        other = int(fork.hear())
+
+    assert connections.execute("CLIENT", "ID") != other
 
 
 def test_a_connection_that_ended_before_it_answered_is_replaced(

@@ -15,6 +15,7 @@ from eventbus.storage import database as storage
 from eventbus.storage import preparing
 from eventbus.storage.database import Database
 from tests.integration.conftest import MakeBus
+from tests.support.forks import Fork
 from tests.support.rows import Rows
 
 
@@ -197,7 +198,26 @@ def test_a_forked_child_opens_connections_of_its_own(bus: EventBus, rows: Rows) 
     assert rows.count("event_log") == 3
 
 
+def test_a_forked_child_shares_no_connection(database: Database) -> None:
+    """Neither one that is kept nor one of the pool: each would read the other's answers, and either could end it."""
+
+    def backends() -> set[int]:
+        with database.autocommit() as kept, database.transaction() as pooled:
+            return {kept.backend_pid, pooled.value("SELECT pg_backend_pid()")}
+
+    ours = backends()
+    with Fork(lambda fork: fork.report(" ".join(map(str, backends())))) as fork:
+        theirs = {int(number) for number in fork.hear().split()}
+        fork.join()
+
+    assert (len(theirs), theirs & ours) == (2, set())
+    assert backends() == ours
+
+
 def test_a_value_without_a_row_is_none(bus: EventBus) -> None:
     """A question that finds nothing has no answer, and is no error."""
-    with bus.database.autocommit() as connection:
-        assert connection.value("SELECT 1 WHERE false") is None
+    for way in (bus.database.autocommit, bus.database.transaction):
+        with way() as connection:
+            found = [ask("SELECT 1 WHERE false") for ask in (connection.value, connection.values, connection.row)]
+
+        assert found == [None, None, None]

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, signals
 from kombu import Connection
 
 from eventbus.broker import RedisBroker, WakeUp
@@ -80,6 +80,43 @@ def test_a_wake_up_is_celerys_own_message(
     assert len({item["headers"]["id"] for item in ours} | {item["properties"]["delivery_tag"] for item in ours}) == 6
 
 
+def test_celery_makes_the_first_message_of_a_queue_only(app: Celery) -> None:
+    """Making one takes ten times as long as filling in."""
+    make, made_for = app.amqp.create_task_message, []
+
+    def counted(task_id: str, name: str, *args: Any, **options: Any) -> Any:
+        made_for.append(name)
+        return make(task_id, name, *args, **options)
+
+    app.amqp.__dict__["create_task_message"] = counted
+    envelopes = Envelopes(app)
+
+    for _ in range(2):
+        envelopes.stored([wake_up(queue) for queue in "abab"])
+
+    # Each is made twice: as a template, and to be compared with what filling that gives.
+    assert made_for == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize("signal", [signals.before_task_publish, signals.after_task_publish])
+def test_while_celerys_signals_are_heard_each_wake_up_is_made(app: Celery, signal: Any) -> None:
+    """A listener hears of each, and may change it, though its queue has a template."""
+    envelopes = Envelopes(app)
+    envelopes.stored([wake_up("q")])
+    heard: list[str] = []
+
+    def hear(headers: dict[str, Any], **_facts: Any) -> None:
+        heard.append(headers["id"])
+
+    signal.connect(hear)
+    try:
+        found = [json.loads(text) for text in envelopes.stored([wake_up("q") for _ in range(3)])]
+    finally:
+        signal.disconnect(hear)
+
+    assert heard == [message["headers"]["id"] for message in found]
+
+
 def test_a_wake_up_that_is_sent_within_a_task_names_it(
     app: Celery, broker_url: str, prefix: str, redis_client: "redis.Redis[bytes]"
 ) -> None:
@@ -92,6 +129,30 @@ def test_a_wake_up_that_is_sent_within_a_task_names_it(
     app.task(run, name="outer").apply(task_id="outer-id", throw=True)
 
     assert {(item["headers"]["root_id"], item["headers"]["parent_id"]) for item in found} == {("outer-id", "outer-id")}
+
+
+OWN, OTHER = "0198f000-0000-4000-8000-000000000001", "0198f000-0000-4000-8000-000000000002"
+ODD = 'the "first" of them'
+
+
+@pytest.mark.parametrize(("root_id", "task_id"), [(OTHER, OWN), (ODD, OWN), (OTHER, ODD)])
+def test_a_task_and_the_first_of_its_story_are_both_named(app: Celery, root_id: str, task_id: str) -> None:
+    """Though the template was made within a first task, whose id is both."""
+    envelopes = Envelopes(app)
+    found: list[str] = []
+
+    def run() -> None:
+        found.extend(envelopes.stored([wake_up("q")]))
+
+    def run_in_story() -> None:
+        app.current_worker_task.request.root_id = root_id
+        run()
+
+    app.task(run, name="usual", shared=False).apply(task_id=str(uuid4()), throw=True)
+    app.task(run_in_story, name="inner", shared=False).apply(task_id=task_id, throw=True)
+
+    headers = json.loads(found[1])["headers"]
+    assert (headers["root_id"], headers["parent_id"]) == (root_id, task_id)
 
 
 def test_the_apps_configuration_shapes_its_messages(

@@ -23,6 +23,10 @@ def bus(make_bus: MakeBus) -> EventBus:
     return bus
 
 
+#: What our connections tell the planner, and what it does by itself.
+PLANNING = "SELECT current_setting('enable_seqscan'), current_setting('jit')"
+
+
 def publish(bus: EventBus, key: str | None = None) -> Any:
     """A fact."""
     return bus.publish("order.created", {"id": "ü%s"}, source="orders", idempotency_key=key)
@@ -65,15 +69,18 @@ def test_nothing_is_prepared_when_it_is_switched_off(make_bus: MakeBus, rows: Ro
 
 @pytest.mark.parametrize("command", ["DISCARD ALL", "DEALLOCATE ALL"])
 def test_a_session_that_has_forgotten_is_told_again(bus: EventBus, rows: Rows, command: str) -> None:
-    """Whoever shares the connection may discard what is prepared; the publish that finds out succeeds."""
-    tell(bus, command)
-
+    """Whoever shares the connection may discard what is prepared, and how to plan; the publish that finds out succeeds."""
     with statements(bus.database) as sent:
         publish(bus)
+        tell(bus, command)
         publish(bus)
+        publish(bus)
+        with bus.database.autocommit() as connection:
+            planning = connection.row(PLANNING)
 
-    assert verbs(sent) == ["EXECUTE", "WITH", "PREPARE", "EXECUTE"]
-    assert rows.count("event_log") == rows.count("delivery") == 3
+    assert verbs(sent) == ["EXECUTE", *verbs([command]), "EXECUTE", "WITH", "PREPARE", "EXECUTE", "SELECT"]
+    assert planning == ("off", "off")
+    assert rows.count("event_log") == rows.count("delivery") == 4
 
 
 def test_a_migration_under_way_costs_no_publish(bus: EventBus, rows: Rows) -> None:
@@ -149,10 +156,6 @@ def test_a_connection_that_is_lost_while_preparing_recorded_nothing(
 
         assert proxy.lost == 1
         assert rows.all("SELECT id FROM eventbus.event_log") == [(str(event.id),)]
-
-
-#: What our connections tell the planner, and what it does by itself.
-PLANNING = "SELECT current_setting('enable_seqscan'), current_setting('jit')"
 
 
 def test_a_connection_that_goes_back_to_the_pool_plans_as_usual(bus: EventBus, rows: Rows) -> None:

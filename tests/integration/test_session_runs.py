@@ -8,6 +8,8 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extras import RealDictCursor
+from psycopg2.sql import SQL, Identifier
 from sqlalchemy import event as events
 from sqlalchemy import text
 from sqlalchemy.exc import InvalidRequestError, OperationalError
@@ -256,7 +258,13 @@ def by_statement(event: Event, session: Session) -> None:
     session.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
 
 
-@pytest.mark.parametrize("body", [by_option, by_deferrable, by_statement])
+def by_own_driver(event: Event, session: Session) -> None:
+    """As psycopg2 has it, for all that its connection will do."""
+    driver: Any = session.connection().connection.dbapi_connection
+    driver.set_session(isolation_level="SERIALIZABLE")
+
+
+@pytest.mark.parametrize("body", [by_option, by_deferrable, by_statement, by_own_driver])
 def test_how_a_run_wants_its_transaction_is_its_own_affair(body: Body, drain: Drain, bus: EventBus, rows: Rows) -> None:
     """It gets what it asks for; the next does not."""
     levels: list[str] = []
@@ -322,7 +330,7 @@ def test_a_run_does_not_go_on_where_its_connection_was_lost(drain: Drain, bus: E
     assert (failed, effects(rows)) == (["ResourceClosedError Retrying"], [1, 3])
 
 
-def past_sqlalchemy(statement: str) -> Body:
+def past_sqlalchemy(statement: Any) -> Body:
     """Commit by the driver's own cursor."""
 
     def body(event: Event, session: Session) -> None:
@@ -342,13 +350,36 @@ def by_driver(event: Event, session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "error"), [(past_sqlalchemy("COMMIT"), "HandlerError"), (by_driver, "InterfaceError")]
+    ("body", "error"),
+    [
+        (past_sqlalchemy("COMMIT"), "HandlerError"),
+        (past_sqlalchemy(b"COMMIT"), "HandlerError"),
+        (past_sqlalchemy(SQL("COMMIT {}").format(SQL("AND CHAIN"))), "HandlerError"),
+        (by_driver, "InterfaceError"),
+    ],
+    ids=["text", "bytes", "composed", "driver"],
 )
 def test_nobody_commits_past_sqlalchemy(body: Body, error: str, drain: Drain, bus: EventBus, rows: Rows) -> None:
     """It would be as early."""
     failed = drain(bus, second(body))
 
     assert (failed, effects(rows)) == ([f"{error} Retrying"], [1, 3])
+
+
+def test_a_handler_may_have_cursors_of_its_own_kind(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """The driver's, as it asks for them; and statements that the driver composes."""
+    found: list[Any] = []
+
+    def body(event: Event, session: Session) -> None:
+        with session.connection().connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            insert = SQL("INSERT INTO {} VALUES (%s) RETURNING number").format(Identifier("effect"))
+            cursor.execute(insert, (event.data,))
+            found.extend(cursor.fetchall())
+
+    failed = drain(bus, body)
+
+    assert (failed, effects(rows)) == ([], [1, 2, 3])
+    assert found == [{"number": 1}, {"number": 2}, {"number": 3}]
 
 
 @pytest.fixture
@@ -453,6 +484,21 @@ def test_a_spare_transaction_is_ended_before_the_driver_is_changed(database: Dat
     pooled.close()
 
 
+def test_a_spare_transaction_may_be_lost(database: Database, rows: Rows) -> None:
+    """Whoever ends it has nothing to do with it, and whoever uses its connection hears of that."""
+    pooled = database.lend(COMMIT_DONE)
+    driver: Any = pooled.dbapi_connection
+    driver.cursor().execute("SELECT 1")
+    driver.note_spare()
+    rows.all("SELECT pg_terminate_backend(%s, 5000)", driver.get_backend_pid())
+
+    driver.end_spare()
+
+    with pytest.raises(psycopg2.InterfaceError):
+        driver.cursor().execute("SELECT 1")
+    pooled.invalidate()
+
+
 def test_a_large_object_takes_the_spare_transaction(database: Database) -> None:
     """Like everything that the driver does."""
     pooled = database.lend(COMMIT_DONE)
@@ -465,6 +511,32 @@ def test_a_large_object_takes_the_spare_transaction(database: Database) -> None:
 
     assert driver.info.transaction_status == 2
     pooled.close()
+
+
+@pytest.mark.parametrize("change", [{"isolation_level": "SERIALIZABLE"}, {"readonly": True}, {"deferrable": True}])
+def test_what_was_changed_at_the_driver_ends_with_its_use(change: dict[str, Any], database: Database) -> None:
+    """A handler that is lent the same connection again gets it as new; in the pool nobody finds it changed."""
+    pooled = database.lend(COMMIT_DONE)
+    driver: Any = pooled.dbapi_connection
+    found = [driver.is_as_new]
+    driver.set_session(**change)
+    found.append(driver.is_as_new)
+    pooled.close()
+
+    again = database.lend(COMMIT_DONE)
+
+    assert again.dbapi_connection is driver
+    assert [*found, driver.is_as_new] == [True, False, True]
+    again.close()
+
+
+def test_a_connection_of_one_moment_begins_as_usual_afterwards(database: Database) -> None:
+    """SQLAlchemy would have it begin each transaction with the level that was the usual one when it first connected."""
+    with database.transaction(of_one_moment=True) as connection:
+        driver: Any = connection.raw.connection.dbapi_connection
+        level = connection.value("SHOW transaction_isolation")
+
+    assert (level, driver.is_as_new) == ("repeatable read", True)
 
 
 def test_only_a_connection_at_rest_is_as_new(database_url: str) -> None:
