@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eventbus.errors import InvalidInput
+from eventbus.event import check_type
 from eventbus.lifecycle.schema_registration import as_stored, mode_of
 from eventbus.schemas.contracts import GroupContract
 from eventbus.schemas.fingerprints import text_fingerprint, wire_fingerprint
@@ -14,7 +15,7 @@ from eventbus.schemas.versions import Mode
 from eventbus.storage import schemas as stored_schemas
 from eventbus.storage.database import Database
 from eventbus.storage.schemas import PatternReader, StoredSchema
-from eventbus.subscription import matches
+from eventbus.subscription import check_group, check_pattern, matches
 
 #: Of the file's form.
 FORM = 1
@@ -87,7 +88,9 @@ def read_snapshot(text: str, *, name: str) -> Snapshot:
     try:
         document = json.loads(text)
         schemas = [_schema_from_json(each) for each in document["schemas"]]
-        readers = [PatternReader(**each) for each in document["groups"]]
+        readers = [_reader_from_json(each) for each in document["groups"]]
+    except InvalidInput as error:
+        raise InvalidInput(f"{name} holds no snapshot of schemas: {error}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"{name} holds no snapshot of schemas: {error!r:.100}.") from error
     if document.get("eventbus") != FORM:
@@ -111,7 +114,8 @@ def _schema_as_json(each: StoredSchema) -> dict[str, Any]:
 
 def _schema_from_json(each: Mapping[str, Any]) -> StoredSchema:
     return StoredSchema(
-        type=str(each["type"]),
+        # Files are named after it.
+        type=check_type(each["type"]),
         version=int(each["version"]),
         json_schema=dict(each["json_schema"]),
         wire_fingerprint=wire_fingerprint(each["json_schema"]),
@@ -122,4 +126,13 @@ def _schema_from_json(each: Mapping[str, Any]) -> StoredSchema:
         description=each.get("description"),
         deprecation=each.get("deprecation"),
         changelog=each.get("changelog"),
+    )
+
+
+def _reader_from_json(each: Mapping[str, Any]) -> PatternReader:
+    return PatternReader(
+        group=check_group(each["group"]),
+        pattern=check_pattern(each["pattern"]),
+        reads=each["reads"],
+        version=each["version"],
     )

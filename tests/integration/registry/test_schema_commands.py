@@ -281,6 +281,21 @@ def test_export_is_deterministic_and_can_be_checked(run: Run, make_bus: MakeBus)
     assert run("export", "json-schema", TYPE, "--snapshot", "schemas.json").code == 0
 
 
+@pytest.mark.parametrize("form", ["json-schema", "typed-dict", "typescript"])
+def test_export_writes_nowhere_but_where_it_was_told_to(run: Run, form: str) -> None:
+    """A file is named after its type, so a type that a snapshot makes up is none."""
+    assert run("push", app=APP).code == 0
+    assert run("snapshot").code == 0
+    taken = Path("schemas.json").read_text()
+    Path("schemas.json").write_text(taken.replace(f'"{TYPE}"', '"../../outside"'))
+
+    answer = run("export", form, "--snapshot", "schemas.json", "--output", "in/here")
+
+    assert answer.code == 2
+    assert "schemas.json holds no snapshot of schemas: '../../outside' is not an event type" in answer.err
+    assert list(Path().glob("**/*outside*")) == []
+
+
 def test_history_says_what_would_not_load(
     run: Run, make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any]
 ) -> None:
