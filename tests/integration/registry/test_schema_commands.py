@@ -284,6 +284,58 @@ def test_export_is_deterministic_and_can_be_checked(run: Run, make_bus: MakeBus)
     assert run("export", "json-schema", TYPE, "--snapshot", "schemas.json").code == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("snapshot", "latin"), "latin holds no text in UTF-8: name another file, or remove it."),
+        (("snapshot", "latin", "--check"), "latin holds no text in UTF-8"),
+        (("snapshot", "latin", "--from-code"), "latin holds no text in UTF-8"),
+        (("snapshot", "file/schemas.json"), "file/schemas.json cannot be read: Not a directory."),
+        (("snapshot", "file/schemas.json", "--from-code"), "file/schemas.json cannot be read: Not a directory."),
+        (("snapshot", "nowhere/schemas.json"), "nowhere/schemas.json cannot be written: nowhere is no folder."),
+        (("snapshot", "loop"), "loop cannot be read: Too many levels of symbolic links."),
+        (("snapshot", "x" * 300), "cannot be read: File name too long."),
+        (("export", "asyncapi", "--output", "folder"), "folder cannot be read: Is a directory."),
+        (("export", "asyncapi", "--output", "folder", "--check"), "folder cannot be read: Is a directory."),
+        (("export", "asyncapi", "--output", "latin"), "latin holds no text in UTF-8"),
+        (("export", "typescript", "--output", "file"), "cannot be read: Not a directory."),
+        (("check", "--output", "file/report"), "file/report cannot be written: file is no folder."),
+        (("check", "--output", "/dev/full"), "/dev/full cannot be written: No space left on device."),
+        (("check", "--snapshot", "latin"), "latin holds no text in UTF-8"),
+    ],
+    ids=str,
+)
+def test_a_file_that_cannot_be_used_is_named(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    """Exit 2, in one sentence, and what is there stays as it is."""
+    assert run("push", app=APP).code == 0
+    Path("latin").write_bytes(b"caf\xe9")
+    Path("file").write_text("kept")
+    Path("folder").mkdir()
+    Path("loop").symlink_to("loop")
+    Path("nowhere").symlink_to("gone")
+
+    answer = run(*arguments, app=APP)
+
+    assert answer.code == 2
+    assert said in answer.err
+    assert (Path("latin").read_bytes(), Path("file").read_text()) == (b"caf\xe9", "kept")
+    assert list(Path("folder").iterdir()) == []
+
+
+def test_folders_are_made_and_text_is_never_cut(run: Run) -> None:
+    """What cannot be written leaves the file as it was."""
+    assert run("push", app=APP).code == 0
+
+    assert run("check", "--format", "json", "--output", "reports/new/schemas.json", app=APP).code == 0
+    assert json.loads(Path("reports/new/schemas.json").read_text())["schemas"]
+    assert run("snapshot").code == 0
+    kept = Path("schemas.json").read_text()
+    half = COMPATIBLE.replace("2)\nclass", '2, description="\\ud800")\nclass')
+    refused = run("snapshot", "--from-code", app=half)
+    assert (refused.code, "says what is no Unicode text" in refused.err) == (2, True)
+    assert Path("schemas.json").read_text() == kept
+
+
 SNAPSHOT: dict[str, Any] = {
     "eventbus": 1,
     "schemas": [
