@@ -209,6 +209,15 @@ def _are_two_lambdas(one: Handler, other: Handler) -> bool:
     return all(code is not None and code.co_name == "<lambda>" for code in codes) and codes[0] != codes[1]
 
 
+def _parameters(handler: Handler) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(handler).parameters.values())
+    except ValueError as error:
+        raise InvalidSubscription(
+            f"{_name(handler)} does not say what it takes: write a handler, with 'def', that calls it."
+        ) from error
+
+
 def _name(handler: Handler) -> str:
     """Where *handler* is defined, as ``module.name``."""
     target = handler.func if isinstance(handler, functools.partial) else handler
@@ -221,7 +230,7 @@ def _taken_by(handler: Handler) -> frozenset[str]:
     """The names in `OFFERED` that *handler* takes, after making sure that it can be called with an event."""
     if not callable(handler):
         raise InvalidSubscription(f"{handler!r} is not callable: a handler is a function that takes an event.")
-    parameters = list(inspect.signature(handler).parameters.values())
+    parameters = _parameters(handler)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
         raise InvalidSubscription(f"{_name(handler)} takes no positional argument: a handler's first one is the event.")

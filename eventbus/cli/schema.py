@@ -14,7 +14,7 @@ from eventbus.cli.schema_lists import list_all, parked, state_of
 from eventbus.cli.schema_reports import problem_as_json
 from eventbus.cli.target import app_bus, plain_bus
 from eventbus.lifecycle.schema_comparing import compare
-from eventbus.lifecycle.schema_snapshots import Snapshot, take_snapshot, with_declared, write_snapshot
+from eventbus.lifecycle.schema_snapshots import take_snapshot, with_declared, write_snapshot
 from eventbus.schemas.assessment import Assessment
 from eventbus.schemas.refusal import IncompatibleSchema, SchemaEditedInPlace
 
@@ -133,8 +133,7 @@ def snapshot(ctx: click.Context, path: Path, *, from_code: bool, only_check: boo
       eventbus -A shop.app schema snapshot schemas.json --from-code --check
     """
     if from_code:
-        before = load_snapshot(path) if path.exists() else Snapshot()
-        taken = with_declared(before, app_bus(ctx, with_handlers=True).schemas)
+        taken = with_declared(load_snapshot(path, may_be_new=True), app_bus(ctx, with_handlers=True).schemas)
     else:
         taken = take_snapshot(plain_bus(ctx).database)
     write_or_compare({path: write_snapshot(taken)}, only_check=only_check)

@@ -9,7 +9,7 @@ import click
 
 from eventbus.cli.app import CANNOT_TELL, INTERRUPTED, NO
 from eventbus.cli.interrupting import interruptible
-from eventbus.cli.schema_files import load_snapshot
+from eventbus.cli.schema_files import load_snapshot, write_file
 from eventbus.cli.schema_history import history_as_json, history_as_text, show_history_progress
 from eventbus.cli.schema_reports import FORMATS
 from eventbus.cli.target import app_bus
@@ -130,4 +130,4 @@ def _say(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, "utf-8")
+        write_file(output, text)

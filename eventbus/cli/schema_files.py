@@ -12,16 +12,17 @@ from eventbus.lifecycle.schema_snapshots import Snapshot, read_snapshot, take_sn
 from eventbus.storage.schemas import StoredSchema
 
 
-def load_snapshot(path: Path) -> Snapshot:
-    """The snapshot in a file.
+def load_snapshot(path: Path, *, may_be_new: bool = False) -> Snapshot:
+    """The snapshot in a file; an empty one if there is no such file and it *may be new*.
 
     Raises:
         InvalidInput: It holds none.
+        UsageError: It cannot be read.
     """
-    try:
-        return read_snapshot(path.read_text("utf-8"), name=str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path} cannot be read: {error}.") from error
+    text = _read(path)
+    if text is None and may_be_new:
+        return Snapshot()
+    return read_snapshot(text or "", name=str(path))
 
 
 def snapshot_with_code(ctx: click.Context, path: Path | None = None) -> Snapshot:
@@ -50,7 +51,7 @@ def find_version(snapshot: Snapshot, type: str, version: int | None) -> StoredSc
 
 def write_or_compare(files: Mapping[Path, str], *, only_check: bool) -> None:
     """Write *files*; or write nothing, name those that would change, and exit with 1 if there are any."""
-    stale = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
+    stale = [path for path, text in files.items() if _read(path) != text]
     if only_check:
         for path in stale:
             click.echo(f"{path} is out of date.", err=True)
@@ -59,7 +60,40 @@ def write_or_compare(files: Mapping[Path, str], *, only_check: bool) -> None:
         click.echo("up to date.")
         return
     for path in stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(files[path], "utf-8")
+        write_file(path, files[path])
     for path in files:
         click.echo(f"{path}  {'written' if path in stale else 'unchanged'}")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write *text* into a file, and make the folders that it needs.
+
+    Raises:
+        UsageError: It cannot be written; what the file held is gone only if the device failed in the middle.
+    """
+    try:
+        content = text.encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except UnicodeEncodeError as error:
+        raise click.UsageError(f"{path} cannot be written: a schema says what is no Unicode text.") from error
+    except FileExistsError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.filename} is no folder.") from error
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _read(path: Path) -> str | None:
+    """The text of a file; None if there is no such file.
+
+    Raises:
+        UsageError: It cannot be read, or is of a kind that we never wrote.
+    """
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path} holds no text in UTF-8: name another file, or remove it.") from error
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from error

@@ -52,7 +52,7 @@ class UpcasterConflict(InvalidInput):
 
     def __init__(self, type: str, from_version: int, to_version: int, reason: str) -> None:
         self.type, self.from_version, self.to_version, self.reason = type, from_version, to_version, reason
-        super().__init__(f"{type} {from_version} → {to_version}: {reason}")
+        super().__init__(f"{type} {from_version} → {to_version}: {reason}.")
 
 
 class InvalidUpcast(EventBusError):

@@ -181,8 +181,18 @@ def list_changes(database: Database, sought: SoughtChanges, *, before: int | Non
         return audit.list_newest(connection, wanted, before=before, limit=limit)
 
 
+def check_fields(data: object) -> None:
+    """Make sure that *data* names fields of events by their path, and their values as text.
+
+    Raises:
+        InvalidInput: It does not.
+    """
+    if not isinstance(data, Mapping) or not all(isinstance(text, str) for pair in data.items() for text in pair):
+        raise InvalidInput(f"data={data!r:.60} names no fields: give texts by dotted path, as {{'customer.id': '42'}}.")
+
+
 def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= LARGEST_PAGE:
+    if not isinstance(limit, int) or not 1 <= limit <= LARGEST_PAGE:
         raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {LARGEST_PAGE}.")
 
 
@@ -192,7 +202,7 @@ def _checked(sought: Sought) -> dict[tuple[str, ...], str]:
         check_pattern(sought.pattern)
     if sought.group is not None:
         check_group(sought.group)
-    if sought.state is not None and sought.state not in set(State):
+    if sought.state is not None and sought.state not in list(State):
         raise InvalidInput(f"state={sought.state!r:.60} must be one of {', '.join(State)}.")
     for name in ("correlation_id", "error"):
         _check_text(name, getattr(sought, name))

@@ -1,6 +1,6 @@
 """Dead letters: which are sought, looked at page by page and one by one. `resolving` retries and discards them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +91,7 @@ def show(database: Database, id: int) -> Details:
         InvalidInput: The id is not a whole number.
         UnknownDeadLetter: There is none.
     """
-    if not isinstance(id, int):
-        raise InvalidInput(f"id={id!r:.60} is not the id of a dead letter: 'eventbus dead list' shows them.")
+    _check_id(id)
     with database.autocommit() as connection:
         letter = dead_letters.find_letter(connection, id)
         if letter is None:
@@ -106,9 +105,10 @@ def write_note(database: Database, id: int, note: str) -> None:
     """Keep *note* with a dead letter, such as who looks after it.
 
     Raises:
-        InvalidInput: The note is empty. Nothing was changed.
+        InvalidInput: The id is not a whole number, or the note is empty. Nothing was changed.
         UnknownDeadLetter: There is none of that id.
     """
+    _check_id(id)
     if not isinstance(note, str) or not note.strip() or "\x00" in note:
         raise InvalidInput(f"note={note!r:.60}: write something.")
     with audited(database, "dead note", {"id": id, "note": note}) as change, database.autocommit() as connection:
@@ -127,8 +127,7 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
     _check_texts(sought)
     if sought.fingerprint is not None:
         fingerprinting.check(sought.fingerprint)
-    if sought.ids is not None and not all(map(_is_id, sought.ids)):
-        raise InvalidInput(f"ids={sought.ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
+    ids = None if sought.ids is None else check_ids(sought.ids)
     if sought.group is not None and check_group(sought.group) not in (known := subscriptions.list_groups(connection)):
         raise UnknownGroup(sought.group, known)
     bounds = resolve_window(connection, sought.since, sought.until)
@@ -141,9 +140,26 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         since=bounds.since,
         until=bounds.until,
         correlation_id=sought.correlation_id,
-        ids=None if sought.ids is None else tuple(sought.ids),
+        ids=ids,
         last_id=sought.last_id,
     )
+
+
+def check_ids(ids: object) -> tuple[int, ...]:
+    """*ids*, if they can be those of dead letters.
+
+    Raises:
+        InvalidInput: They cannot.
+    """
+    found = tuple(ids) if isinstance(ids, Iterable) else (None,)
+    if not all(map(_is_id, found)):
+        raise InvalidInput(f"ids={ids!r:.60} are not ids of dead letters: 'eventbus dead list' shows them.")
+    return found
+
+
+def _check_id(id: object) -> None:
+    if not isinstance(id, int):
+        raise InvalidInput(f"id={id!r:.60} is not the id of a dead letter: 'eventbus dead list' shows them.")
 
 
 def _check_texts(sought: Sought) -> None:

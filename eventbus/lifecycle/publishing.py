@@ -86,6 +86,8 @@ class Publisher:
             InvalidInput, DatabaseError: As `publish`, about the item ``index``; ``recorded`` holds the events of the batches
                 before. Nothing of the item's own batch was recorded.
         """
+        if not any(hasattr(type(drafts), name) for name in ("__iter__", "__getitem__")):
+            raise InvalidInput(f"drafts: {type(drafts).__name__} is no iterable; give any iterable of Drafts.")
         run = current_run()
         session = session if session is not None else run and run.session
         done = Progress()

@@ -152,11 +152,11 @@ class Replaying:
         Raises:
             InvalidInput: Something that was given cannot be used.
         """
-        if not 1 <= limit <= _LARGEST_PAGE:
-            raise InvalidInput(f"limit={limit!r} must lie between 1 and {_LARGEST_PAGE}.")
+        if not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
+            raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {_LARGEST_PAGE}.")
         if group is not None:
             check_group(group)
-        if state is not None and state not in set(ReplayState):
+        if state is not None and state not in list(ReplayState):
             raise InvalidInput(f"state={state!r:.60} must be one of {', '.join(ReplayState)}.")
         with self.database.autocommit() as connection:
             window = resolve_window(connection, since, until)

@@ -18,7 +18,7 @@ from eventbus.broker import WakeUp
 from eventbus.errors import InvalidInput
 from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import Change, audited
-from eventbus.lifecycle.dead_lettering import Sought, filter_of
+from eventbus.lifecycle.dead_lettering import Sought, check_ids, filter_of
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
 from eventbus.storage import dead_letters, fingerprints, resolving
@@ -133,8 +133,7 @@ class Resolving:
         Raises:
             InvalidInput: An id is not one. Nothing was changed.
         """
-        with self.database.autocommit() as connection:
-            filter_of(connection, Sought(ids=ids))
+        ids = check_ids(ids)
         with audited(self.database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
             with self.database.transaction() as connection:
                 restored = resolving.restore(connection, ids)

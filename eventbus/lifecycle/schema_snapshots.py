@@ -5,20 +5,59 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jsonschema_rs
+import orjson
+
 from eventbus.errors import InvalidInput
+from eventbus.event import check_type
 from eventbus.lifecycle.schema_registration import as_stored, mode_of
 from eventbus.schemas.contracts import GroupContract
 from eventbus.schemas.fingerprints import text_fingerprint, wire_fingerprint
 from eventbus.schemas.registry import SchemaRegistry
+from eventbus.schemas.soundness import refuse_unfit, refuse_unsound
 from eventbus.schemas.versions import Mode
 from eventbus.storage import schemas as stored_schemas
 from eventbus.storage.database import Database
 from eventbus.storage.schemas import PatternReader, StoredSchema
-from eventbus.subscription import matches
+from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.wording import shown
 
 #: Of the file's form.
 FORM = 1
 _WORDS = ("owner", "description", "deprecation", "changelog")
+_VERSION = {"type": "integer", "minimum": 1, "exclusiveMaximum": 1 << 31}
+_SCHEMA = {
+    "type": "object",
+    "required": ["type", "version", "compatibility", "retired", "json_schema"],
+    "properties": {
+        "version": _VERSION,
+        "compatibility": {"enum": list(Mode)},
+        "retired": {"type": "boolean"},
+        "json_schema": {"type": "object"},
+        **{name: {"type": ["string", "null"]} for name in _WORDS},
+    },
+}
+_GROUP = {
+    "type": "object",
+    "required": ["group", "pattern", "reads", "version"],
+    "properties": {
+        "reads": {
+            "type": ["object", "null"],
+            "properties": {"schema": {"type": "object"}, "paths": {"type": "array", "items": {"type": "string"}}},
+        },
+        "version": {"anyOf": [{"type": "null"}, _VERSION]},
+    },
+}
+_FILE = jsonschema_rs.Draft7Validator(
+    {
+        "type": "object",
+        "required": ["eventbus", "schemas", "groups"],
+        "properties": {
+            "schemas": {"type": "array", "items": _SCHEMA},
+            "groups": {"type": "array", "items": _GROUP},
+        },
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +121,19 @@ def read_snapshot(text: str, *, name: str) -> Snapshot:
     """The snapshot in the *text* of the file *name*.
 
     Raises:
-        InvalidInput: It holds none.
+        InvalidInput: It holds none, or one that cannot be worked with.
     """
     try:
+        orjson.loads(text)  # refuses what is no Unicode and no number; the other one keeps integers of any size
         document = json.loads(text)
+        form = document.get("eventbus", FORM) if isinstance(document, dict) else FORM
+        if form != FORM:
+            raise InvalidInput(f"it has the form {shown(form)}, not {FORM}: take it again with this version.")
+        refuse_unfit(_FILE, document)
         schemas = [_schema_from_json(each) for each in document["schemas"]]
-        readers = [PatternReader(**each) for each in document["groups"]]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InvalidInput(f"{name} holds no snapshot of schemas: {error!r:.100}.") from error
-    if document.get("eventbus") != FORM:
-        raise InvalidInput(
-            f"{name} has the form {document.get('eventbus')!r}, not {FORM}: take it again with this version."
-        )
+        readers = [_reader_from_json(each) for each in document["groups"]]
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{name} holds no snapshot of schemas: {str(error).rstrip('.')}.") from error
     return Snapshot(schemas=sorted(schemas, key=lambda each: (each.type, each.version)), readers=readers)
 
 
@@ -110,16 +150,32 @@ def _schema_as_json(each: StoredSchema) -> dict[str, Any]:
 
 
 def _schema_from_json(each: Mapping[str, Any]) -> StoredSchema:
+    # Files are named after it.
+    type = check_type(each["type"])
+    version = int(each["version"])
+    refuse_unsound(each["json_schema"], f"{type} version {version}")
     return StoredSchema(
-        type=str(each["type"]),
-        version=int(each["version"]),
-        json_schema=dict(each["json_schema"]),
+        type=type,
+        version=version,
+        json_schema=each["json_schema"],
         wire_fingerprint=wire_fingerprint(each["json_schema"]),
         text_fingerprint=text_fingerprint(each["json_schema"]),
-        compatibility=str(Mode(each["compatibility"])),
-        is_retired=bool(each["retired"]),
+        compatibility=each["compatibility"],
+        is_retired=each["retired"],
         owner=each.get("owner"),
         description=each.get("description"),
         deprecation=each.get("deprecation"),
         changelog=each.get("changelog"),
+    )
+
+
+def _reader_from_json(each: Mapping[str, Any]) -> PatternReader:
+    group, reads = check_group(each["group"]), each["reads"]
+    if reads is not None and "schema" in reads:
+        refuse_unsound(reads["schema"], f"what {group} reads")
+    return PatternReader(
+        group=group,
+        pattern=check_pattern(each["pattern"]),
+        reads=reads,
+        version=None if each["version"] is None else int(each["version"]),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from eventbus.delivery import State
 from eventbus.errors import InvalidInput, TrialNotPassed
+from eventbus.lifecycle.dead_lettering import check_ids
 from eventbus.storage.database import Database
 from eventbus.storage.overview.causes import Fate, read_fates
 
@@ -38,8 +39,9 @@ def look(database: Database, letter_ids: Sequence[int]) -> Trial:
     """What became of the letters *letter_ids*, by their order.
 
     Raises:
-        InvalidInput: There are none of them, or too many.
+        InvalidInput: There are none of them, or too many, or they are no ids.
     """
+    letter_ids = check_ids(letter_ids)
     if not 0 < len(set(letter_ids)) <= MOST_TRIED:
         raise InvalidInput(f"a trial is of 1 to {MOST_TRIED} dead letters, not of {len(set(letter_ids)):,}.")
     with database.autocommit() as connection:

@@ -48,6 +48,7 @@ class BrowsingOperations(Showing):
         Raises:
             InvalidInput: A subclass says what cannot be used.
         """
+        browsing.check_fields(data or {})
         for path in data or {}:
             if is_redacted(["data", *path.split(".")], self.settings.redact):
                 raise InvalidInput(f"data.{path:.60} is redacted, so nobody may look for its value.")

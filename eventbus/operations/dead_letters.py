@@ -107,7 +107,7 @@ class DeadLetterOperations(Showing):
             since=since,
             until=until,
             correlation_id=correlation_id,
-            ids=None if ids is None else tuple(ids),
+            ids=None if ids is None else dead_lettering.check_ids(ids),
             last_id=last_id,
         )
         return self.resolving.freeze(sought)
@@ -172,6 +172,7 @@ class DeadLetterOperations(Showing):
         """Keep *note* with a dead letter in the place of the one before.
 
         Raises:
+            InvalidInput: The id is not a whole number, or the note is empty. Nothing was changed.
             UnknownDeadLetter: There is none of that id.
         """
         dead_lettering.write_note(self.database, id, note)
@@ -209,7 +210,7 @@ class DeadLetterOperations(Showing):
         """What became of dead letters that were retried before others.
 
         Raises:
-            InvalidInput: There are none of them, or more than 100.
+            InvalidInput: There are none of them, or more than 100, or they are no ids.
         """
         return trying.look(self.database, ids)
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from marshmallow import Schema
 
 from eventbus.errors import UnknownEventVersion
+from eventbus.event import check_type
 from eventbus.lifecycle import schema_registration
 from eventbus.lifecycle.auditing import audited
 from eventbus.lifecycle.catalog import Catalog
@@ -121,6 +122,7 @@ class SchemaOperations(Parts):
         """Declare the decorated function as the step from a version to the next; a pure function from data to data.
 
         Raises:
+            InvalidEventType: The type is malformed.
             UpcasterConflict: It is declared already, or does not lead to the next version.
         """
         return self.schemas.upcasters.upcaster(type, from_version, to_version)
@@ -151,12 +153,23 @@ class SchemaOperations(Parts):
         return done
 
     def stored_schemas(self, type: str | None = None) -> list[StoredSchema]:
-        """The registry: all versions of *type*, or of all types."""
+        """The registry: all versions of *type*, or of all types.
+
+        Raises:
+            InvalidEventType: The type is malformed.
+        """
+        if type is not None:
+            check_type(type)
         with self.database.autocommit() as connection:
             return stored_schemas.list_schemas(connection, None if type is None else [type])
 
     def schema_readers(self, type: str) -> list[GroupContract]:
-        """The groups that an event of *type* would go to now, and what each says of its reading; by name."""
+        """The groups that an event of *type* would go to now, and what each says of its reading; by name.
+
+        Raises:
+            InvalidEventType: The type is malformed.
+        """
+        check_type(type)
         with self.database.autocommit() as connection:
             readers = stored_schemas.list_readers(connection, type)
         return [GroupContract(group=each.group, reads=each.reads, version=each.version) for each in readers]
@@ -171,8 +184,10 @@ class SchemaOperations(Parts):
         """Take a version out of use for good: it may not be published, and nothing is checked against it; False if it was.
 
         Raises:
+            InvalidEventType: The type is malformed.
             UnknownEventVersion: It is not in the registry.
         """
+        check_type(type)
         with self.database.autocommit() as connection:
             known = [each.version for each in stored_schemas.list_schemas(connection, [type])]
         if version not in known:

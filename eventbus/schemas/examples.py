@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import jsonschema_rs
+
 from eventbus.schemas.documents import Document
 from eventbus.schemas.projection import writer_projection
 from eventbus.schemas.samples import Samples
@@ -15,6 +17,11 @@ def example(json_schema: Mapping[str, Any]) -> tuple[Any] | None:
     An example of the schema's own (``examples``) goes first, if it is valid.
     """
     document = Document(writer_projection(dict(json_schema)))
-    own = [each for each in json_schema.get("examples", ()) if document.accepts(document.root, each)]
-    found = own[:1] or sorted(Samples(document).of(document.root), key=lambda each: len(json.dumps(each)))
+    try:
+        own = [each for each in json_schema.get("examples", ()) if document.accepts(document.root, each)]
+        found = own[:1] or sorted(Samples(document).of(document.root), key=lambda each: len(json.dumps(each)))
+    except jsonschema_rs.ValidationError:  # a pattern that no validator knows
+        return None
+    except RecursionError:  # an object that must hold one of its own kind
+        return None
     return (found[-1],) if found else None

@@ -29,7 +29,7 @@ class StoredForm:
         normal = self._normal(self._document.root, to_json(data))
         errors: dict[str, list[str]] = {}
         for path, message in self._document.errors(normal):
-            errors.setdefault(_wire_path(path), []).append(message)
+            errors.setdefault(wire_path(path), []).append(message)
         if errors:
             raise DataRefused(errors)
         return normal
@@ -63,5 +63,6 @@ def _item(node: dict[str, Any], index: int) -> Any:
     return items[index] if isinstance(items, list) and index < len(items) else items
 
 
-def _wire_path(path: list[str | int]) -> str:
+def wire_path(path: list[str | int]) -> str:
+    """Where *path* leads, as ``lines[2].sku``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")

@@ -104,8 +104,8 @@ def type_name(type: str, version: int) -> str:
 def records(json_schema: Mapping[str, Any], name: str) -> list[Record]:
     """The records of an event, those it refers to first and the event itself, called *name*, last."""
     collection = _Collection(document=json_schema, root_name=name)
-    tree = _tree(json_schema, name, collection)
-    if tree != Named(name):
+    _tree(json_schema, name, collection)
+    if name not in collection.records:
         collection.records[name] = Record(name=name, members=(), description=str(json_schema.get("description", "")))
     root = collection.records.pop(name)
     return [*collection.records.values(), root]
@@ -172,7 +172,8 @@ def _choice(parts: list[TypeTree]) -> TypeTree:
     flat: list[TypeTree] = []
     for part in parts:
         flat += part.parts if isinstance(part, AnyOf) else [part]
-    unique = list(dict.fromkeys(flat))
+    # By how they are written, for values may be lists.
+    unique = list({repr(part): part for part in flat}.values())
     if Scalar("any") in unique or not unique:
         return Scalar("any")
     return unique[0] if len(unique) == 1 else AnyOf(tuple(unique))

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from eventbus.event import check_type
 from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion, UpcasterConflict
+from eventbus.wording import shown
 
 Data = dict[str, Any]
 Convert = Callable[[Data], Data]
@@ -84,6 +86,11 @@ class Upcasters:
     def _decorator(
         self, type: str, from_version: int, to_version: int, *, is_up: bool, lossy: tuple[str, ...]
     ) -> Callable[[Convert], Convert]:
+        check_type(type)
+        for version in (from_version, to_version):
+            if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+                reason = f"{shown(version)} is no version: they are whole numbers from 1"
+                raise UpcasterConflict(type, from_version, to_version, reason)
         if (to_version > from_version) != is_up:
             wanted = "an upcaster leads to a newer version" if is_up else "a downcaster leads to an older version"
             raise UpcasterConflict(type, from_version, to_version, wanted)

@@ -24,6 +24,7 @@ from eventbus.cli import main
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.embedded.server import free_port
+from eventbus.event import Draft
 from eventbus.schemas.refusal import SchemaEditedInPlace
 from eventbus.storage.revision import HEAD
 
@@ -437,6 +438,111 @@ def test_a_second_schema_for_a_version_is_refused(make_bus: Bus) -> None:
     bus.register_schema("a.b", 1, Order)
 
     refused(lambda: bus.register_schema("a.b", 1, Schema), SchemaEditedInPlace, "a.b version 1", "version 2")
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (("order.created", "1", 2), ["order.created 1 → 2: '1' is no version", "whole numbers from 1"]),
+        (("order.created", 1, None), ["None is no version", "whole numbers from 1"]),
+        (("order.created", 1.0, 2), ["1.0 is no version"]),
+        (("order.created", True, 2), ["True is no version"]),
+        (("order.created", 0, 1), ["0 is no version"]),
+    ],
+    ids=repr,
+)
+def test_a_step_between_what_is_no_version_is_refused(make_bus: Bus, steps: Any, words: list[str]) -> None:
+    """Up and down alike, where it is declared."""
+    refused(lambda: make_bus().upcaster(*steps), errors.UpcasterConflict, *words)
+    refused(lambda: make_bus().downcaster(*steps), errors.UpcasterConflict, "whole numbers from 1")
+
+
+@pytest.mark.parametrize("type", ["order created", None, ["order.created"]], ids=repr)
+def test_a_step_of_what_is_no_type_is_refused(make_bus: Bus, type: Any) -> None:
+    """Where it is declared."""
+    refused(lambda: make_bus().upcaster(type, 1, 2), errors.InvalidEventType, "is not an event type")
+
+
+# --- values of another type -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(
+    ("ask", "error", "words"),
+    [
+        *(
+            (
+                lambda bus, name=name, limit=limit: getattr(bus, name)(limit=limit),
+                errors.InvalidInput,
+                ["limit", "1000"],
+            )
+            for name in ("events", "audit", "replays", "dead_letters", "fingerprints")
+            for limit in ("x", None, 1.5, [1])
+        ),
+        (lambda bus: bus.events(state=["dead"]), errors.InvalidInput, ["state=['dead']", "dead"]),
+        (lambda bus: bus.replays(state=["done"]), errors.InvalidInput, ["state=['done']", "done"]),
+        *(
+            (lambda bus, data=data: bus.events("a.b", since="1h ago", data=data), errors.InvalidInput, ["data", "'42'"])
+            for data in ({1: 1}, {"a": 1}, {1: "a"}, {"a": None}, ["a"], "a=1")
+        ),
+        *(
+            (lambda bus, letter=letter: bus.note_dead_letter(letter, "seen"), errors.InvalidInput, ["id=", "dead list"])
+            for letter in ("x", None, 1.5)
+        ),
+        (lambda bus: bus.note_dead_letter(2**70, "seen"), errors.UnknownDeadLetter, ["dead letter"]),
+        *(
+            (lambda bus, ids=ids: bus.trial(ids), errors.InvalidInput, ["ids=", "eventbus dead list"])
+            for ids in (["x"], [[1]], [2**70], [None], 5, None, "12")
+        ),
+        (lambda bus: bus.require_trial(["x"]), errors.InvalidInput, ["ids="]),
+        *(
+            (lambda bus, ids=ids: bus.restore_dead_letters(ids), errors.InvalidInput, ["ids=", "eventbus dead list"])
+            for ids in (["x"], [2**70], 5, None, "12")
+        ),
+        (lambda bus: bus.freeze_dead_letters(ids=5), errors.InvalidInput, ["ids=5"]),
+        *(
+            (lambda bus, ask=ask, value=value: ask(bus, value), errors.InvalidEventType, ["is not an event type"])
+            for ask in (
+                lambda bus, value: bus.schema_readers(value),
+                lambda bus, value: bus.stored_schemas(value),
+                lambda bus, value: bus.retire_schema(value, 1),
+            )
+            for value in ("\x00", "\ud800", 5)
+        ),
+        (lambda bus: bus.retire_schema("a.b", "\x00"), errors.UnknownEventVersion, ["a.b"]),
+        *(
+            (lambda bus, drafts=drafts: bus.publish_many(drafts), errors.InvalidInput, ["drafts", "iterable"])
+            for drafts in (None, 5, Draft(**GOOD))
+        ),
+        *(
+            (
+                lambda bus, handler=handler: bus.subscribe("a.b", group="other", handler=handler),
+                errors.InvalidSubscription,
+                ["handler", handler.__name__],
+            )
+            for handler in (str, min)
+        ),
+    ],
+)
+def test_arguments_of_another_type_are_refused(
+    bus: EventBus, ask: Callable[[EventBus], Any], error: type[errors.EventBusError], words: list[str]
+) -> None:
+    """By what they are for, whatever Python or PostgreSQL would have said of them."""
+    refused(lambda: ask(bus), error, *words)
+
+
+def test_whatever_has_items_can_be_published(bus: EventBus) -> None:
+    """Also what is iterated by position alone."""
+
+    class Two:
+        """Two drafts."""
+
+        def __getitem__(self, index: int) -> Draft:
+            return [Draft(**{**GOOD, "type": "nobody.asks"})][index]
+
+    two: Any = Two()
+
+    assert [event.type for event in bus.publish_many(two)] == ["nobody.asks"]
 
 
 # --- looking after it -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as Xml
@@ -11,7 +12,9 @@ import jsonschema_rs
 import pytest
 
 from eventbus.cli.app import main
+from eventbus.errors import InvalidInput
 from eventbus.lifecycle import schema_history
+from eventbus.lifecycle.schema_snapshots import read_snapshot, write_snapshot
 from tests.integration.conftest import MakeBus
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3
 from tests.support.rows import Rows
@@ -299,6 +302,144 @@ def test_export_is_deterministic_and_can_be_checked(run: Run, make_bus: MakeBus)
     assert run("export", "typed-dict", "--output", "types").code == 0
     assert run("snapshot").code == 0
     assert run("export", "json-schema", TYPE, "--snapshot", "schemas.json").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("snapshot", "latin"), "latin holds no text in UTF-8: name another file, or remove it."),
+        (("snapshot", "latin", "--check"), "latin holds no text in UTF-8"),
+        (("snapshot", "latin", "--from-code"), "latin holds no text in UTF-8"),
+        (("snapshot", "file/schemas.json"), "file/schemas.json cannot be read: Not a directory."),
+        (("snapshot", "file/schemas.json", "--from-code"), "file/schemas.json cannot be read: Not a directory."),
+        (("snapshot", "nowhere/schemas.json"), "nowhere/schemas.json cannot be written: nowhere is no folder."),
+        (("snapshot", "loop"), "loop cannot be read: Too many levels of symbolic links."),
+        (("snapshot", "x" * 300), "cannot be read: File name too long."),
+        (("export", "asyncapi", "--output", "folder"), "folder cannot be read: Is a directory."),
+        (("export", "asyncapi", "--output", "folder", "--check"), "folder cannot be read: Is a directory."),
+        (("export", "asyncapi", "--output", "latin"), "latin holds no text in UTF-8"),
+        (("export", "typescript", "--output", "file"), "cannot be read: Not a directory."),
+        (("check", "--output", "file/report"), "file/report cannot be written: file is no folder."),
+        (("check", "--output", "/dev/full"), "/dev/full cannot be written: No space left on device."),
+        (("check", "--snapshot", "latin"), "latin holds no text in UTF-8"),
+    ],
+    ids=str,
+)
+def test_a_file_that_cannot_be_used_is_named(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    """Exit 2, in one sentence, and what is there stays as it is."""
+    assert run("push", app=APP).code == 0
+    Path("latin").write_bytes(b"caf\xe9")
+    Path("file").write_text("kept")
+    Path("folder").mkdir()
+    Path("loop").symlink_to("loop")
+    Path("nowhere").symlink_to("gone")
+
+    answer = run(*arguments, app=APP)
+
+    assert answer.code == 2
+    assert said in answer.err
+    assert (Path("latin").read_bytes(), Path("file").read_text()) == (b"caf\xe9", "kept")
+    assert list(Path("folder").iterdir()) == []
+
+
+def test_folders_are_made_and_text_is_never_cut(run: Run) -> None:
+    """What cannot be written leaves the file as it was."""
+    assert run("push", app=APP).code == 0
+
+    assert run("check", "--format", "json", "--output", "reports/new/schemas.json", app=APP).code == 0
+    assert json.loads(Path("reports/new/schemas.json").read_text())["schemas"]
+    assert run("snapshot").code == 0
+    kept = Path("schemas.json").read_text()
+    half = COMPATIBLE.replace("2)\nclass", '2, description="\\ud800")\nclass')
+    refused = run("snapshot", "--from-code", app=half)
+    assert (refused.code, "says what is no Unicode text" in refused.err) == (2, True)
+    assert Path("schemas.json").read_text() == kept
+
+
+SNAPSHOT: dict[str, Any] = {
+    "eventbus": 1,
+    "schemas": [
+        {"type": TYPE, "version": 1, "compatibility": "FULL", "retired": False, "json_schema": {"type": "object"}}
+    ],
+    "groups": [{"group": "billing", "pattern": "order.*", "reads": {"paths": ["amount"]}, "version": None}],
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("schemas", 0, "version"), "1", 'schemas[0].version: "1" is not of type "integer".'),
+        (("schemas", 0, "version"), 1 << 31, "schemas[0].version: 2147483648 is greater"),
+        (("schemas", 0, "version"), float("inf"), "unexpected character"),
+        (("schemas", 0, "compatibility"), "SOME", 'schemas[0].compatibility: "SOME" is not one of'),
+        (("schemas", 0, "retired"), "no", 'schemas[0].retired: "no" is not of type "boolean".'),
+        (("schemas", 0, "owner"), 5, "schemas[0].owner: 5 is not of types"),
+        (("schemas", 0, "owner"), "\ud800", "surrogate"),
+        (("schemas", 0, "type"), 5, "5 is not an event type"),
+        (("schemas", 0), {}, 'schemas[0]: "type" is a required property.'),
+        (("schemas", 0, "json_schema"), [], "schemas[0].json_schema: [] is not of type"),
+        (("schemas", 0, "json_schema", "pattern"), None, "order.created version 1: pattern: null"),
+        (("schemas", 0, "json_schema", "$ref"), "#/gone", "order.created version 1: Pointer '/gone' does not exist."),
+        (("schemas", 0, "json_schema", "enum"), 5, "order.created version 1: enum: 5"),
+        (("groups", 0, "group"), "Billing", "'Billing' is not a group name"),
+        (("groups", 0, "pattern"), "order..", "'order..' is not a pattern"),
+        (("groups", 0, "reads"), {"paths": 5}, "groups[0].reads.paths: 5 is not of type"),
+        (("groups", 0, "reads"), {"schema": {"enum": 5}}, "what billing reads: enum: 5"),
+        (("eventbus",), 2, "it has the form 2, not 1: take it again with this version."),
+        (("eventbus",), None, "it has the form None, not 1"),
+    ],
+    ids=str,
+)
+def test_a_snapshot_that_cannot_be_worked_with_is_refused(place: tuple[Any, ...], value: Any, said: str) -> None:
+    """In a sentence with the file, the place and the reason; nobody knows what a merge makes of a file."""
+    document = deepcopy(SNAPSHOT)
+    part: Any = document
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+
+    with pytest.raises(InvalidInput) as refused:
+        read_snapshot(json.dumps(document), name="schemas.json")
+
+    text = str(refused.value)
+    assert text.startswith("schemas.json holds no snapshot of schemas: ")
+    assert said in text
+    assert text.endswith(".")
+    assert "\n" not in text
+    assert len(text) < 400
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "{}", "<<<<<<< HEAD", "[" * 100_000, '{"a":' * 990 + "1" + "}" * 990])
+def test_a_file_that_holds_anything_else_is_refused(text: str) -> None:
+    """As one that is no snapshot."""
+    with pytest.raises(InvalidInput, match=r"^schemas.json holds no snapshot of schemas: .*\.$"):
+        read_snapshot(text, name="schemas.json")
+
+
+def test_a_snapshot_is_read_as_it_was_written() -> None:
+    """With numbers of any size, and groups of any reading."""
+    document = deepcopy(SNAPSHOT)
+    document["schemas"][0]["json_schema"] = {"properties": {"amount": {"maximum": 10**30, "minimum": 0.1}}}
+    document["groups"][0] |= {"reads": {"schema": {"properties": {"amount": {"type": "integer"}}}}, "version": 2}
+
+    taken = read_snapshot(json.dumps(document), name="schemas.json")
+
+    assert json.loads(write_snapshot(taken)) == document
+
+
+@pytest.mark.parametrize("form", ["json-schema", "typed-dict", "typescript"])
+def test_export_writes_nowhere_but_where_it_was_told_to(run: Run, form: str) -> None:
+    """A file is named after its type, so a type that a snapshot makes up is none."""
+    assert run("push", app=APP).code == 0
+    assert run("snapshot").code == 0
+    taken = Path("schemas.json").read_text()
+    Path("schemas.json").write_text(taken.replace(f'"{TYPE}"', '"../../outside"'))
+
+    answer = run("export", form, "--snapshot", "schemas.json", "--output", "in/here")
+
+    assert answer.code == 2
+    assert "schemas.json holds no snapshot of schemas: '../../outside' is not an event type" in answer.err
+    assert list(Path().glob("**/*outside*")) == []
 
 
 def test_history_says_what_would_not_load(

@@ -111,6 +111,43 @@ def test_examples_can_be_published(schema: type[Schema], exported: ExportedSchem
     assert set(found[0]) == set(exported.json_schema["properties"])
 
 
+@pytest.mark.parametrize(
+    "json_schema",
+    [
+        {"type": "object", "required": ["child"], "properties": {"child": {"$ref": "#"}}},
+        {"type": "object", "minProperties": 2, "propertyNames": {"$ref": "#"}},
+        {"type": "object", "required": ["code"], "properties": {"code": {"type": "string", "pattern": r"[\<]"}}},
+    ],
+    ids=["without end", "names without end", "a pattern of Python's own"],
+)
+def test_what_has_no_example_is_described_all_the_same(json_schema: dict[str, Any]) -> None:
+    """Objects that must hold one of their own kind, and patterns that no validator knows."""
+    schema = ExportedSchema(type="order.created", version=1, json_schema=json_schema)
+
+    described = asyncapi([schema])
+
+    assert "examples" not in described["components"]["messages"]["order.created.v1"]
+    assert "order.created.v1" in described["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("json_schema", "python", "interface"),
+    [
+        ({"$ref": "#"}, "class OrderCreatedV1(TypedDict):\n    pass", "interface OrderCreatedV1 {\n}"),
+        (
+            {"properties": {"tags": {"anyOf": [{"const": ["a"]}, {"type": "null"}]}}},
+            "tags: NotRequired[Any | None]",
+            "tags?: unknown | null;",
+        ),
+    ],
+    ids=["itself", "a list as value"],
+)
+def test_odd_schemas_have_types_too(json_schema: dict[str, Any], python: str, interface: str) -> None:
+    """One that says no more than that it is itself, and one with a list for a value or null."""
+    assert python in typed_dicts("order.created", 1, json_schema)
+    assert interface in typescript("order.created", 1, json_schema)
+
+
 def test_the_output_does_not_depend_on_the_order_of_the_input() -> None:
     """So that a check in CI says something."""
     one = asyncapi([ORDER, TREE], GROUPS)
