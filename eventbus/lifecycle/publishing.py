@@ -15,7 +15,7 @@ from typing import Any
 
 from eventbus import tracing
 from eventbus.delivery import Run, current_run
-from eventbus.errors import EventBusError, IdempotencyConflict, InvalidInput
+from eventbus.errors import EventBusError, HandlerTimeout, IdempotencyConflict, InvalidInput
 from eventbus.event import Draft, Event, Loader
 from eventbus.ids import draw_pairs, draw_uuids
 from eventbus.lifecycle import certainty, recording
@@ -129,7 +129,12 @@ class Publisher:
         dispatch = self.dispatch if len(entries) == 1 else self.dispatch_batch
         if session is None:
             recorded = certainty.record(self.database, entries, within=self.settings.publish_limit, after=after)
-            dispatch(recorded)
+            try:
+                dispatch(recorded)
+            except HandlerTimeout:  # of the handler that publishes
+                raise
+            except Exception:  # whatever it is, such as a filter of the application's log: the events are committed
+                log.exception("dispatch_failed", extra={"events": len(recorded)})
         else:
             with self.database.join(synchronous(session)) as connection:
                 recorded = recording.write(connection, entries, database=self.database, after=after)
