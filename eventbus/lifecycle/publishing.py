@@ -136,7 +136,7 @@ class Publisher:
             except Exception:  # whatever it is, such as a filter of the application's log: the events are committed
                 log.exception("dispatch_failed", extra={"events": len(recorded)})
         else:
-            with self.database.join(synchronous(session)) as connection:
+            with self.database.join_callers(synchronous(session)) as connection:
                 recorded = recording.write(connection, entries, database=self.database, after=after)
             dispatch_after_commit(session, recorded, dispatch)
         # An earlier publish's comes as the log has it.

@@ -2,7 +2,7 @@
 
 Database ──autocommit()──▶ Connection   a single statement, one round trip
          ──transaction()─▶ Connection   commits at the end of the block
-         ──join(session)─▶ Connection   inside the caller's transaction, whatever its driver
+         ──join(session)─▶ Connection   inside its transaction; join_callers: whatever its driver
 """
 
 import os
@@ -26,6 +26,7 @@ from eventbus.storage.connection import Direct, compiled, wrapped
 from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.driver import DriverConnection
 from eventbus.storage.failures import translate
+from eventbus.storage.joining import require_transaction
 from eventbus.storage.keeping import Keeping
 from eventbus.storage.preparing import Hot
 from eventbus.storage.revision import require_current_revision
@@ -106,9 +107,21 @@ class Database:
 
     @contextmanager
     def join(self, session: Session) -> Iterator[Connection]:
-        """The connection of the caller's *session*: written to, never committed."""
+        """The connection of a *session* of ours: written to, never committed."""
         with self.translated():
             yield self._ready(session.connection())
+
+    @contextmanager
+    def join_callers(self, session: Session) -> Iterator[Connection]:
+        """The connection of a *session* of the caller's: written to, never committed.
+
+        Raises:
+            InvalidInput: Nothing can be written in its transaction.
+        """
+        with self.translated():
+            raw = session.connection()
+            require_transaction(raw)
+            yield self._ready(raw)
 
     def lend(self, statement: Hot) -> PoolProxiedConnection:
         """A connection of the pool, which the caller gives back by closing it; *statement* is ready on it for `commit_with`."""

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from eventbus import Event, EventBus
+from eventbus import Draft, Event, EventBus
 from eventbus.errors import InvalidInput, NotMigrated
 from eventbus.lifecycle.committing import dispatch_after_commit
 from tests.integration.conftest import MakeBus
@@ -305,6 +305,34 @@ def test_what_is_no_session_is_refused_with_the_way_out(subscribed: EventBus, se
     """An AsyncSession must go through run_sync; the error says how."""
     with pytest.raises(InvalidInput, match=r"is no SQLAlchemy Session: of an AsyncSession .* session\.run_sync"):
         publish(subscribed, session)
+
+    assert recorded() == []
+
+
+async def in_async_autocommit(bus: EventBus, url: str) -> None:
+    """Publish in an AsyncSession that commits each statement by itself."""
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT")
+    async with AsyncSession(engine) as session:
+        with pytest.raises(InvalidInput, match="session= is in AUTOCOMMIT"):
+            await session.run_sync(lambda inner: publish(bus, inner))
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_session_that_commits_each_statement_is_refused(
+    subscribed: EventBus, engine: sqlalchemy.Engine, database_url: str, recorded: Ids, many: bool
+) -> None:
+    """Its rollback would leave the event, whatever the driver and whoever said so: engine, connection or session."""
+    draft = Draft(type="order.created", data=1, source="orders")
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    changed = Session(engine)
+    changed.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+
+    with autocommit.connect() as connection:
+        for session in (Session(autocommit), Session(connection), changed):
+            with session, pytest.raises(InvalidInput, match="session= is in AUTOCOMMIT"):
+                subscribed.publish_many([draft], session=session) if many else publish(subscribed, session)
+    asyncio.run(in_async_autocommit(subscribed, database_url))
 
     assert recorded() == []
 
