@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from eventbus.errors import InvalidInput
 from eventbus.storage.event_log import Recorded
+from eventbus.storage.joining import THROUGH_RUN_SYNC
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,7 @@ def synchronous(session: Any) -> Session:
     real = session() if isinstance(session, scoped_session) else session
     if isinstance(real, Session):
         return real
-    raise InvalidInput(
-        f"session={type(session).__name__} is no SQLAlchemy Session: of an AsyncSession pass what "
-        "'await session.run_sync(lambda session: bus.publish(..., session=session))' gives."
-    )
+    raise InvalidInput(f"session={type(session).__name__} is no SQLAlchemy Session: {THROUGH_RUN_SYNC}")
 
 
 def _after_commit(session: Session) -> None:
