@@ -91,14 +91,13 @@ class Publisher:
         done = Progress()
         with tracing.publishing(None) as span:
             try:
-                for batch in self._batches(drafts, run):
+                for batch in self._batches(done.watched(drafts), run):
                     done.add(self._record(batch.entries, session, after=done.newest))
-            except EventBusError as error:
-                done.locate(error, in_session=session is not None)
-                raise
             except Exception as error:
-                # The iterable's own.
-                error.add_note(f"publish_many had {done.extent(in_session=session is not None)}.")
+                if isinstance(error, EventBusError) and error is not done.failure_of_iterable:
+                    done.locate(error, in_session=session is not None)
+                else:
+                    error.add_note(f"publish_many had {done.extent(in_session=session is not None)}.")
                 raise
             span.recorded(done.events)
         return done.events
@@ -186,6 +185,17 @@ class Progress:
     events: list[Event] = field(default_factory=list)
     #: When the newest event that is not an earlier publish's was recorded.
     newest: datetime | None = None
+    #: What the iterable itself raised: an error of ours too, if it publishes.
+    failure_of_iterable: Exception | None = None
+
+    def watched(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
+        """*drafts* as they come."""
+        try:
+            for draft in drafts:  # noqa: UP028 - `yield from` would close a generator with which the caller may go on
+                yield draft
+        except Exception as error:
+            self.failure_of_iterable = error
+            raise
 
     def add(self, recorded: list[Recorded]) -> None:
         """Count a batch in."""

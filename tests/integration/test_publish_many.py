@@ -257,6 +257,38 @@ def test_an_iterable_that_fails_says_how_far_it_came(bus: EventBus, rows: Rows) 
     assert rows.count("event_log") == 10
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("many", [False, True])
+def test_an_iterable_that_publishes_may_fail_with_an_error_of_ours(bus: EventBus, rows: Rows, many: bool) -> None:
+    """It is about the other call: what it says of itself stays, and a note says how far this one came."""
+
+    def source() -> Iterator[Draft]:
+        yield from (draft(n) for n in range(13))
+        bad = [draft("other"), draft(float("nan"))]
+        bus.publish_many(bad) if many else bus.publish(bad[1].type, bad[1].data, source="orders")
+
+    with pytest.raises(InvalidEvent) as caught:
+        bus.publish_many(source())
+
+    assert str(caught.value).startswith(
+        "item 1 (nothing before it recorded): " if many else "order.created was refused"
+    )
+    assert (caught.value.index, caught.value.recorded) == (1 if many else None, ())
+    assert caught.value.__notes__ == ["publish_many had items 0 to 9 recorded."]
+    assert rows.count("event_log") == 10
+
+
+def test_a_generator_can_be_gone_on_with_after_a_refusal(bus: EventBus, rows: Rows) -> None:
+    """It is the caller's: what follows the refused item can be published."""
+    drafts = (draft(float("nan") if n == 0 else n) for n in range(3))
+
+    with pytest.raises(InvalidEvent):
+        bus.publish_many(drafts)
+    bus.publish_many(drafts)
+
+    assert rows.all("SELECT data FROM eventbus.event_log ORDER BY id") == [(1,), (2,)]
+
+
 def test_an_error_of_the_database_is_about_a_batch(make_bus: MakeBus, empty_database_url: str, rows: Rows) -> None:
     """Its index is that of the batch's first item."""
     bus = make_bus(database_url=empty_database_url)
