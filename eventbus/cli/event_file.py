@@ -4,7 +4,6 @@ line ─▶ draft ─▶ batch of 1,000 ─▶ recorded, at once or 8 MiB at a t
 a bad line, Ctrl-C or a lost server ─▶ which lines are recorded, and how to go on
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import click
 from eventbus.bus import EventBus
 from eventbus.cli.app import BAD_INPUT, INTERRUPTED
 from eventbus.cli.interrupting import interruptible
+from eventbus.cli.json_text import RepeatedKey, read_json
 from eventbus.cli.progress import show_progress
 from eventbus.errors import EventBusError, InvalidInput, PublishUncertain
 from eventbus.event import Draft
@@ -144,7 +144,9 @@ def _lines(file: BinaryIO, *, source: str | None, key_prefix: str | None) -> Ite
 
 def _draft(text: bytes, *, source: str | None) -> Draft:
     try:
-        given = json.loads(text)
+        given = read_json(text)
+    except RepeatedKey as error:
+        raise BadLine(f"{error}.") from error
     except ValueError as error:
         raise BadLine(f"is not JSON ({error}); write one object on each line.") from error
     except RecursionError as error:

@@ -102,6 +102,14 @@ def test_standard_input_is_a_file_too(run: Run, rows: Rows) -> None:
         ('{"type": "order.created", "data": 1}', "lacks source; add it or pass --source."),
         ('{"source": "orders"}', "lacks type, data; add it."),
         (line(1, key="k"), "has 'key'; the fields of an event are type, source, data, version,"),
+        (
+            '{"data": 1, "type": "order.created", "data": 2}',
+            "has the key 'data' twice in one object; keep one of the two.",
+        ),
+        (
+            line(0).replace("0", '{"a": [{"b": 1, "b": 1}]}'),
+            "has the key 'b' twice in one object; keep one of the two.",
+        ),
         (line(float("nan")), "nan is not a JSON number"),
         (line(1, type="order created"), "'order created' is not an event type"),
         (line(1, headers=["a"]), "headers=['a'] is not a mapping"),
