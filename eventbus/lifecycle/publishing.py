@@ -175,7 +175,7 @@ class Batch:
     def add(self, entry: Entry) -> None:
         """Append *entry*."""
         self.entries.append(entry)
-        self.size_bytes += len(entry.data)
+        self.size_bytes += entry.size_bytes
 
 
 @dataclass(kw_only=True)

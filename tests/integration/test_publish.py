@@ -228,10 +228,15 @@ def test_what_is_refused_leaves_no_trace(
 
 
 def test_data_of_the_largest_size_is_accepted(make_bus: MakeBus) -> None:
-    """The limit is the last size that fits."""
-    bus = make_bus(max_event_bytes=12)
+    """The limit is the last size that fits; headers count, as JSON too."""
+    bus = make_bus(max_event_bytes=20)
 
-    assert bus.publish("free.form", "x" * 10, source="test").data == "x" * 10
+    assert bus.publish("free.form", "x" * 18, source="test").data == "x" * 18
+    assert bus.publish("free.form", "x" * 8, source="test", headers={"a": "ü"}).headers == {"a": "ü"}
+    with pytest.raises(EventTooLarge, match="headers: 21 bytes of JSON with the data, more than the 20") as caught:
+        bus.publish("free.form", "x" * 9, source="test", headers={"a": "ü"})
+
+    assert (caught.value.size_bytes, caught.value.limit_bytes) == (21, 20)
 
 
 def test_data_is_stored_in_the_canonical_form_of_its_schema(bus: EventBus) -> None:
