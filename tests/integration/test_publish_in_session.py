@@ -364,6 +364,26 @@ def test_a_refused_event_leaves_the_transaction_as_it_was(
     assert told() == recorded() == [str(kept.id)]
 
 
+def test_what_the_caller_does_with_its_info_costs_no_message(
+    subscribed: EventBus, engine: sqlalchemy.Engine, told: Ids, recorded: Ids
+) -> None:
+    """It may be cleared, even between publish and commit: each event leaves once, and a savepoint still drops its own."""
+    with Session(engine) as session:
+        kept = [publish(subscribed, session)]
+        session.info.clear()
+        kept.append(publish(subscribed, session))
+        savepoint = session.begin_nested()
+        publish(subscribed, session)
+        session.info.clear()
+        savepoint.rollback()
+        session.commit()
+        session.info.clear()
+        kept.append(publish(subscribed, session))
+        session.commit()
+
+    assert told() == recorded() == [str(event.id) for event in kept]
+
+
 def test_a_dispatch_that_fails_never_fails_the_commit(
     subscribed: EventBus, engine: sqlalchemy.Engine, caplog: pytest.LogCaptureFixture, told: Ids, recorded: Ids
 ) -> None:
