@@ -20,7 +20,8 @@ import orjson
 _EXPONENT, _NEGATIVE_ZERO = re.compile(rb"e[+-]?[0-9]"), b"-0.0"
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _INTEGER_LIMIT = 1 << 64
-_MAX_DEPTH = 200
+#: Lists and objects within one another. orjson writes a few more, which what is written around data can use, such as a notice.
+_MAX_DEPTH = 250
 _STRICT = json.JSONEncoder(allow_nan=False)
 
 
@@ -37,7 +38,7 @@ def encode(data: Any) -> bytes:
 
     Raises:
         NotJson: With each offending path: NaN, infinity, keys that are no strings, lone surrogates, NUL characters,
-            integers beyond 64 bits, and values of types that JSON lacks.
+            integers beyond 64 bits, values of types that JSON lacks, and what is nested too deep.
     """
     return encode_and_decode(data)[0]
 
@@ -49,7 +50,8 @@ def encode_and_decode(data: Any) -> tuple[bytes, Any]:
         NotJson: As `encode`.
     """
     try:
-        text = orjson.dumps(data, option=_OPTIONS)
+        # Four levels around it, and orjson refuses what is nested too deep: to look for that would take longer than to write it.
+        text = orjson.dumps([[[[data]]]], option=_OPTIONS)[4:-4]
         value = orjson.loads(text)
         if value != data:
             # orjson writes more than JSON has, NaN as null for one; what it wrote differently may be just a tuple.
@@ -112,7 +114,7 @@ def _problems(data: Any) -> list[tuple[str, str]]:
 def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
     """Every place in *value* that JSON cannot carry."""
     here = path or "data"
-    if depth > _MAX_DEPTH:
+    if depth >= _MAX_DEPTH and isinstance(value, dict | list | tuple):
         yield here, f"is nested more than {_MAX_DEPTH} levels deep, or contains itself."
     elif isinstance(value, dict):
         for key, item in value.items():

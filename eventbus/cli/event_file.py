@@ -1,10 +1,9 @@
 """Event files: one event a line, published in batches, so that whoever is interrupted knows where to go on.
 
-line ─▶ draft ─▶ batch of 1,000 ─▶ recorded ─▶ progress
+line ─▶ draft ─▶ batch of 1,000 ─▶ recorded, at once or 8 MiB at a time ─▶ progress
 a bad line, Ctrl-C or a lost server ─▶ which lines are recorded, and how to go on
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import click
 from eventbus.bus import EventBus
 from eventbus.cli.app import BAD_INPUT, INTERRUPTED
 from eventbus.cli.interrupting import interruptible
+from eventbus.cli.json_text import RepeatedKey, read_json
 from eventbus.cli.progress import show_progress
 from eventbus.errors import EventBusError, InvalidInput, PublishUncertain
 from eventbus.event import Draft
@@ -43,9 +43,11 @@ class Position:
     """How far the file is recorded."""
 
     path: str
-    #: The last line of the last recorded batch.
+    #: The last line that is known to be recorded.
     line: int = 0
     events: int = 0
+    #: Whether the batch after it was interrupted, or lost its server, while it was being recorded.
+    is_uncertain: bool = False
     #: Whether lines without a key were recorded, or may have been: a repeat from the start would record them twice.
     has_keyless: bool = False
 
@@ -53,10 +55,21 @@ class Position:
     def name(self) -> str:
         return "standard input" if self.path == "-" else self.path
 
+    def advance(self, lines: list[Line]) -> None:
+        """Count in what was recorded: *lines*, the first ones of a batch, or none."""
+        if lines:
+            self.line, self.events = lines[-1].number, self.events + len(lines)
+
+    def doubt(self) -> str:
+        """Which lines may or may not be recorded; empty where that is known, or where a repeat records no line twice."""
+        if not self.is_uncertain or not self.has_keyless:
+            return ""
+        return f"up to {BATCH_LINES} lines from line {self.line + 1} on may or may not be recorded"
+
     def way_on(self) -> str:
         """What is recorded, and how to record the rest."""
         if not self.line:
-            return "no line is recorded"
+            return "no line is known to be recorded" if self.is_uncertain else "no line is recorded"
         recorded = f"lines 1 to {self.line} are recorded"
         if not self.has_keyless:
             return f"{recorded}; repeat the command to go on: lines with a key are recorded once"
@@ -82,15 +95,12 @@ def publish_file(bus: EventBus, path: str, *, source: str | None, key_prefix: st
         click.echo(f"eventbus: {position.name}:{error}\neventbus: {position.way_on()}.", err=True)
         raise click.exceptions.Exit(BAD_INPUT) from error
     except KeyboardInterrupt:
-        click.echo(f"\neventbus: interrupted; {position.way_on()}.", err=True)
+        told = "; ".join(filter(None, ["interrupted", position.doubt(), position.way_on()]))
+        click.echo(f"\neventbus: {told}.", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     except EventBusError as error:
-        if isinstance(error, PublishUncertain) and position.has_keyless:
-            first = position.line + 1
-            click.echo(
-                f"eventbus: up to {BATCH_LINES} lines from line {first} on may or may not be recorded.", err=True
-            )
-        click.echo(f"eventbus: {position.way_on()}.", err=True)
+        for told in filter(None, [position.doubt(), position.way_on()]):
+            click.echo(f"eventbus: {told}.", err=True)
         error.args = (_reason(error),)
         raise
     click.echo(f"{position.events:,} events recorded.")
@@ -100,12 +110,19 @@ def _publish(bus: EventBus, batch: list[Line], position: Position) -> None:
     position.has_keyless |= any(line.draft.idempotency_key is None for line in batch)
     try:
         with interruptible("ending with this batch ...") as stop:
-            events = bus.publish_many(line.draft for line in batch)
-            position.line, position.events = batch[-1].number, position.events + len(events)
+            position.is_uncertain = True
+            bus.publish_many(line.draft for line in batch)
+            position.is_uncertain = False
+            position.advance(batch)
         if stop.is_set():
             raise KeyboardInterrupt
-    except InvalidInput as error:
-        raise BadLine(f"{batch[error.index or 0].number}: {_reason(error)}") from error
+    except EventBusError as error:
+        # A batch of large lines is recorded by more than one statement.
+        position.advance(batch[: len(error.recorded)])
+        position.is_uncertain = isinstance(error, PublishUncertain)
+        if isinstance(error, InvalidInput):
+            raise BadLine(f"{batch[error.index or 0].number}: {_reason(error)}") from error
+        raise
 
 
 def _reason(error: EventBusError) -> str:
@@ -127,7 +144,9 @@ def _lines(file: BinaryIO, *, source: str | None, key_prefix: str | None) -> Ite
 
 def _draft(text: bytes, *, source: str | None) -> Draft:
     try:
-        given = json.loads(text)
+        given = read_json(text)
+    except RepeatedKey as error:
+        raise BadLine(f"{error}.") from error
     except ValueError as error:
         raise BadLine(f"is not JSON ({error}); write one object on each line.") from error
     except RecursionError as error:

@@ -1,11 +1,11 @@
 """Publishing from the command line."""
 
-import json
 import sys
 
 import click
 
 from eventbus.cli.event_file import publish_file
+from eventbus.cli.json_text import RepeatedKey, read_json
 from eventbus.cli.target import plain_bus
 
 
@@ -67,7 +67,9 @@ def _value(data: str) -> object:
         click.echo("reading DATA from the terminal; Ctrl-D ends it.", err=True)
     text = sys.stdin.read() if data == "-" else data
     try:
-        return json.loads(text)
+        return read_json(text)
+    except RepeatedKey as error:
+        raise click.UsageError(f"DATA {error}.") from None
     except ValueError as error:
         raise click.UsageError(f"DATA is not JSON: {error}.") from None
     except RecursionError:

@@ -69,15 +69,16 @@ class InvalidEvent(InvalidInput):
 
 
 class EventTooLarge(InvalidEvent):
-    """An event's data is larger than EVENTBUS_MAX_EVENT_BYTES; nothing was recorded."""
+    """An event's data, or its data and headers, are larger than EVENTBUS_MAX_EVENT_BYTES; nothing was recorded."""
 
-    def __init__(self, type: str, size_bytes: int, limit_bytes: int) -> None:
+    def __init__(self, type: str, size_bytes: int, limit_bytes: int, *, with_headers: bool = False) -> None:
         self.size_bytes, self.limit_bytes = size_bytes, limit_bytes
+        what = "bytes of JSON with the data" if with_headers else "bytes of JSON"
         reason = (
-            f"{size_bytes:,} bytes of JSON, more than the {limit_bytes:,} that EVENTBUS_MAX_EVENT_BYTES allows; "
+            f"{size_bytes:,} {what}, more than the {limit_bytes:,} that EVENTBUS_MAX_EVENT_BYTES allows; "
             "publish a reference to the large part instead."
         )
-        super().__init__(type, {"data": [reason]})
+        super().__init__(type, {"headers" if with_headers else "data": [reason]})
 
 
 class InvalidSchema(InvalidInput):

@@ -6,18 +6,19 @@
 A session that joined a transaction of its connection commits nothing by itself, and nobody hears of that transaction's own end:
 a relay finds what it recorded, soon after the end, if it committed.
 
-One list in ``session.info``; each entry remembers the (nested) transaction in which it was recorded.
+One list for each session; each entry remembers the (nested) transaction in which it was recorded.
 """
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, scoped_session
 
 from eventbus.errors import InvalidInput
 from eventbus.storage.event_log import Recorded
+from eventbus.storage.joining import THROUGH_RUN_SYNC
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,11 @@ def dispatch_after_commit(session: Any, recorded: list[Recorded], dispatch: Disp
         dispatch: Must not raise; if it does, the error is logged, for the commit stands.
     """
     real = synchronous(session)
-    if _KEY not in real.info:
-        real.info[_KEY] = []
-        event.listen(real, "after_commit", _after_commit)
-        event.listen(real, "after_soft_rollback", _after_soft_rollback)
-        event.listen(real, "after_transaction_end", _after_transaction_end)
+    pending = real.info.get(_KEY)
+    if pending is None:
+        pending = real.info[_KEY] = _Pending(real)
     transaction = real.get_nested_transaction() or real.get_transaction()
-    real.info[_KEY].append((transaction, real.connection(), recorded, dispatch))
+    pending.entries.append((transaction, real.connection(), recorded, dispatch))
 
 
 def synchronous(session: Any) -> Session:
@@ -52,37 +51,43 @@ def synchronous(session: Any) -> Session:
     real = session() if isinstance(session, scoped_session) else session
     if isinstance(real, Session):
         return real
-    raise InvalidInput(
-        f"session={type(session).__name__} is no SQLAlchemy Session: of an AsyncSession pass what "
-        "'await session.run_sync(lambda session: bus.publish(..., session=session))' gives."
-    )
+    raise InvalidInput(f"session={type(session).__name__} is no SQLAlchemy Session: {THROUGH_RUN_SYNC}")
 
 
-def _after_commit(session: Session) -> None:
-    """Also called when a savepoint is released: then the outer transaction is still undecided."""
-    if session.in_nested_transaction():
-        return
-    entries, session.info[_KEY] = session.info[_KEY], []
-    by_dispatch: dict[Dispatch, list[Recorded]] = {}
-    for _, connection, recorded, dispatch in entries:
-        if connection.in_transaction():
-            continue
-        by_dispatch.setdefault(dispatch, []).extend(recorded)
-    for dispatch, recorded in by_dispatch.items():
-        try:
-            dispatch(recorded)
-        except Exception:  # the caller's commit stands, whatever happens to its messages; a relay finds the deliveries
-            log.exception("dispatch_failed", extra={"events": len(recorded)})
+class _Pending:
+    """What one session has recorded, and hears of its transactions: also after ``session.info`` was cleared."""
 
+    def __init__(self, session: Session) -> None:
+        self.entries: list[tuple[Any, Connection, list[Recorded], Dispatch]] = []
+        event.listen(session, "after_commit", self._after_commit)
+        event.listen(session, "after_soft_rollback", self._after_soft_rollback)
+        event.listen(session, "after_transaction_end", self._after_transaction_end)
 
-def _after_soft_rollback(session: Session, previous: Any) -> None:
-    """Drop what was recorded in *previous* or in a transaction inside it."""
-    session.info[_KEY] = [entry for entry in session.info[_KEY] if not _is_within(entry[0], previous)]
+    def _after_commit(self, session: Session) -> None:
+        """Also called when a savepoint is released: then the outer transaction is still undecided."""
+        if session.in_nested_transaction():
+            return
+        entries, self.entries = self.entries, []
+        by_dispatch: dict[Dispatch, list[Recorded]] = {}
+        for _, connection, recorded, dispatch in entries:
+            if connection.in_transaction():
+                continue
+            by_dispatch.setdefault(dispatch, []).extend(recorded)
+        for dispatch, recorded in by_dispatch.items():
+            try:
+                dispatch(recorded)
+            except (
+                Exception
+            ):  # the caller's commit stands, whatever happens to its messages; a relay finds the deliveries
+                log.exception("dispatch_failed", extra={"events": len(recorded)})
 
+    def _after_soft_rollback(self, _session: Session, previous: Any) -> None:
+        """Drop what was recorded in *previous* or in a transaction inside it."""
+        self.entries = [entry for entry in self.entries if not _is_within(entry[0], previous)]
 
-def _after_transaction_end(session: Session, transaction: Any) -> None:
-    if transaction.parent is None:
-        session.info[_KEY] = []
+    def _after_transaction_end(self, _session: Session, transaction: Any) -> None:
+        if transaction.parent is None:
+            self.entries = []
 
 
 def _is_within(transaction: Any, outer: Any) -> bool:

@@ -16,7 +16,7 @@ from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.registry import RegisteredSchema
 from eventbus.settings import Settings
 from eventbus.storage.event_log import Entry
-from eventbus.wire import canonical, is_written_as
+from eventbus.wire import canonical, encode_again, is_written_as
 
 
 class Origin(NamedTuple):
@@ -52,11 +52,15 @@ def prepare(
     data, value = _wire_form(draft.type, draft.data, choice.schema)
     if len(data) > settings.max_event_bytes:
         raise EventTooLarge(draft.type, len(data), settings.max_event_bytes)
+    headers = dict(draft.headers or {})
+    size_bytes = len(data) + (len(encode_again(headers)) if headers else 0)
+    if size_bytes > settings.max_event_bytes:
+        raise EventTooLarge(draft.type, size_bytes, settings.max_event_bytes, with_headers=True)
     token, own = drawn
     metadata: dict[str, Any] = {
         "correlation_id": draft.correlation_id or origin.correlation_id or own,
         "causation_id": origin.causation_id,
-        "headers": dict(draft.headers or {}),
+        "headers": headers,
         # Of the span in which it was drafted: an iterable may have one for each.
         **tracing.carried(),
     }
@@ -67,6 +71,7 @@ def prepare(
         version=choice.version,
         source=draft.source,
         data=data,
+        size_bytes=size_bytes,
         value=value,
         metadata=metadata,
         token=token,

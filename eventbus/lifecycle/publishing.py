@@ -15,7 +15,7 @@ from typing import Any
 
 from eventbus import tracing
 from eventbus.delivery import Run, current_run
-from eventbus.errors import EventBusError, IdempotencyConflict, InvalidInput
+from eventbus.errors import EventBusError, HandlerTimeout, IdempotencyConflict, InvalidInput
 from eventbus.event import Draft, Event, Loader
 from eventbus.ids import draw_pairs, draw_uuids
 from eventbus.lifecycle import certainty, recording
@@ -93,14 +93,13 @@ class Publisher:
         done = Progress()
         with tracing.publishing(None) as span:
             try:
-                for batch in self._batches(drafts, run):
+                for batch in self._batches(done.watched(drafts), run):
                     done.add(self._record(batch.entries, session, after=done.newest))
-            except EventBusError as error:
-                done.locate(error, in_session=session is not None)
-                raise
             except Exception as error:
-                # The iterable's own.
-                error.add_note(f"publish_many had {done.extent(in_session=session is not None)}.")
+                if isinstance(error, EventBusError) and error is not done.failure_of_iterable:
+                    done.locate(error, in_session=session is not None)
+                else:
+                    error.add_note(f"publish_many had {done.extent(in_session=session is not None)}.")
                 raise
             span.recorded(done.events)
         return done.events
@@ -131,9 +130,14 @@ class Publisher:
         dispatch = self.dispatch if len(entries) == 1 else self.dispatch_batch
         if session is None:
             recorded = certainty.record(self.database, entries, within=self.settings.publish_limit, after=after)
-            dispatch(recorded)
+            try:
+                dispatch(recorded)
+            except HandlerTimeout:  # of the handler that publishes
+                raise
+            except Exception:  # whatever it is, such as a filter of the application's log: the events are committed
+                log.exception("dispatch_failed", extra={"events": len(recorded)})
         else:
-            with self.database.join(synchronous(session)) as connection:
+            with self.database.join_callers(synchronous(session)) as connection:
                 recorded = recording.write(connection, entries, database=self.database, after=after)
             dispatch_after_commit(session, recorded, dispatch)
         # An earlier publish's comes as the log has it.
@@ -173,7 +177,7 @@ class Batch:
     def add(self, entry: Entry) -> None:
         """Append *entry*."""
         self.entries.append(entry)
-        self.size_bytes += len(entry.data)
+        self.size_bytes += entry.size_bytes
 
 
 @dataclass(kw_only=True)
@@ -183,6 +187,17 @@ class Progress:
     events: list[Event] = field(default_factory=list)
     #: When the newest event that is not an earlier publish's was recorded.
     newest: datetime | None = None
+    #: What the iterable itself raised: an error of ours too, if it publishes.
+    failure_of_iterable: Exception | None = None
+
+    def watched(self, drafts: Iterable[Draft]) -> Iterator[Draft]:
+        """*drafts* as they come."""
+        try:
+            for draft in drafts:  # noqa: UP028 - `yield from` would close a generator with which the caller may go on
+                yield draft
+        except Exception as error:
+            self.failure_of_iterable = error
+            raise
 
     def add(self, recorded: list[Recorded]) -> None:
         """Count a batch in."""

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing
+from marshmallow.exceptions import RegistryError
 
 from eventbus.errors import InvalidSchema
+from eventbus.schemas.failures import UNFIT
 from eventbus.schemas.field_conversion import FieldConverter, is_json
 from eventbus.schemas.opaque import describe
 
@@ -58,7 +60,7 @@ def convert(schema: Schema | type[Schema]) -> Conversion:
 
     Raises:
         InvalidSchema: It cannot describe an event: a dump_only field, a number that is not JSON, a default that the
-            field itself refuses.
+            field itself refuses, a name of a schema that is none.
     """
     instance = instance_of(schema)
     walk = _Walk()
@@ -78,6 +80,8 @@ def instance_of(schema: Schema | type[Schema]) -> Schema:
         return schema if isinstance(schema, Schema) else schema()
     except ValueError as error:
         raise InvalidSchema("", str(error)) from error
+    except UNFIT as error:
+        raise InvalidSchema("", f"{_said(error)} The class must be such that Schema() makes one.") from error
 
 
 def wire_name(name: str, each: fields.Field[Any]) -> str:
@@ -94,7 +98,15 @@ def _object_schema(schema: Schema, path: str, walk: _Walk) -> dict[str, Any]:
         key = wire_name(name, each)
         where = f"{path}.{key}" if path else key
         _refuse_what_is_no_event(each, key, where, properties)
-        properties[key] = _property(each, where, converter)
+        try:
+            properties[key] = _property(each, where, converter)
+        except InvalidSchema:  # of a field in it
+            raise
+        except (
+            RegistryError,
+            *UNFIT,
+        ) as error:  # where marshmallow looks only now, as for the schema that a field names
+            raise InvalidSchema(where, _said(error)) from error
         if is_always_written(each):
             required.append(key)
             if not each.required:
@@ -108,6 +120,10 @@ def _object_schema(schema: Schema, path: str, walk: _Walk) -> dict[str, Any]:
         **({DEFAULTS: sorted(defaults)} if defaults else {}),
         **_hooks(schema),
     }
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).rstrip('.')}."
 
 
 def is_always_written(each: fields.Field[Any]) -> bool:

@@ -12,7 +12,7 @@ from marshmallow import Schema, ValidationError, fields
 from eventbus.schemas.refusal import DataRefused
 
 #: What code between data and schema raises when the data is not what it expects. Anything else is a bug of that code.
-_UNFIT = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
+UNFIT = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def refusing(schema: Schema) -> Iterator[None]:
         raise
     except ValidationError as error:
         raise DataRefused(errors_by_path(schema, error.messages)) from error
-    except _UNFIT as error:
+    except UNFIT as error:
         raise DataRefused({"": [f"{type(error).__name__}: {error}"]}) from error
 
 

@@ -2,7 +2,7 @@
 
 Database ──autocommit()──▶ Connection   a single statement, one round trip
          ──transaction()─▶ Connection   commits at the end of the block
-         ──join(session)─▶ Connection   inside the caller's transaction, whatever its driver
+         ──join(session)─▶ Connection   inside its transaction; join_callers: whatever its driver
 """
 
 import os
@@ -15,10 +15,10 @@ import psycopg2
 import sqlalchemy
 from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from eventbus.errors import DatabaseUnreachable
+from eventbus.errors import DatabaseUnreachable, InvalidInput
 from eventbus.settings import without_password
 from eventbus.storage import preparing
 from eventbus.storage.connection import Connection as Connection
@@ -26,6 +26,7 @@ from eventbus.storage.connection import Direct, compiled, wrapped
 from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.driver import DriverConnection
 from eventbus.storage.failures import translate
+from eventbus.storage.joining import FAILED_BEFORE, has_failed_before, refusal, require_transaction
 from eventbus.storage.keeping import Keeping
 from eventbus.storage.preparing import Hot
 from eventbus.storage.revision import require_current_revision
@@ -45,6 +46,7 @@ class Session(Protocol):
     """A synchronous SQLAlchemy session, scoped or not."""
 
     def connection(self) -> sqlalchemy.Connection: ...
+    def get_bind(self) -> sqlalchemy.Engine | sqlalchemy.Connection: ...
 
 
 class Database:
@@ -106,9 +108,28 @@ class Database:
 
     @contextmanager
     def join(self, session: Session) -> Iterator[Connection]:
-        """The connection of the caller's *session*: written to, never committed."""
+        """The connection of a *session* of ours: written to, never committed."""
         with self.translated():
             yield self._ready(session.connection())
+
+    @contextmanager
+    def join_callers(self, session: Session) -> Iterator[Connection]:
+        """The connection of a *session* of the caller's: written to, never committed.
+
+        Raises:
+            InvalidInput: Nothing can be written in its transaction.
+        """
+        try:
+            raw = session.connection()
+            require_transaction(raw)
+            yield self._ready(raw)
+        except SQLAlchemyError as error:
+            if has_failed_before(error):
+                # What ended it was raised where it happened; this one holds nothing but our statement.
+                raise InvalidInput(FAILED_BEFORE) from None
+            if isinstance(error, DBAPIError | PoolTimeout):
+                raise self._ours(error, where=self._shown(session.get_bind().engine)) from error
+            raise refusal(error) from error
 
     def lend(self, statement: Hot) -> PoolProxiedConnection:
         """A connection of the pool, which the caller gives back by closing it; *statement* is ready on it for `commit_with`."""
@@ -133,14 +154,19 @@ class Database:
         except (DBAPIError, PoolTimeout) as error:
             raise self._ours(error) from error
 
-    def _ours(self, error: DBAPIError | PoolTimeout) -> Exception:
+    def _ours(self, error: DBAPIError | PoolTimeout, *, where: str | None = None) -> Exception:
+        where = where or self.shown_url
         if isinstance(error, PoolTimeout):
             return DatabaseUnreachable(
-                f"all connections to {self.shown_url} have been in use for {_POOL_SECONDS} s: raise the pool size."
+                f"all connections to {where} have been in use for {_POOL_SECONDS} s: raise the pool size."
             )
         if error.connection_invalidated:
             self._keeping.distrust()
-        return translate(error, where=self.shown_url)
+        return translate(error, where=where)
+
+    def _shown(self, engine: sqlalchemy.Engine) -> str:
+        """Where *engine*, ours or a caller's, leads to."""
+        return self.shown_url if engine is self._engine else without_password(engine.url.render_as_string())
 
     def _take(self) -> Direct:
         if not self._checked:
@@ -159,7 +185,7 @@ class Database:
         return Connection(raw, schema=self.schema)
 
     def _check(self, raw: sqlalchemy.Connection) -> None:
-        require_current_revision(raw, schema=self.schema, where=self.shown_url)
+        require_current_revision(raw, schema=self.schema, where=self._shown(raw.engine))
         self._checked = True
 
     def _after_fork(self) -> None:

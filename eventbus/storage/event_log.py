@@ -62,6 +62,8 @@ class Entry(NamedTuple):
     version: int
     source: str
     data: bytes
+    #: Of its data and headers, as JSON.
+    size_bytes: int
     #: What *data* decodes to.
     value: Any
     metadata: dict[str, Any]

@@ -24,6 +24,8 @@ _REFUSED = {
 
 def translate(error: DBAPIError, *, where: str) -> Exception:
     """The error to raise for *error*: one of our tree, or itself when it is not about the server."""
+    # It is the cause of what is raised, and logged with it, where nobody is to read what is written.
+    error.hide_parameters = True
     code = sqlstate(error)
     if code in _MISSING:
         return NotMigrated(None, HEAD, where)

@@ -823,6 +823,11 @@ def assert_refused(result: tuple[int, str, str], code: int, *words: str) -> None
         (["publish", "order.created", "", "--source", "x"], "", ["not JSON"]),
         (["publish", "order.created", "-", "--source", "x"], "", ["not JSON"]),
         (["publish", "order.created", "-", "--source", "x"], "[" * 100_000, ["nested"]),
+        (
+            ["publish", "order.created", '{"a": 1, "b": {}, "a": 2}', "--source", "x"],
+            "",
+            ["DATA has the key 'a' twice"],
+        ),
         (["publish", "order.created", '{"a": NaN}', "--source", "x"], "", ["nan"]),
         (["publish", "order.created", '{"a": 1e999}', "--source", "x"], "", ["inf"]),
         (["publish", "order.created", r'{"a": "\u0000"}', "--source", "x"], "", [r"\u0000"]),

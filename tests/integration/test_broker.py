@@ -17,7 +17,7 @@ from eventbus import Draft, EventBus
 from eventbus.broker import KombuBroker, Notice, RedisBroker, WakeUp, connect
 from eventbus.broker.contract import TIMEOUT_SECONDS
 from eventbus.embedded import EmbeddedValkey
-from eventbus.errors import BrokerUnreachable, HandlerTimeout
+from eventbus.errors import BrokerUnreachable, HandlerTimeout, InvalidEvent
 from eventbus.lifecycle.circuit import Circuit
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import load_settings
@@ -77,6 +77,21 @@ def test_real_time_listeners_hear_of_an_event(make_bus: MakeBus, broker_url: str
 
     expected = event.as_json() if realtime == "full" else {"id": str(event.id), "type": "order.created"}
     assert heard == expected
+
+
+def test_listeners_hear_of_the_deepest_data(bus: EventBus, broker_url: str, prefix: str) -> None:
+    """What is published can be told: around it a notice has a level of its own."""
+    deep: list[Any] = [[]]
+    for _ in range(248):
+        deep = [deep]
+
+    with listening(broker_url, f"{prefix}:events:order.created") as hear:
+        bus.publish("order.created", deep, source="orders")
+        heard = json.loads(hear()["data"])
+
+    assert heard["data"] == deep
+    with pytest.raises(InvalidEvent, match="nested more than 250 levels deep"):
+        bus.publish("order.created", [deep], source="orders")
 
 
 def test_the_documented_channel_is_the_types(make_bus: MakeBus, broker_url: str) -> None:

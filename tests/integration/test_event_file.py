@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from eventbus.cli import event_file, main, progress
 from eventbus.cli.interrupting import interruptible
-from eventbus.lifecycle import certainty
+from eventbus.lifecycle import certainty, publishing
 from tests.support import wait_until
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.rows import Rows
@@ -101,6 +102,14 @@ def test_standard_input_is_a_file_too(run: Run, rows: Rows) -> None:
         ('{"type": "order.created", "data": 1}', "lacks source; add it or pass --source."),
         ('{"source": "orders"}', "lacks type, data; add it."),
         (line(1, key="k"), "has 'key'; the fields of an event are type, source, data, version,"),
+        (
+            '{"data": 1, "type": "order.created", "data": 2}',
+            "has the key 'data' twice in one object; keep one of the two.",
+        ),
+        (
+            line(0).replace("0", '{"a": [{"b": 1, "b": 1}]}'),
+            "has the key 'b' twice in one object; keep one of the two.",
+        ),
         (line(float("nan")), "nan is not a JSON number"),
         (line(1, type="order created"), "'order created' is not an event type"),
         (line(1, headers=["a"]), "headers=['a'] is not a mapping"),
@@ -212,6 +221,43 @@ def test_a_lost_server_says_what_is_recorded(
     if again:
         assert again[:2] == (0, "30 events recorded.\n")
         assert rows.all("SELECT data FROM eventbus.event_log ORDER BY id") == [(n,) for n in range(30)]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_batch_of_large_lines_is_recorded_in_parts(
+    run: Run, write: Write, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are recorded are told, and whoever does as is advised records no line twice."""
+    monkeypatch.setattr(publishing, "BATCH_EVENTS", 4)
+    lines = [line(n) for n in range(18)]
+    path = write(*lines[:16], line(16, type="order created"), lines[17])
+
+    code, _, errors = run("--file", path)
+    rest = run("--file", "-", stdin="\n".join(lines[14:]).encode())
+
+    assert code == 2
+    assert f"eventbus: {path}:17: 'order created' is not an event type" in errors
+    assert f"lines 1 to 14 are recorded; to go on, publish the lines from 15 on: tail -n +15 {path} | " in errors
+    assert rest[:2] == (0, "4 events recorded.\n")
+    assert rows.all("SELECT data FROM eventbus.event_log ORDER BY id") == [(n,) for n in range(18)]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_server_that_is_lost_in_mid_batch_says_what_is_recorded(
+    run: Run, write: Write, rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts before are known, and only the part that was under way is not."""
+    monkeypatch.setattr(certainty, "_ASKING_SECONDS", 0.2)
+    monkeypatch.setattr(publishing, "BATCH_EVENTS", 4)
+    with FaultProxy(database_url) as proxy:
+        monkeypatch.setenv("EVENTBUS_DATABASE_URL", proxy.url)
+        proxy.lose(Fault.ANSWERED, "the till", then_refuse=True)
+        code, _, errors = run("--file", write(*(line(n) for n in range(6)), line(6, source="the till")))
+
+    assert code == 3
+    assert "lines 1 to 4 are recorded; to go on, publish the lines from 5 on" in errors
+    assert "up to 10 lines from line 5 on may or may not be recorded" in errors
+    assert rows.count("event_log") == 7
 
 
 def test_an_unreachable_server_is_4(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +387,33 @@ def test_ctrl_c_lets_a_batch_end(piped: Callable[..., "subprocess.Popen[str]"], 
     assert process.returncode == 130
     assert "lines 1 to 10 are recorded" in errors
     assert rows.count("event_log") == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "up to 10 lines from line 1 on may or may not be recorded; no line is known to be recorded."),
+        (["--key-prefix", "import"], "interrupted; no line is known to be recorded."),
+    ],
+)
+@pytest.mark.usefixtures("small")
+def test_a_batch_that_was_interrupted_may_be_recorded(
+    run: Run, rows: Rows, caplog: pytest.LogCaptureFixture, options: list[str], says: str
+) -> None:
+    """A second Ctrl-C may come after the commit."""
+
+    def interrupt(record: logging.LogRecord) -> bool:
+        raise KeyboardInterrupt
+
+    caplog.set_level(logging.INFO, logger="eventbus")
+    logger = logging.getLogger(publishing.__name__)
+    logger.addFilter(interrupt)
+    code, _, errors = run("--file", "-", *options, stdin=f"{line(1)}\n{line(2)}\n".encode())
+    logger.removeFilter(interrupt)
+
+    assert code == 130
+    assert says in errors
+    assert rows.count("event_log") == 2
 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:

@@ -406,6 +406,7 @@ def test_a_batch_of_which_a_part_is_gone_is_uncertain(bus: EventBus, database: D
         version=1,
         source="orders",
         data=b"0",
+        size_bytes=1,
         value=0,
         metadata={"correlation_id": "story"},
         token="0",

@@ -1,7 +1,8 @@
 """Publishing: one statement, one delivery per group, and nothing at all of what is refused."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, fields
 
-from eventbus import EventBus, EventSchema
+from eventbus import Draft, EventBus, EventSchema
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import (
     DatabaseUnreachable,
     EventTooLarge,
+    HandlerTimeout,
     IdempotencyConflict,
     InvalidEvent,
     InvalidEventType,
@@ -24,6 +26,7 @@ from eventbus.errors import (
     UnknownEventType,
     UnknownEventVersion,
 )
+from eventbus.lifecycle import publishing
 from tests.integration.conftest import MakeBus
 from tests.support.rows import Rows
 from tests.support.statements import statements
@@ -225,10 +228,15 @@ def test_what_is_refused_leaves_no_trace(
 
 
 def test_data_of_the_largest_size_is_accepted(make_bus: MakeBus) -> None:
-    """The limit is the last size that fits."""
-    bus = make_bus(max_event_bytes=12)
+    """The limit is the last size that fits; headers count, as JSON too."""
+    bus = make_bus(max_event_bytes=20)
 
-    assert bus.publish("free.form", "x" * 10, source="test").data == "x" * 10
+    assert bus.publish("free.form", "x" * 18, source="test").data == "x" * 18
+    assert bus.publish("free.form", "x" * 8, source="test", headers={"a": "ü"}).headers == {"a": "ü"}
+    with pytest.raises(EventTooLarge, match="headers: 21 bytes of JSON with the data, more than the 20") as caught:
+        bus.publish("free.form", "x" * 9, source="test", headers={"a": "ü"})
+
+    assert (caught.value.size_bytes, caught.value.limit_bytes) == (21, 20)
 
 
 def test_data_is_stored_in_the_canonical_form_of_its_schema(bus: EventBus) -> None:
@@ -248,6 +256,47 @@ def test_logs_name_the_event_and_never_its_data(bus: EventBus, caplog: pytest.Lo
     [record] = [item for item in caplog.records if item.message == "event_published"]
     assert (record.event_id, record.type, record.correlation_id) == (str(event.id), "order.created", "story")
     assert "s3cr3t" not in repr([vars(item) for item in caplog.records])
+
+
+@contextmanager
+def logging_fails(message: str, error: Exception) -> Iterator[None]:
+    """While a filter of the application's raises *error* at what publishing logs as *message*."""
+
+    def fail(record: logging.LogRecord) -> bool:
+        if record.msg == message:
+            raise error
+        return True
+
+    logger = logging.getLogger(publishing.__name__)
+    logger.addFilter(fail)
+    yield
+    logger.removeFilter(fail)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_fails_after_the_commit_fails_no_publish(
+    bus: EventBus, rows: Rows, caplog: pytest.LogCaptureFixture, many: bool
+) -> None:
+    """Whoever is told that it failed would publish again; a worker's relay finds what nobody was told."""
+    drafts = [Draft(type="order.created", data=n, source="orders") for n in range(2 if many else 1)]
+    caplog.set_level(logging.INFO, logger="eventbus")
+
+    with logging_fails("events_published" if many else "event_published", ZeroDivisionError()):
+        events = bus.publish_many(drafts)
+
+    assert [event.data for event in events] == [draft.data for draft in drafts]
+    assert rows.count("event_log") == len(drafts)
+    assert [record.levelno for record in caplog.records if record.message == "dispatch_failed"] == [logging.ERROR]
+
+
+def test_the_time_limit_of_a_handler_strikes_after_the_commit_too(
+    bus: EventBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends the run, not the publish alone."""
+    caplog.set_level(logging.INFO, logger="eventbus")
+
+    with logging_fails("event_published", HandlerTimeout("0.1 s")), pytest.raises(HandlerTimeout):
+        bus.publish("order.created", 1, source="orders")
 
 
 def test_a_database_that_is_gone_is_one_clear_error_without_the_password(make_bus: MakeBus) -> None:

@@ -2,23 +2,37 @@
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+from sqlalchemy.pool import NullPool
 
-from eventbus import Event, EventBus
-from eventbus.errors import InvalidInput, NotMigrated
+from eventbus import Draft, Event, EventBus
+from eventbus.errors import DatabaseUnreachable, InvalidInput, NotMigrated
 from eventbus.lifecycle.committing import dispatch_after_commit
-from tests.integration.conftest import MakeBus
 from tests.support import requirements
 from tests.support.rows import Rows
 
+SECRET = "s3cr" + "3t"  # not as it stands in lines of this file, which tracebacks show
 Messages = Callable[[str], list[dict[str, Any]]]
+
+
+class Base(DeclarativeBase):
+    """What the caller maps."""
+
+
+class Purchase(Base):
+    """A row of the caller's."""
+
+    __tablename__ = "purchase"
+    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 @pytest.fixture
@@ -309,6 +323,34 @@ def test_what_is_no_session_is_refused_with_the_way_out(subscribed: EventBus, se
     assert recorded() == []
 
 
+async def in_async_autocommit(bus: EventBus, url: str) -> None:
+    """Publish in an AsyncSession that commits each statement by itself."""
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT")
+    async with AsyncSession(engine) as session:
+        with pytest.raises(InvalidInput, match="session= is in AUTOCOMMIT"):
+            await session.run_sync(lambda inner: publish(bus, inner))
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_session_that_commits_each_statement_is_refused(
+    subscribed: EventBus, engine: sqlalchemy.Engine, database_url: str, recorded: Ids, many: bool
+) -> None:
+    """Its rollback would leave the event, whatever the driver and whoever said so: engine, connection or session."""
+    draft = Draft(type="order.created", data=1, source="orders")
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    changed = Session(engine)
+    changed.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+
+    with autocommit.connect() as connection:
+        for session in (Session(autocommit), Session(connection), changed):
+            with session, pytest.raises(InvalidInput, match="session= is in AUTOCOMMIT"):
+                subscribed.publish_many([draft], session=session) if many else publish(subscribed, session)
+    asyncio.run(in_async_autocommit(subscribed, database_url))
+
+    assert recorded() == []
+
+
 def test_a_refused_event_leaves_the_transaction_as_it_was(
     subscribed: EventBus, engine: sqlalchemy.Engine, told: Ids, recorded: Ids
 ) -> None:
@@ -320,6 +362,26 @@ def test_a_refused_event_leaves_the_transaction_as_it_was(
         session.commit()
 
     assert told() == recorded() == [str(kept.id)]
+
+
+def test_what_the_caller_does_with_its_info_costs_no_message(
+    subscribed: EventBus, engine: sqlalchemy.Engine, told: Ids, recorded: Ids
+) -> None:
+    """It may be cleared, even between publish and commit: each event leaves once, and a savepoint still drops its own."""
+    with Session(engine) as session:
+        kept = [publish(subscribed, session)]
+        session.info.clear()
+        kept.append(publish(subscribed, session))
+        savepoint = session.begin_nested()
+        publish(subscribed, session)
+        session.info.clear()
+        savepoint.rollback()
+        session.commit()
+        session.info.clear()
+        kept.append(publish(subscribed, session))
+        session.commit()
+
+    assert told() == recorded() == [str(event.id) for event in kept]
 
 
 def test_a_dispatch_that_fails_never_fails_the_commit(
@@ -340,14 +402,110 @@ def test_a_dispatch_that_fails_never_fails_the_commit(
     assert [record.levelno for record in caplog.records if record.message == "dispatch_failed"] == [logging.ERROR]
 
 
+@pytest.mark.parametrize("known", [False, True])
 def test_a_session_on_a_database_without_our_tables_is_told_so(
-    make_bus: MakeBus, engine: sqlalchemy.Engine, empty_database_url: str
+    bus: EventBus, engine: sqlalchemy.Engine, empty_database_url: str, known: bool
 ) -> None:
-    """One sentence instead of a driver's error, before anything is written."""
-    bus = make_bus()
+    """One sentence that names the session's database, whether the bus has used its own before or not."""
     elsewhere = sqlalchemy.create_engine(empty_database_url.replace("postgresql://", "postgresql+psycopg2://"))
+    if known:
+        publish(bus, None)
 
-    with Session(elsewhere) as session, pytest.raises(NotMigrated, match="run 'eventbus migrate'"):
-        publish(bus, session)
+    with Session(elsewhere) as session, pytest.raises(NotMigrated, match="run 'eventbus migrate'") as caught:
+        publish(bus, session, SECRET)
 
+    assert f"{elsewhere.url.render_as_string()} has no eventbus tables" in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
     elsewhere.dispose()
+
+
+def failed_statement(session: Session) -> None:
+    """Have a statement of the caller's fail, as one that is caught."""
+    with pytest.raises(ProgrammingError):
+        session.execute(text("SELECT 1 FROM nowhere"))
+
+
+def failed_flush(session: Session) -> None:
+    """Have a flush of the caller's fail, as one that is caught."""
+    session.add(Purchase(id="none"))
+    with pytest.raises(StatementError):
+        session.flush()
+
+
+@pytest.mark.parametrize("fail", [failed_statement, failed_flush])
+def test_a_transaction_that_has_failed_before_takes_no_event(
+    subscribed: EventBus, engine: sqlalchemy.Engine, fail: Callable[[Session], None], told: Ids, recorded: Ids
+) -> None:
+    """It says so, without the event's data; after a rollback the session can be used."""
+    with Session(engine) as session:
+        fail(session)
+        with pytest.raises(InvalidInput, match="in a transaction that has failed before: roll it back") as caught:
+            publish(subscribed, session, SECRET)
+        session.rollback()
+        event = publish(subscribed, session)
+        session.commit()
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert told() == recorded() == [str(event.id)]
+
+
+def closed(engine: sqlalchemy.Engine) -> Session:
+    """A session that is of no use any more."""
+    session = Session(engine, close_resets_only=False)
+    session.close()
+    return session
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (closed, "session= cannot be used: This Session has been permanently closed"),
+        (lambda engine: Session(binds={Purchase: engine}), "session= cannot be used: This session is not bound"),
+        (
+            lambda engine: Session(sqlalchemy.create_engine("sqlite://", poolclass=NullPool)),
+            "session= is on sqlite: pass one that is on the",
+        ),
+    ],
+)
+def test_a_session_that_cannot_be_joined_is_refused(
+    subscribed: EventBus, engine: sqlalchemy.Engine, make: Callable[[sqlalchemy.Engine], Session], says: str
+) -> None:
+    """It is the caller's to mend, and SQLAlchemy's error nobody's to know."""
+    session = make(engine)
+
+    with pytest.raises(InvalidInput) as caught:
+        publish(subscribed, session)
+
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+    session.close()
+
+
+def test_the_inside_of_an_async_session_is_refused_with_the_way_out(
+    subscribed: EventBus, database_url: str, recorded: Ids
+) -> None:
+    """Outside of run_sync nobody waits for its driver."""
+
+    async def use() -> str:
+        engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://"))
+        async with AsyncSession(engine) as session:
+            await session.connection()
+            with pytest.raises(InvalidInput) as caught:
+                publish(subscribed, session.sync_session, SECRET)
+        await engine.dispose()
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        return str(caught.value)
+
+    assert "session= is the inside of an AsyncSession: of an AsyncSession pass what" in asyncio.run(use())
+    assert recorded() == []
+
+
+def test_a_server_of_the_callers_that_is_gone_is_named(subscribed: EventBus) -> None:
+    """The session's, not that of the bus; without the password."""
+    away = sqlalchemy.create_engine("postgresql+psycopg2://u:s3cr3t@127.0.0.1:1/away")
+
+    with (
+        Session(away) as session,
+        pytest.raises(DatabaseUnreachable, match=r"u:\*\*\*@127\.0\.0\.1:1/away cannot be reached"),
+    ):
+        publish(subscribed, session)

@@ -156,13 +156,14 @@ def test_ids_rise_across_batches_whatever_the_clock_does(
     assert all(one.id < next.id and one.created_at < next.created_at for one, next in itertools.pairwise(events))
 
 
-def test_a_batch_is_also_limited_by_its_size(bus: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("item", [draft("x" * 298), draft("x" * 198, headers={"a": "x" * 92})])
+def test_a_batch_is_also_limited_by_its_size(bus: EventBus, monkeypatch: pytest.MonkeyPatch, item: Draft) -> None:
     """A thousand events of a megabyte are no statement that a server likes."""
     monkeypatch.setattr(publishing, "BATCH_BYTES", 1000)
     bus.sync()
 
     with statements(bus.database) as sent:
-        bus.publish_many(draft("x" * 298) for _ in range(10))
+        bus.publish_many(item for _ in range(10))
 
     assert [statement.split()[0] for statement in sent] == ["PREPARE", "EXECUTE", "EXECUTE", "EXECUTE"]
 
@@ -255,6 +256,38 @@ def test_an_iterable_that_fails_says_how_far_it_came(bus: EventBus, rows: Rows) 
 
     assert caught.value.__notes__ == ["publish_many had items 0 to 9 recorded."]
     assert rows.count("event_log") == 10
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("many", [False, True])
+def test_an_iterable_that_publishes_may_fail_with_an_error_of_ours(bus: EventBus, rows: Rows, many: bool) -> None:
+    """It is about the other call: what it says of itself stays, and a note says how far this one came."""
+
+    def source() -> Iterator[Draft]:
+        yield from (draft(n) for n in range(13))
+        bad = [draft("other"), draft(float("nan"))]
+        bus.publish_many(bad) if many else bus.publish(bad[1].type, bad[1].data, source="orders")
+
+    with pytest.raises(InvalidEvent) as caught:
+        bus.publish_many(source())
+
+    assert str(caught.value).startswith(
+        "item 1 (nothing before it recorded): " if many else "order.created was refused"
+    )
+    assert (caught.value.index, caught.value.recorded) == (1 if many else None, ())
+    assert caught.value.__notes__ == ["publish_many had items 0 to 9 recorded."]
+    assert rows.count("event_log") == 10
+
+
+def test_a_generator_can_be_gone_on_with_after_a_refusal(bus: EventBus, rows: Rows) -> None:
+    """It is the caller's: what follows the refused item can be published."""
+    drafts = (draft(float("nan") if n == 0 else n) for n in range(3))
+
+    with pytest.raises(InvalidEvent):
+        bus.publish_many(drafts)
+    bus.publish_many(drafts)
+
+    assert rows.all("SELECT data FROM eventbus.event_log ORDER BY id") == [(1,), (2,)]
 
 
 def test_an_error_of_the_database_is_about_a_batch(make_bus: MakeBus, empty_database_url: str, rows: Rows) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus.wire import NotJson, canonical, decode, encode
+from eventbus.wire import NotJson, canonical, decode, encode, encode_again
 from tests.support.json_values import json_values
 
 
@@ -37,9 +37,8 @@ def containing_itself() -> list[Any]:
     return endless
 
 
-def nested(depth: int) -> Any:
-    """A value of *depth* lists in one another."""
-    value: Any = 1
+def nested(depth: int, value: Any = 1) -> Any:
+    """*value* in *depth* lists in one another."""
     for _ in range(depth):
         value = [value]
     return value
@@ -114,11 +113,25 @@ def test_every_problem_is_named_up_to_twenty() -> None:
     assert len(many.value.problems) == 20
 
 
-@pytest.mark.parametrize("data", [containing_itself(), nested(300), nested(100_000)])
+@pytest.mark.parametrize("data", [containing_itself(), nested(251), nested(100_000)])
 def test_endless_and_very_deep_data_is_refused(data: Any) -> None:
     """Neither the stack nor the clock runs out."""
-    with pytest.raises(NotJson, match="nested more than 200 levels deep, or contains itself"):
+    with pytest.raises(NotJson, match="nested more than 250 levels deep, or contains itself"):
         encode(data)
+
+
+@pytest.mark.parametrize("innermost", [1, [], {}, "x"])
+def test_what_is_as_deep_as_can_be_fits_into_what_is_written_around_it(innermost: Any) -> None:
+    """A notice holds data within an object; one level more is refused."""
+    levels = 250 if not isinstance(innermost, list | dict) else 249
+    deepest = nested(levels, innermost)
+
+    value = decode(encode(deepest))
+
+    assert value == deepest
+    assert decode(encode_again({"event": [{"data": value}]}))["event"][0]["data"] == deepest
+    with pytest.raises(NotJson, match="nested more than 250 levels deep"):
+        encode([deepest])
 
 
 def test_a_type_that_only_looks_like_json_is_refused_with_the_cause() -> None:

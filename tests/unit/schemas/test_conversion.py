@@ -13,6 +13,14 @@ from eventbus.schemas.conversion import convert, to_json_schema
 from eventbus.schemas.event_schema import EventSchema
 
 
+class WithArgument(EventSchema):
+    """A schema that cannot be made without saying more."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+
 class Size(enum.Enum):
     """Names and values differ."""
 
@@ -185,6 +193,10 @@ def test_what_is_always_written_is_required() -> None:
         fields.String(required=True, load_only=True),
         fields.Dict(keys=fields.Float()),
         fields.Constant(object()),
+        fields.Nested("Misspelt"),
+        fields.Pluck(EventSchema, "nowhere"),
+        fields.Nested(WithArgument),
+        fields.Nested(lambda: {}["nowhere"]),
     ],
 )
 def test_what_is_no_event_is_refused(field: fields.Field[Any]) -> None:
@@ -193,6 +205,22 @@ def test_what_is_no_event_is_refused(field: fields.Field[Any]) -> None:
         property_of(field)
 
     assert raised.value.path == "f"
+
+
+def test_a_misspelt_schema_is_named_where_it_stands() -> None:
+    """At the field that names it, however deep, and in the words of marshmallow."""
+
+    class Line(EventSchema):
+        item = fields.Nested("Misspelt")
+
+    with pytest.raises(InvalidSchema, match=r"^f\[\]\.item: RegistryError: Class with name 'Misspelt' was not found\."):
+        property_of(fields.List(fields.Nested(Line)))
+
+
+def test_a_class_that_takes_arguments_is_refused() -> None:
+    """Nobody would give it any."""
+    with pytest.raises(InvalidSchema, match=r"missing 1 required positional argument: 'unit'\. The class must be such"):
+        convert(WithArgument)
 
 
 def test_two_fields_with_one_name_are_refused() -> None:
