@@ -64,19 +64,34 @@ def _run(
                 sessions.commit(session, marking)
         else:
             _call(subscription, Run(event=claimed.event, delivery=delivery))
-    except SystemExit as error:
-        if error.code == _POOL_EXIT or isinstance(error, WorkerShutdown | WorkerTerminate):
+    except BaseException as error:
+        # A handler may raise anything: whatever it is, it is this run's result.
+        if ends_process(error):
             raise
+        return as_failure(error)
+    return None
+
+
+def ends_process(error: BaseException) -> bool:
+    """Whether *error* is how the pool or the worker ends this process: what is held is then somebody else's to settle."""
+    kind = type(error)
+    if issubclass(kind, WorkerShutdown | WorkerTerminate):
+        return True
+    return kind is SystemExit and type(error.code) is int and error.code == _POOL_EXIT  # type: ignore[attr-defined]
+
+
+def as_failure(error: BaseException) -> BaseException:
+    """What *error*, which ended code of the user's, counts as: itself, or a HandlerError where it would mean more than that."""
+    kind = type(error)
+    if issubclass(kind, SystemExit):
         return _described(error, "called sys.exit")
-    except MemoryError as error:
+    if issubclass(kind, MemoryError):
         # Carried on as another type: Celery's worker would take a MemoryError for its own.
         return _described(error, "ran out of memory")
-    except (TaskPredicate, asyncio.CancelledError, GeneratorExit, KeyboardInterrupt) as error:
+    if issubclass(kind, TaskPredicate) or not issubclass(kind, Exception):
         # To Celery or to a process these mean more than "the handler failed", which is all that a handler can say.
-        return _described(error, f"raised {type(error).__name__}")
-    except Exception as error:  # noqa: BLE001 - a handler may raise anything: whatever it is, it is this run's result
-        return error
-    return None
+        return _described(error, f"raised {kind.__name__}")
+    return error
 
 
 def _call(subscription: Subscription, run: Run) -> None:

@@ -179,6 +179,7 @@ def test_a_dead_letter_that_is_retried_runs_as_if_new(stage: Stage, worker: Work
         ("KeyboardInterrupt", "eventbus.errors.HandlerError", "KeyboardInterrupt"),
         ("Ignore", "eventbus.errors.HandlerError", "the handler raised Ignore: Ignore(as asked"),
         ("Reject", "eventbus.errors.HandlerError", "the handler raised Reject: Reject("),
+        ("Panic", "eventbus.errors.HandlerError", "the handler raised Panic: Panic(as asked"),
         ("Unpicklable", "tests.e2e.shop.failures.Unpicklable", "unpicklable: as asked, in attempt 1"),
         ("Unprintable", "tests.e2e.shop.failures.Unprintable", "(its message could not be read)"),
         ("group", "ExceptionGroup", "as asked, in attempt 1 (1 sub-exception)"),

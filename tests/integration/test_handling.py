@@ -116,13 +116,29 @@ def test_a_handler_outside_the_main_thread_runs_without_an_alarm(handle: Handle)
 
 
 @pytest.mark.parametrize(
-    "raised", [SystemExit(3), MemoryError("heap"), Ignore(), Reject("no"), asyncio.CancelledError(), GeneratorExit()]
+    "raised",
+    [
+        SystemExit(3),
+        MemoryError("heap"),
+        Ignore(),
+        Reject("no"),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        BaseExceptionGroup("both", [GeneratorExit()]),
+    ],
 )
-def test_whatever_a_handler_raises_is_a_failed_run(handle: Handle, raised: BaseException) -> None:
+@pytest.mark.parametrize("with_session", [False, True])
+def test_whatever_a_handler_raises_is_a_failed_run(handle: Handle, raised: BaseException, with_session: bool) -> None:
     """Not the worker's death, and nothing that Celery takes for an order."""
 
-    def handler(event: Event) -> None:
+    def plain(event: Event) -> None:
         raise raised
+
+    def writing(event: Event, session: Session) -> None:
+        write(session)
+        raise raised
+
+    handler = writing if with_session else plain
 
     error = handle(handler)
 

@@ -37,6 +37,10 @@ def run(
     return handle(subscription, claimed, sessions=None, marking=None)  # type: ignore[arg-type]
 
 
+class Panic(BaseException):
+    """What is no ordinary exception, and means nothing to anybody else."""
+
+
 def wait_for_ever() -> None:
     """Block in a way that a signal interrupts."""
     threading.Event().wait(30)
@@ -148,11 +152,20 @@ def test_an_exception_of_an_async_handler_is_the_result_too(error: Exception) ->
         (asyncio.CancelledError(), "raised CancelledError"),
         (GeneratorExit(), "raised GeneratorExit"),
         (KeyboardInterrupt(), "raised KeyboardInterrupt"),
+        (Panic("out of range"), "raised Panic: Panic(out of range)"),
+        (BaseExceptionGroup("both", [Panic()]), "raised BaseExceptionGroup"),
     ],
 )
-def test_what_means_more_to_a_worker_is_a_failure_of_the_handler_and_no_more(error: BaseException, says: str) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_what_means_more_to_a_worker_is_a_failure_of_the_handler_and_no_more(
+    kind: str, error: BaseException, says: str
+) -> None:
     """No handler can end its worker, or make Celery drop a delivery; the cause is kept."""
-    result = run(raising(error))
+
+    async def handler(event: Event) -> None:
+        raise error
+
+    result = run(raising(error) if kind == "sync" else handler)
 
     assert isinstance(result, HandlerError)
     assert f"the handler {says}" in str(result)

@@ -18,6 +18,10 @@ class Refused(Exception):
     """What no retry can mend."""
 
 
+class Panic(BaseException):
+    """What is no ordinary exception, and means nothing to anybody else."""
+
+
 class Unpicklable(Exception):
     """Cannot be made again from its arguments, and holds what no pickle can."""
 
@@ -52,6 +56,7 @@ def raise_as(kind: str, message: str) -> None:
         "KeyboardInterrupt": KeyboardInterrupt(),
         "Ignore": Ignore(message),
         "Reject": Reject(message),
+        "Panic": Panic(message),
         "group": ExceptionGroup(message, [ValueError("inner")]),
         "nul": ValueError("with \x00 and \ud800"),
     }
