@@ -47,7 +47,7 @@ class RetryPolicy:
 
     def allows_retry(self, *, attempts: int, error: BaseException) -> bool:
         """Whether a delivery that has failed *attempts* times, last with *error*, is tried again."""
-        return attempts <= self.max_retries and not isinstance(error, self.give_up_on)
+        return attempts <= self.max_retries and not issubclass(type(error), self.give_up_on)
 
     def ceiling(self, attempts: int) -> timedelta:
         """The longest wait after *attempts* failed runs (from 1)."""

@@ -101,7 +101,7 @@ class Execution:
             return event
         marking = Marking(claimed=claimed)
         error = handle(subscription, claimed.of(event), sessions=sessions, marking=marking)
-        if isinstance(error, ClaimLost):
+        if type(error) is ClaimLost:
             return settlement.report(claimed, Fenced())
         if error is not None:
             return error

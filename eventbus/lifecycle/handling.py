@@ -18,18 +18,17 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from celery.exceptions import TaskPredicate, WorkerShutdown, WorkerTerminate
+from celery.exceptions import TaskPredicate
 
 from eventbus import tracing
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import HandlerError, HandlerTimeout
+from eventbus.failure import ends_process, read_message, read_traceback, read_type
 from eventbus.lifecycle.handler_sessions import Sessions
 from eventbus.lifecycle.settlement import Marking
 from eventbus.storage.claiming import Claimed
 from eventbus.subscription import Subscription
 
-#: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.
-_POOL_EXIT = -241
 _local = threading.local()
 
 
@@ -72,14 +71,6 @@ def _run(
     return None
 
 
-def ends_process(error: BaseException) -> bool:
-    """Whether *error* is how the pool or the worker ends this process: what is held is then somebody else's to settle."""
-    kind = type(error)
-    if issubclass(kind, WorkerShutdown | WorkerTerminate):
-        return True
-    return kind is SystemExit and type(error.code) is int and error.code == _POOL_EXIT  # type: ignore[attr-defined]
-
-
 def as_failure(error: BaseException) -> BaseException:
     """What *error*, which ended code of the user's, counts as: itself, or a HandlerError where it would mean more than that."""
     kind = type(error)
@@ -90,7 +81,7 @@ def as_failure(error: BaseException) -> BaseException:
         return _described(error, "ran out of memory")
     if issubclass(kind, TaskPredicate) or not issubclass(kind, Exception):
         # To Celery or to a process these mean more than "the handler failed", which is all that a handler can say.
-        return _described(error, f"raised {kind.__name__}")
+        return _described(error, f"raised {_name(error)}")
     return error
 
 
@@ -149,6 +140,10 @@ def _timed_out(timeout: timedelta) -> HandlerTimeout:
 
 
 def _described(error: BaseException, what: str) -> HandlerError:
-    described = HandlerError(f"the handler {what}: {type(error).__name__}({error}).")
+    described = HandlerError(f"the handler {what}: {_name(error)}({read_message(error)}).")
     described.__cause__ = error
-    return described.with_traceback(error.__traceback__)
+    return described.with_traceback(read_traceback(error))
+
+
+def _name(error: BaseException) -> str:
+    return read_type(error).rpartition(".")[2]

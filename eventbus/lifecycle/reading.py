@@ -11,8 +11,9 @@ from typing import Any
 
 from eventbus.errors import DatabaseError
 from eventbus.event import Event
+from eventbus.failure import ends_process
 from eventbus.lifecycle.catalog import Catalog
-from eventbus.lifecycle.handling import as_failure, ends_process, limited
+from eventbus.lifecycle.handling import as_failure, limited
 from eventbus.schemas.reading import read
 from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.subscription import Subscription

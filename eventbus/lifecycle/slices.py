@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from eventbus.errors import DatabaseError
-from eventbus.failure import from_exception
+from eventbus.failure import ends_process, from_exception
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.handler_sessions import Sessions
-from eventbus.lifecycle.handling import ends_process
 from eventbus.lifecycle.holding import Holding
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.parking import Parked
@@ -197,7 +196,7 @@ class Slice:
     def _call(self, claimed: Claimed, sessions: Sessions) -> BaseException | Outcome | Parked | None:
         began = time.perf_counter()
         ended = self._execution.call(claimed, sessions)
-        if not isinstance(ended, Parked):
+        if type(ended) is not Parked:
             self._slot.timer.note(self._group, claimed.event.type, time.perf_counter() - began)
         return ended
 

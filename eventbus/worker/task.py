@@ -19,9 +19,9 @@ from kombu.exceptions import OperationalError
 
 from eventbus.broker import WakeUp
 from eventbus.errors import ConfigurationError, DatabaseError
+from eventbus.failure import ends_process, showable
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
-from eventbus.lifecycle.handling import ends_process
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.settlement import Outcome, Retrying
 from eventbus.lifecycle.slices import Failed, Slice
@@ -113,7 +113,7 @@ class DeliveryTask(Task):
             raise
         if failed is not None:
             self.request.eventbus_failed, self.request.eventbus_slice = failed, turn
-            raise failed.error
+            raise showable(failed.error)
         self._close(turn)
         return {"done": turn.done, "retried": turn.retried, "dead": turn.dead}
 
@@ -123,7 +123,7 @@ class DeliveryTask(Task):
         if failed is None or exc is None:
             raise exc or Ignore()
         policy = self._equipment().execution.subscription(failed.claimed).retry
-        if not policy.allows_retry(attempts=failed.claimed.attempts + 1, error=exc):
+        if not policy.allows_retry(attempts=failed.claimed.attempts + 1, error=failed.error):
             self.give_up(failed)
             raise exc
         outcome = self._settle(failed)

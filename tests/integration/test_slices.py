@@ -230,13 +230,23 @@ class Panic(BaseException):
     """What is no ordinary exception."""
 
 
+class Closed(Exception):
+    """Nothing of it can be had."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
 @pytest.mark.parametrize("way", ["alone", "batch"])
-def test_whatever_a_handler_raises_is_a_failed_run(way: str, bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+@pytest.mark.parametrize("kind", [Panic, Closed])
+def test_whatever_a_handler_raises_is_a_failed_run(
+    kind: type[BaseException], way: str, bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
     """Its neighbours are done, and the slice goes on as after any failure."""
 
     def act(event: Event) -> None:
         if event.data == 0:
-            raise Panic
+            raise kind
 
     behaviour.act = act
     events = publish(bus, 3)

@@ -41,6 +41,32 @@ class Panic(BaseException):
     """What is no ordinary exception, and means nothing to anybody else."""
 
 
+class Unreadable:
+    """Says nothing, and equals nothing."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no equal")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Cannot be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Closed(Exception):
+    """Nothing of it can be had."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
 def wait_for_ever() -> None:
     """Block in a way that a signal interrupts."""
     threading.Event().wait(30)
@@ -130,6 +156,13 @@ def test_an_exception_is_the_result_of_the_run(error: Exception) -> None:
     assert run(raising(error)) is error
 
 
+def test_an_exception_that_answers_nothing_is_the_result_too() -> None:
+    """Nothing is asked of it."""
+    error = Closed()
+
+    assert run(raising(error)) is error
+
+
 @pytest.mark.parametrize("error", [ValueError("bad"), TimeoutError("mine")])
 def test_an_exception_of_an_async_handler_is_the_result_too(error: Exception) -> None:
     """Its own TimeoutError is not mistaken for the limit."""
@@ -154,6 +187,8 @@ def test_an_exception_of_an_async_handler_is_the_result_too(error: Exception) ->
         (KeyboardInterrupt(), "raised KeyboardInterrupt"),
         (Panic("out of range"), "raised Panic: Panic(out of range)"),
         (BaseExceptionGroup("both", [Panic()]), "raised BaseExceptionGroup"),
+        (SystemExit(Unreadable()), "called sys.exit: SystemExit((its message could not be read))"),
+        (Interrupted(), "raised Interrupted: Interrupted((its message could not be read))"),
     ],
 )
 @pytest.mark.parametrize("kind", ["sync", "async"])

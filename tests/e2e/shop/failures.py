@@ -37,6 +37,13 @@ class Unprintable(Exception):
         raise RuntimeError("no text")
 
 
+class Closed(Exception):
+    """Nothing of it can be had."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
 def fail(event: Event, delivery: Delivery) -> None:
     """Note the run, then end it as the event's ``error`` says, while the attempt is at most its ``failures``."""
     note(event, delivery)
@@ -57,6 +64,8 @@ def raise_as(kind: str, message: str) -> None:
         "Ignore": Ignore(message),
         "Reject": Reject(message),
         "Panic": Panic(message),
+        "Unformattable": SyntaxError(message, ("file", "x", "text", "y")),
+        "Closed": Closed(message),
         "group": ExceptionGroup(message, [ValueError("inner")]),
         "nul": ValueError("with \x00 and \ud800"),
     }

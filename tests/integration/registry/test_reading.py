@@ -309,7 +309,14 @@ class Panic(BaseException):
     """What is no ordinary exception."""
 
 
-@pytest.mark.parametrize("raised", [Panic("x"), SystemExit(3), MemoryError()])
+class Unreadable(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("raised", [Panic("x"), SystemExit(3), MemoryError(), Unreadable()])
 def test_a_step_that_raises_anything_is_a_failed_run(
     raised: BaseException, bus: EventBus, worker: MakeWorker, order: dict[str, Any]
 ) -> None:
