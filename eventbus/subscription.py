@@ -221,6 +221,7 @@ def _taken_by(handler: Handler) -> frozenset[str]:
     """The names in `OFFERED` that *handler* takes, after making sure that it can be called with an event."""
     if not callable(handler):
         raise InvalidSubscription(f"{handler!r} is not callable: a handler is a function that takes an event.")
+    _check_kind(handler)
     parameters = list(inspect.signature(handler).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
@@ -235,4 +236,24 @@ def _taken_by(handler: Handler) -> frozenset[str]:
                 f"{_name(handler)} asks for {parameter.name!r}: a handler takes the event and, by name, "
                 f"{' and '.join(OFFERED)}."
             )
-    return frozenset(item.name for item in parameters[1:] if item.name in OFFERED)
+        if parameter.name in OFFERED and parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise InvalidSubscription(
+                f"{_name(handler)} takes {parameter.name!r} by position: a handler is given it by name, so write no '/' behind it."
+            )
+    return frozenset(
+        item.name for item in parameters[1:] if item.name in OFFERED and item.kind is not item.VAR_POSITIONAL
+    )
+
+
+def _check_kind(handler: Handler) -> None:
+    """Make sure that calling *handler* runs its code: a generator would wait to be iterated, a class is made for something else."""
+    target = handler.func if isinstance(handler, functools.partial) else handler
+    if isinstance(target, type):
+        raise InvalidSubscription(
+            f"{_name(handler)} is a class: a handler is a function, or an object that can be called, such as an instance of it."
+        )
+    for function in (target, type(target).__call__):
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidSubscription(
+                f"{_name(handler)} is a generator, whose code would never run: a handler has no 'yield'."
+            )

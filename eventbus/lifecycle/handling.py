@@ -94,13 +94,26 @@ def _call(subscription: Subscription, run: Run) -> None:
             result = handler(run.event, **extra)
         if inspect.isawaitable(result):
             # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
-            _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
+            result = _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
+    _check_has_run(result)
 
 
-async def _within(work: Awaitable[Any], timeout: timedelta) -> None:
+def _check_has_run(result: object) -> None:
+    """Make sure that what a handler has returned is no code of its own that waits to be run."""
+    if inspect.iscoroutine(result):
+        result.close()
+    elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):
+        return
+    raise HandlerError(
+        f"the handler returned the {type(result).__name__} {result.__qualname__}, whose code has not run: "
+        "it must await, or iterate, what it calls."
+    )
+
+
+async def _within(work: Awaitable[Any], timeout: timedelta) -> Any:
     try:
         async with asyncio.timeout(timeout.total_seconds()) as limit:
-            await work
+            return await work
     except TimeoutError:
         # The handler's own TimeoutError passes as it is.
         if limit.expired():

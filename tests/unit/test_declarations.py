@@ -23,6 +23,30 @@ def other(event): ...
 async def asynchronous(event, delivery): ...
 
 
+def generating(event, session):
+    yield event
+
+
+async def generating_asynchronously(event):
+    yield event
+
+
+class Generating:
+    """An object whose call, or method, is a generator."""
+
+    def __call__(self, event):
+        yield event
+
+    def method(self, event):
+        yield event
+
+
+class Mailer:
+    """A class, not a handler."""
+
+    def __init__(self, event): ...
+
+
 class Callable_:
     """An object that can be called."""
 
@@ -48,6 +72,8 @@ def subscribed(handler: Any, pattern: str = "order.created", **options: Any) -> 
         (lambda event, limit=3: None, set()),
         (lambda *events: None, set()),
         (lambda event, *rest, **options: None, set()),
+        (lambda event, *session: None, set()),
+        (lambda event, /, delivery: None, {"delivery"}),
     ],
 )
 def test_a_handler_takes_the_event_and_what_it_names(handler: Callable[..., Any], takes: set[str]) -> None:
@@ -64,6 +90,18 @@ def test_a_handler_takes_the_event_and_what_it_names(handler: Callable[..., Any]
         (lambda **options: None, "takes no positional argument"),
         (lambda event, database: None, "asks for 'database'"),
         (lambda event, *, database: None, "asks for 'database'"),
+        (lambda event, delivery, /: None, "takes 'delivery' by position"),
+        (lambda event, session=None, /: None, "takes 'session' by position"),
+        (generating, r"\.generating is a generator, whose code would never run"),
+        (generating_asynchronously, "is a generator"),
+        (lambda event: (yield event), "is a generator"),
+        (functools.partial(generating), "is a generator"),
+        (Generating(), r"\.Generating is a generator"),
+        (functools.partial(Generating()), "is a generator"),
+        (Generating().method, "is a generator"),
+        (Mailer, r"\.Mailer is a class: a handler is a function"),
+        (functools.partial(Mailer), "is a class"),
+        (str, r"builtins\.str is a class"),
     ],
 )
 def test_a_handler_that_could_not_be_called_is_refused(handler: Any, reason: str) -> None:

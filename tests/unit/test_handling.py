@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -135,6 +135,47 @@ def test_async_handlers_are_awaited(handler: Callable[..., Any]) -> None:
 
     assert result is None
     assert [item.event for item in done] == [EVENT]
+
+
+def generating(event: Event) -> Iterator[Event]:
+    done.append(current_run())
+    yield event
+
+
+async def generating_asynchronously(event: Event) -> AsyncIterator[Event]:
+    done.append(current_run())
+    yield event
+
+
+async def forgetful(event: Event) -> Any:
+    return plain(event)
+
+
+@pytest.mark.parametrize(
+    ("handler", "returned"),
+    [
+        (lambda event: generating(event), "generator generating"),
+        (lambda event: generating_asynchronously(event), "async_generator generating_asynchronously"),
+        (forgetful, "coroutine plain"),
+        (lambda event: (done.append(item) for item in [event]), "generator "),
+    ],
+    ids=["generator", "async generator", "coroutine", "expression"],
+)
+def test_code_that_a_handler_returns_has_not_run(handler: Callable[..., Any], returned: str) -> None:
+    """The run failed: nobody would ever run it. What the handler has to await or to iterate is named."""
+    done.clear()
+
+    result = run(handler)
+
+    assert isinstance(result, HandlerError)
+    assert f"the handler returned the {returned}" in str(result)
+    assert done == []
+
+
+@pytest.mark.parametrize("value", [3, [1], iter([1]), {"a": 1}, asyncio, plain])
+def test_what_else_a_handler_returns_does_not_matter(value: Any) -> None:
+    """It is done."""
+    assert run(lambda event: value) is None
 
 
 def test_async_handlers_share_one_event_loop() -> None:
