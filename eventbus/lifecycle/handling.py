@@ -111,25 +111,38 @@ def _check_has_run(result: object) -> None:
 
 
 async def _within(work: Awaitable[Any], timeout: timedelta) -> Any:
+    loop = asyncio.get_running_loop()
+    ends_seconds = loop.time() + timeout.total_seconds()
     try:
-        async with asyncio.timeout(timeout.total_seconds()) as limit:
-            return await work
+        async with asyncio.timeout_at(ends_seconds) as limit:
+            result = await work
     except TimeoutError:
         # The handler's own TimeoutError passes as it is.
         if limit.expired():
             raise _timed_out(timeout) from None
         raise
+    # It swallowed its cancellation; or it never gave way, so that nothing could tell it.
+    if limit.expired() or loop.time() > ends_seconds:
+        raise _timed_out(timeout)
+    return result
 
 
 @contextlib.contextmanager
 def limited(timeout: timedelta) -> Iterator[None]:
-    """Raise HandlerTimeout in the block after *timeout*: where signals reach it, in the main thread of a pool's child."""
+    """Raise HandlerTimeout in the block after *timeout*, and at its end if it swallowed that.
+
+    Where signals reach it: in the main thread of a pool's child.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    struck: HandlerTimeout | None = None
+
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise _timed_out(timeout)
+        nonlocal struck
+        struck = _timed_out(timeout)
+        raise struck
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, timeout.total_seconds())
@@ -138,6 +151,9 @@ def limited(timeout: timedelta) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    if struck is not None:
+        # The same one, which says where it struck.
+        raise struck
 
 
 def _runner() -> asyncio.Runner:

@@ -1,6 +1,7 @@
 """Handling: a handler of any kind runs, and whatever it raises is this run's result."""
 
 import asyncio
+import contextlib
 import functools
 import threading
 import time
@@ -204,6 +205,20 @@ def test_a_handler_cannot_commit_early(handle: Handle, rows: Rows, early: Callab
     error = handle(handler)
 
     assert isinstance(error, Exception)
+    assert effects(rows) == 0
+
+
+def test_a_run_that_swallows_its_time_limit_commits_nothing(handle: Handle, rows: Rows) -> None:
+    """It took too long, so it failed, whatever it returns."""
+
+    def handler(event: Event, session: Session) -> None:
+        with contextlib.suppress(Exception):
+            threading.Event().wait(30)
+        write(session)
+
+    error = handle(handler, timeout=timedelta(milliseconds=100))
+
+    assert isinstance(error, HandlerTimeout)
     assert effects(rows) == 0
 
 

@@ -1,8 +1,11 @@
 """Handling: whatever a handler does, its run ends in time and in one of few ways."""
 
 import asyncio
+import contextlib
 import functools
 import threading
+import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -281,6 +284,53 @@ def test_an_async_handler_is_stopped_at_its_time_limit() -> None:
 
     assert isinstance(result, HandlerTimeout)
     assert cancelled == [True]
+
+
+def swallowing(event: Event) -> None:
+    with contextlib.suppress(Exception):
+        wait_for_ever()
+
+
+async def swallowing_asynchronously(event: Event) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+async def blocking(event: Event) -> None:
+    ends_seconds = time.monotonic() + 2 * SHORT.total_seconds()
+    while time.monotonic() < ends_seconds:
+        pass
+
+
+@pytest.mark.parametrize("handler", [swallowing, swallowing_asynchronously, blocking])
+def test_a_run_that_goes_on_beyond_its_time_limit_has_failed(handler: Callable[..., Any]) -> None:
+    """Whatever it does with what should end it, and where nothing can."""
+    result = run(handler, timeout=SHORT)
+
+    assert isinstance(result, HandlerTimeout)
+    assert "longer than its timeout of 0.05 s" in str(result)
+
+
+def test_a_time_limit_that_was_swallowed_says_where_it_struck() -> None:
+    """What took so long is found."""
+    result = run(swallowing, timeout=SHORT)
+
+    assert "wait_for_ever" in [frame.name for frame in traceback.extract_tb(result.__traceback__)]
+
+
+def test_what_a_handler_raises_at_its_time_limit_is_its_own() -> None:
+    """It says more than the limit does, which it is shown with."""
+
+    def handler(event: Event) -> None:
+        try:
+            wait_for_ever()
+        except Exception as error:
+            raise ValueError("the warehouse") from error
+
+    result = run(handler, timeout=SHORT)
+
+    assert isinstance(result, ValueError)
+    assert isinstance(result.__cause__, HandlerTimeout)
 
 
 def test_a_time_limit_does_not_outlive_its_run() -> None:
