@@ -10,7 +10,7 @@ import pytest
 from marshmallow import Schema, fields, pre_load
 
 from eventbus import Draft, Event, EventBus, EventSchema
-from eventbus.errors import HandlerError, HandlerTimeout, InvalidSchema, InvalidSubscription
+from eventbus.errors import HandlerError, HandlerTimeout, InvalidSchema, InvalidSubscription, NotMigrated
 from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
 from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion
@@ -352,6 +352,23 @@ def test_a_step_may_not_keep_its_process_from_ending(bus: EventBus, worker: Make
 
     with pytest.raises(SystemExit):
         run(execution)
+
+
+def test_a_registry_that_cannot_be_read_is_no_failure_of_the_handler(
+    bus: EventBus, worker: MakeWorker, order: dict[str, Any], rows: Rows
+) -> None:
+    """The run did not begin, and is charged nothing."""
+    old_and_new(bus)
+    subscribed(bus, version=3)
+    execution = worker()
+    bus.publish(TYPE, order, source="orders", version=1)
+    claimed = execution.take("billing", None, task_id=None)
+    assert claimed is not None
+    bus.catalog.clock = lambda: float("inf")
+    rows.all("ALTER TABLE eventbus.event_schema RENAME TO elsewhere")
+
+    with pytest.raises(NotMigrated):
+        execution.run(claimed)
 
 
 @pytest.mark.parametrize("place", ["step", "validation"])
