@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -202,6 +203,22 @@ class Notifier:
     def notify(self, event): ...
 
 
+class Channel(Enum):
+    """What a handler may hold."""
+
+    MAIL = "mail"
+    TEXT = "text message"
+
+
+class Private:
+    """The same with an attribute that is its own business."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def __call__(self, event): ...
+
+
 class Slotted:
     """The same without a dictionary."""
 
@@ -271,6 +288,7 @@ MAKERS = [
     lambda channel: functools.partial(told, channel),
     lambda channel: functools.partial(telling, channel=channel),
     Notifier,
+    Private,
     Slotted,
     Compared,
     lambda channel: Notifier(channel).notify,
@@ -278,6 +296,8 @@ MAKERS = [
     lambda channel: factory([channel]),
     lambda channel: factory({"to": (channel,)}),
     lambda channel: factory({channel}),
+    lambda channel: factory({channel: 1}),
+    lambda channel: factory(Channel(channel)),
     lambda channel: factory(Notifier(channel)),
     lambda channel: factory(Compared(Notifier(channel))),
     lambda channel: factory(Text(channel)),
@@ -304,7 +324,7 @@ def test_one_handler_that_is_made_twice_is_no_conflict(make: Callable[[str], Cal
     """A setup that is run again makes new objects, which hold the same."""
     declared = Subscriptions()
 
-    for channel in ("mail".upper(), "mail".upper()):
+    for channel in ("MAIL".lower(), "MAIL".lower()):
         declared.add(subscribed(make(channel)))
 
     assert len(list(declared)) == 1
@@ -319,6 +339,11 @@ class Unequal:
     __hash__ = None  # type: ignore[assignment]
 
 
+def object_keys() -> dict[object, Any]:
+    """What is found by objects, and sets of objects."""
+    return {object(): 1, "set": {object()}}
+
+
 def circular() -> list[Any]:
     """A list that holds itself."""
     found: list[Any] = []
@@ -326,7 +351,9 @@ def circular() -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("make", [threading.Lock, Unequal, circular, object, lambda: list(range(5_000))])
+@pytest.mark.parametrize(
+    "make", [threading.Lock, threading.Thread, Unequal, circular, object, object_keys, lambda: list(range(5_000))]
+)
 def test_values_that_show_no_difference_are_no_conflict(make: Callable[[], Any]) -> None:
     """Whoever cannot be told apart is taken for the same, as it always was."""
     declared = Subscriptions()
