@@ -1,9 +1,17 @@
-"""Failures: what is kept of an exception that ended a handler's run."""
+"""Failures: what is kept of an exception that ended a handler's run.
+
+An exception is the handler's own: whatever it is asked may fail in turn, and must not hide that, and how, the run ended.
+"""
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TypeVar
 
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+
+from eventbus.errors import HandlerError
 from eventbus.fingerprint import Fingerprint, read_frames, take_fingerprint
 
 _MESSAGE_LENGTH = 4_000
@@ -11,6 +19,9 @@ _TRACEBACK_LENGTH = 40_000
 _DIED = "eventbus.errors.HandlerDied"
 #: The module that calls handlers.
 _CALLER = "eventbus.lifecycle.handling"
+#: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.
+_POOL_EXIT = -241
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +49,10 @@ class Failure:
 
 def from_exception(error: BaseException, *, group: str = "") -> Failure:
     """What to keep of *error* in *group*, cut to lengths that a table can bear and cleaned of what PostgreSQL cannot store."""
-    kind = type(error)
-    error_type = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    error_type = _storable(error_type)
-    message = _storable(_message(error))[:_MESSAGE_LENGTH]
+    error_type = _storable(read_type(error))
+    message = _storable(read_message(error))[:_MESSAGE_LENGTH]
     frames = _handler_frames(error)
-    text = _storable("".join(traceback.TracebackException(kind, error, frames).format()))
+    text = _storable(_traceback(error, frames) or _bare_traceback(frames, f"{error_type}: {message}"))
     if len(text) > _TRACEBACK_LENGTH:
         half = _TRACEBACK_LENGTH // 2
         text = f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
@@ -83,22 +92,68 @@ def find_cause(error_type: str, message: str, traceback: str, *, group: str) -> 
     return take_fingerprint(error_type, message, frames=read_frames(traceback), place=group)
 
 
-def _message(error: BaseException) -> str:
+def ends_process(error: BaseException) -> bool:
+    """Whether *error* is how the pool or the worker ends this process: what is held is then somebody else's to settle."""
+    if issubclass(type(error), WorkerShutdown | WorkerTerminate):
+        return True
+    # Nothing but these very types is asked: a class of the handler's own answers as it likes.
+    return type(error) is SystemExit and type(error.code) is int and error.code == _POOL_EXIT
+
+
+def read_type(error: BaseException) -> str:
+    """The type of *error*: by its bare name if it is built in, else with where it is defined."""
+    kind = type(error)
+    return _read(
+        lambda: kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
+        instead="(its type could not be read)",
+    )
+
+
+def read_message(error: BaseException) -> str:
+    """What *error* says."""
+    return _read(lambda: str.__str__(str(error)), instead="(its message could not be read)")
+
+
+def read_traceback(error: BaseException) -> TracebackType | None:
+    """Where *error* was raised, past any attribute of that name that its class has."""
+    found: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
+    return found
+
+
+def showable(error: BaseException) -> BaseException:
+    """*error*, if it can be shown by whoever shows exceptions as Python does, as Celery; else one that says what is kept of it."""
+    if _traceback(error, read_traceback(error)) and _read(lambda: repr(error), instead=""):
+        return error
+    return HandlerError(f"{from_exception(error).summary} (it cannot be shown as it is).")
+
+
+def _read(read: Callable[[], Result], *, instead: Result) -> Result:
     try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a __str__ of the handler's that fails must not hide how the run ended
-        return "(its message could not be read)"
+        return read()
+    except BaseException as error:
+        if ends_process(error):
+            raise
+        return instead
+
+
+def _traceback(error: BaseException, frames: TracebackType | None) -> str:
+    """*error* as Python shows it, with those that led to it; empty if it cannot be."""
+    return _read(lambda: "".join(traceback.TracebackException(type(error), error, frames).format()), instead="")
+
+
+def _bare_traceback(frames: TracebackType | None, says: str) -> str:
+    return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(frames), says, "\n"])
 
 
 def _handler_frames(error: BaseException) -> TracebackType | None:
     """The traceback of *error* from the handler inward: the frames of Celery and the bus around it tell nobody anything."""
-    frames = error.__traceback__
+    raised = frames = read_traceback(error)
     found = None
     while frames is not None:
         if frames.tb_frame.f_globals.get("__name__") == _CALLER:
             found = frames.tb_next
         frames = frames.tb_next
-    return found or error.__traceback__
+    return found or raised
 
 
 def _files(frames: TracebackType | None) -> list[tuple[str, str]]:

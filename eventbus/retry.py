@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from eventbus.errors import InvalidSubscription
+from eventbus.errors import HandlerError, InvalidSubscription
 
 MAX_RETRIES = 1000
 #: Deaths of the handler's process that a delivery survives at least, whatever max_retries is: most are not its fault.
@@ -47,7 +47,9 @@ class RetryPolicy:
 
     def allows_retry(self, *, attempts: int, error: BaseException) -> bool:
         """Whether a delivery that has failed *attempts* times, last with *error*, is tried again."""
-        return attempts <= self.max_retries and not isinstance(error, self.give_up_on)
+        # What is no ordinary exception is carried on as a HandlerError, and is what the handler raised all the same.
+        raised = [error, error.__cause__] if type(error) is HandlerError else [error]
+        return attempts <= self.max_retries and not any(issubclass(type(item), self.give_up_on) for item in raised)
 
     def ceiling(self, attempts: int) -> timedelta:
         """The longest wait after *attempts* failed runs (from 1)."""

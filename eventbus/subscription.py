@@ -15,6 +15,7 @@ from typing import Any
 from eventbus.errors import InvalidGroup, InvalidPattern, InvalidSubscription, SubscriptionConflict
 from eventbus.event import MAX_TYPE_LENGTH, MAX_WORDS
 from eventbus.retry import RetryPolicy, check_duration
+from eventbus.sameness import are_same
 
 Handler = Callable[..., Any]
 #: What a handler may ask for by name, beside the event.
@@ -63,15 +64,15 @@ class Subscriptions:
         return iter(list(self._by_key.values()))
 
     def add(self, subscription: Subscription) -> None:
-        """Declare *subscription*; declaring the same handler again (a module imported twice) changes nothing.
+        """Declare *subscription*; declaring the same handler again (a module imported twice) takes its place.
 
         Raises:
             SubscriptionConflict: Another handler of the group could claim the same event.
         """
         for other in self.of_group(subscription.group):
             same = (other.pattern, other.handler_name) == (subscription.pattern, subscription.handler_name)
-            if same and _are_two_lambdas(other.handler, subscription.handler):
-                raise _conflict(subscription, other, "a lambda has no name to be told by, so write both with 'def'")
+            if same and not are_same(other.handler, subscription.handler):
+                raise _conflict(subscription, other, _apart(other.handler, subscription.handler))
             if not same and overlap(other.pattern, subscription.pattern):
                 way_out = "give one of them its own group, or use one handler for both patterns"
                 raise _conflict(subscription, other, way_out)
@@ -203,10 +204,12 @@ def _conflict(declared: Subscription, existing: Subscription, way_out: str) -> S
     )
 
 
-def _are_two_lambdas(one: Handler, other: Handler) -> bool:
-    """Whether they are lambdas written in two places: a module that is imported twice makes equal code, line numbers included."""
+def _apart(one: Handler, other: Handler) -> str:
+    """How to tell apart two handlers that have one name."""
     codes = [getattr(handler, "__code__", None) for handler in (one, other)]
-    return all(code is not None and code.co_name == "<lambda>" for code in codes) and codes[0] != codes[1]
+    if codes[0] != codes[1] and all(code is not None and code.co_name == "<lambda>" for code in codes):
+        return "a lambda has no name to be told by, so write both with 'def'"
+    return "they are two handlers of one name, so give each its own group, or call both in one handler"
 
 
 def _parameters(handler: Handler) -> list[inspect.Parameter]:
@@ -230,6 +233,7 @@ def _taken_by(handler: Handler) -> frozenset[str]:
     """The names in `OFFERED` that *handler* takes, after making sure that it can be called with an event."""
     if not callable(handler):
         raise InvalidSubscription(f"{handler!r} is not callable: a handler is a function that takes an event.")
+    _check_kind(handler)
     parameters = _parameters(handler)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
@@ -244,4 +248,24 @@ def _taken_by(handler: Handler) -> frozenset[str]:
                 f"{_name(handler)} asks for {parameter.name!r}: a handler takes the event and, by name, "
                 f"{' and '.join(OFFERED)}."
             )
-    return frozenset(item.name for item in parameters[1:] if item.name in OFFERED)
+        if parameter.name in OFFERED and parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise InvalidSubscription(
+                f"{_name(handler)} takes {parameter.name!r} by position: a handler is given it by name, so write no '/' behind it."
+            )
+    return frozenset(
+        item.name for item in parameters[1:] if item.name in OFFERED and item.kind is not item.VAR_POSITIONAL
+    )
+
+
+def _check_kind(handler: Handler) -> None:
+    """Make sure that calling *handler* runs its code: a generator would wait to be iterated, a class is made for something else."""
+    target = handler.func if isinstance(handler, functools.partial) else handler
+    if isinstance(target, type):
+        raise InvalidSubscription(
+            f"{_name(handler)} is a class: a handler is a function, or an object that can be called, such as an instance of it."
+        )
+    for function in (target, type(target).__call__):
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise InvalidSubscription(
+                f"{_name(handler)} is a generator, whose code would never run: a handler has no 'yield'."
+            )

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from eventbus.errors import DatabaseError, HandlerTimeout
+from eventbus.errors import DatabaseError
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handler_sessions import ClaimLost, Sessions
 from eventbus.lifecycle.handling import handle
@@ -23,7 +23,7 @@ from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Marking, Outcome, Retrying
 from eventbus.lifecycle.slots import Slots
-from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
+from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.storage import backends, claiming, settling
 from eventbus.storage.backends import Attempt
 from eventbus.storage.claiming import Claimant, Claimed
@@ -94,14 +94,14 @@ class Execution:
         """
         subscription = self.subscription(claimed)
         event = self.reading.event_for(claimed.event, subscription)
-        if isinstance(event, InvalidUpcast | HandlerTimeout):
-            return event
         if isinstance(event, UnreachableVersion):
             reason = event
             return self.insist(lambda: park(self.database, claimed, reason)) or settlement.report(claimed, Fenced())
+        if isinstance(event, BaseException):
+            return event
         marking = Marking(claimed=claimed)
         error = handle(subscription, claimed.of(event), sessions=sessions, marking=marking)
-        if isinstance(error, ClaimLost):
+        if type(error) is ClaimLost:
             return settlement.report(claimed, Fenced())
         if error is not None:
             return error

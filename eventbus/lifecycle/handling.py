@@ -18,18 +18,17 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from celery.exceptions import TaskPredicate, WorkerShutdown, WorkerTerminate
+from celery.exceptions import TaskPredicate
 
 from eventbus import tracing
 from eventbus.delivery import Delivery, Run, running
 from eventbus.errors import HandlerError, HandlerTimeout
+from eventbus.failure import ends_process, read_message, read_traceback, read_type
 from eventbus.lifecycle.handler_sessions import Sessions
 from eventbus.lifecycle.settlement import Marking
 from eventbus.storage.claiming import Claimed
 from eventbus.subscription import Subscription
 
-#: billiard ends a child with this code at a hard time limit: the worker's business, not the handler's.
-_POOL_EXIT = -241
 _local = threading.local()
 
 
@@ -64,19 +63,26 @@ def _run(
                 sessions.commit(session, marking)
         else:
             _call(subscription, Run(event=claimed.event, delivery=delivery))
-    except SystemExit as error:
-        if error.code == _POOL_EXIT or isinstance(error, WorkerShutdown | WorkerTerminate):
+    except BaseException as error:
+        # A handler may raise anything: whatever it is, it is this run's result.
+        if ends_process(error):
             raise
+        return as_failure(error)
+    return None
+
+
+def as_failure(error: BaseException) -> BaseException:
+    """What *error*, which ended code of the user's, counts as: itself, or a HandlerError where it would mean more than that."""
+    kind = type(error)
+    if issubclass(kind, SystemExit):
         return _described(error, "called sys.exit")
-    except MemoryError as error:
+    if issubclass(kind, MemoryError):
         # Carried on as another type: Celery's worker would take a MemoryError for its own.
         return _described(error, "ran out of memory")
-    except (TaskPredicate, asyncio.CancelledError, GeneratorExit, KeyboardInterrupt) as error:
+    if issubclass(kind, TaskPredicate) or not issubclass(kind, Exception):
         # To Celery or to a process these mean more than "the handler failed", which is all that a handler can say.
-        return _described(error, f"raised {type(error).__name__}")
-    except Exception as error:  # noqa: BLE001 - a handler may raise anything: whatever it is, it is this run's result
-        return error
-    return None
+        return _described(error, f"raised {_name(error)}")
+    return error
 
 
 def _call(subscription: Subscription, run: Run) -> None:
@@ -88,29 +94,55 @@ def _call(subscription: Subscription, run: Run) -> None:
             result = handler(run.event, **extra)
         if inspect.isawaitable(result):
             # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
-            _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
+            result = _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
+    _check_has_run(result)
 
 
-async def _within(work: Awaitable[Any], timeout: timedelta) -> None:
+def _check_has_run(result: object) -> None:
+    """Make sure that what a handler has returned is no code of its own that waits to be run."""
+    if inspect.iscoroutine(result):
+        result.close()
+    elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):
+        return
+    raise HandlerError(
+        f"the handler returned the {type(result).__name__} {result.__qualname__}, whose code has not run: "
+        "it must await, or iterate, what it calls."
+    )
+
+
+async def _within(work: Awaitable[Any], timeout: timedelta) -> Any:
+    loop = asyncio.get_running_loop()
+    ends_seconds = loop.time() + timeout.total_seconds()
     try:
-        async with asyncio.timeout(timeout.total_seconds()) as limit:
-            await work
+        async with asyncio.timeout_at(ends_seconds) as limit:
+            result = await work
     except TimeoutError:
         # The handler's own TimeoutError passes as it is.
         if limit.expired():
             raise _timed_out(timeout) from None
         raise
+    # It swallowed its cancellation; or it never gave way, so that nothing could tell it.
+    if limit.expired() or loop.time() > ends_seconds:
+        raise _timed_out(timeout)
+    return result
 
 
 @contextlib.contextmanager
 def limited(timeout: timedelta) -> Iterator[None]:
-    """Raise HandlerTimeout in the block after *timeout*: where signals reach it, in the main thread of a pool's child."""
+    """Raise HandlerTimeout in the block after *timeout*, and at its end if it swallowed that.
+
+    Where signals reach it: in the main thread of a pool's child.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    struck: HandlerTimeout | None = None
+
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise _timed_out(timeout)
+        nonlocal struck
+        struck = _timed_out(timeout)
+        raise struck
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, timeout.total_seconds())
@@ -119,6 +151,9 @@ def limited(timeout: timedelta) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    if struck is not None:
+        # The same one, which says where it struck.
+        raise struck
 
 
 def _runner() -> asyncio.Runner:
@@ -134,6 +169,10 @@ def _timed_out(timeout: timedelta) -> HandlerTimeout:
 
 
 def _described(error: BaseException, what: str) -> HandlerError:
-    described = HandlerError(f"the handler {what}: {type(error).__name__}({error}).")
+    described = HandlerError(f"the handler {what}: {_name(error)}({read_message(error)}).")
     described.__cause__ = error
-    return described.with_traceback(error.__traceback__)
+    return described.with_traceback(read_traceback(error))
+
+
+def _name(error: BaseException) -> str:
+    return read_type(error).rpartition(".")[2]

@@ -9,12 +9,13 @@ The same on every path: live, retry, dead-letter retry, replay and backfill run 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eventbus.errors import HandlerTimeout
+from eventbus.errors import DatabaseError
 from eventbus.event import Event
+from eventbus.failure import ends_process
 from eventbus.lifecycle.catalog import Catalog
-from eventbus.lifecycle.handling import limited
+from eventbus.lifecycle.handling import as_failure, limited
 from eventbus.schemas.reading import read
-from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
+from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.subscription import Subscription
 
 
@@ -24,15 +25,17 @@ class Reading:
 
     catalog: Catalog
 
-    def event_for(
-        self, event: Event, subscription: Subscription
-    ) -> Event | UnreachableVersion | InvalidUpcast | HandlerTimeout:
+    def event_for(self, event: Event, subscription: Subscription) -> Event | BaseException:
         """*event* in the version of *subscription*, able to load; as a value, why that cannot be.
 
         Returns:
             UnreachableVersion: No way leads there: the delivery is to be parked, uncharged.
             InvalidUpcast: A step on the way failed: the run has, as if the handler had raised it.
             HandlerTimeout: The way took longer than the handler may: the same.
+            Any other exception: A schema's own check raised it: the same.
+
+        Raises:
+            DatabaseError: What the registry holds could not be read.
         """
         version = subscription.version or event.version
         if version == event.version:
@@ -40,8 +43,13 @@ class Reading:
         try:
             with limited(subscription.timeout):
                 converted = self.catalog.convert(event.type, event.version, version, event.data)
-        except (InvalidUpcast, HandlerTimeout) as error:
-            return error
+        except DatabaseError:
+            raise
+        except BaseException as error:
+            # Steps, and schemas' own checks, are the user's code, as handlers are.
+            if ends_process(error):
+                raise
+            return as_failure(error)
         if isinstance(converted, UnreachableVersion):
             return converted
         return self._loadable(replace(event, version=version, data=converted.data), subscription)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from eventbus.errors import DatabaseError
-from eventbus.failure import from_exception
+from eventbus.failure import ends_process, from_exception
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.handler_sessions import Sessions
@@ -57,7 +57,7 @@ class Slice:
         self._pace = pace
         self._slot = self._slots.take()
         self._ends_seconds = time.monotonic() + SLICE_SECONDS
-        self._has_claimed = False
+        self._has_claimed = self._is_closed = False
         #: Whether more may be due, as far as the last claim of each kind has shown.
         self._has_tried = self._has_fresh = True
         self.done = self.retried = self.dead = 0
@@ -101,8 +101,10 @@ class Slice:
         return outcome
 
     def close(self) -> tuple[UUID, str] | None:
-        """End the slice, which holds nothing any more; an event that one more wake-up may name, if one is called for."""
-        self._slots.put_back(self._slot)
+        """End the slice once, when it holds nothing any more; an event that one more wake-up may name, if one is called for."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._slots.put_back(self._slot)
         if not self._has_claimed or not (self._has_tried or self._has_fresh):
             return None
         with self._execution.database.autocommit() as connection:
@@ -160,11 +162,12 @@ class Slice:
                     if holding.start(row):
                         self._run_row(holding, row, sessions, on_failure)
                         ran += 1
-            except Exception:
+            except BaseException as error:
                 # A fault of ours. Nobody comes back to what is held: its lease would have to end, and each run to be repeated.
-                with suppress(DatabaseError):
-                    holding.release()
-                    holding.flush()
+                if not ends_process(error):
+                    with suppress(DatabaseError):
+                        holding.release()
+                        holding.flush()
                 raise
             seconds = time.monotonic() - began
             self._execution.insist(holding.release)
@@ -193,7 +196,7 @@ class Slice:
     def _call(self, claimed: Claimed, sessions: Sessions) -> BaseException | Outcome | Parked | None:
         began = time.perf_counter()
         ended = self._execution.call(claimed, sessions)
-        if not isinstance(ended, Parked):
+        if type(ended) is not Parked:
             self._slot.timer.note(self._group, claimed.event.type, time.perf_counter() - began)
         return ended
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from eventbus.event import check_type
+from eventbus.failure import read_message
 from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion, UpcasterConflict
 from eventbus.wording import shown
 
@@ -190,7 +191,9 @@ def _run(step: UpcastStep, data: Data, validate: Validate | None) -> Data:
         converted = step.convert(data)
     # The step is the user's code: whatever it raises is the failure of this conversion, and the cause is kept.
     except Exception as error:
-        raise InvalidUpcast(*key, {"": [f"{_name(step.convert)} raised {type(error).__name__}: {error}"]}) from error
+        raise InvalidUpcast(
+            *key, {"": [f"{_name(step.convert)} raised {type(error).__name__}: {read_message(error)}"]}
+        ) from error
     if not isinstance(converted, dict):
         raise InvalidUpcast(*key, {"": [f"{_name(step.convert)} returned {type(converted).__name__}, not a dict"]})
     if validate is None:

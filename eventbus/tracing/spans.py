@@ -13,6 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from eventbus.delivery import Delivery
 from eventbus.event import Event
+from eventbus.failure import read_type
 from eventbus.tracing import no_spans
 
 _W3C = TraceContextTextMapPropagator()
@@ -34,9 +35,7 @@ class Span(no_spans.Span):
 
     def failed(self, error: BaseException) -> None:
         """Say that it failed, and of what kind the error was; what it says may be nobody's business."""
-        kind = type(error)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        self._span.set_attribute("error.type", name)
+        self._span.set_attribute("error.type", read_type(error))
         self._span.set_status(Status(StatusCode.ERROR))
 
 

@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 
 from eventbus.broker import WakeUp
 from eventbus.errors import ConfigurationError, DatabaseError
+from eventbus.failure import ends_process, showable
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.pace import Pace
@@ -107,14 +108,12 @@ class DeliveryTask(Task):
             log.warning("wake_up_dropped", extra={"group": self.group, "reason": str(error)})
             self._close(turn)
             raise Ignore from error
-        except (
-            Exception
-        ):  # a fault of ours: what the slice holds must not stay its own for as long as this process lives
-            self._close(turn)
+        except BaseException as error:
+            self._close_unless_ending(turn, error)
             raise
         if failed is not None:
             self.request.eventbus_failed, self.request.eventbus_slice = failed, turn
-            raise failed.error
+            raise showable(failed.error)
         self._close(turn)
         return {"done": turn.done, "retried": turn.retried, "dead": turn.dead}
 
@@ -124,7 +123,7 @@ class DeliveryTask(Task):
         if failed is None or exc is None:
             raise exc or Ignore()
         policy = self._equipment().execution.subscription(failed.claimed).retry
-        if not policy.allows_retry(attempts=failed.claimed.attempts + 1, error=exc):
+        if not policy.allows_retry(attempts=failed.claimed.attempts + 1, error=failed.error):
             self.give_up(failed)
             raise exc
         outcome = self._settle(failed)
@@ -140,15 +139,32 @@ class DeliveryTask(Task):
         """Celery's hook for a task that failed for good: settle the delivery, unless the task itself has."""
         del exc, task_id, args, kwargs, einfo
         failed = self._failed()
-        if failed is not None:
+        if failed is None:
+            return
+        try:
             self._settle(failed)
+        except BaseException as error:
+            # Nobody tries once more: the end of the lease is left.
+            self._close_unless_ending(self.request.eventbus_slice, error)
+            raise
 
     def _settle(self, failed: Failed) -> Outcome:
         turn: Slice = self.request.eventbus_slice
-        outcome = turn.settle_failed(failed)
+        try:
+            outcome = turn.settle_failed(failed)
+        except Exception:
+            raise  # Celery calls `on_failure`, which tries once more
+        except BaseException as error:
+            self._close_unless_ending(turn, error)
+            raise
         self.request.eventbus_failed = None
         self._close(turn)
         return outcome
+
+    def _close_unless_ending(self, turn: Slice, error: BaseException) -> None:
+        """End *turn* after a fault of ours: what it holds must not stay its own for as long as this process lives."""
+        if not ends_process(error):
+            self._close(turn)
 
     def _close(self, turn: Slice) -> None:
         """End *turn*, and send the wake-ups that it calls for."""

@@ -281,7 +281,8 @@ def test_other_pools_deliver_too(empty_stage: Stage, pool: str) -> None:
 
     orders = [empty_stage.publish("order.created", {"number": number}) for number in range(5)]
     flaky = empty_stage.publish("flaky.asked", {"error": "ValueError", "failures": 1})
-    dead = [empty_stage.publish("strict.asked", {"error": error}) for error in ("Refused", "MemoryError", "SystemExit")]
+    errors = ("Refused", "MemoryError", "SystemExit", "Panic", "Unformattable", "Closed")
+    dead = [empty_stage.publish("strict.asked", {"error": error}) for error in errors]
     later = empty_stage.publish("async.asked", {})
     in_session = empty_stage.publish("session.asked", {})
 

@@ -179,8 +179,11 @@ def test_a_dead_letter_that_is_retried_runs_as_if_new(stage: Stage, worker: Work
         ("KeyboardInterrupt", "eventbus.errors.HandlerError", "KeyboardInterrupt"),
         ("Ignore", "eventbus.errors.HandlerError", "the handler raised Ignore: Ignore(as asked"),
         ("Reject", "eventbus.errors.HandlerError", "the handler raised Reject: Reject("),
+        ("Panic", "eventbus.errors.HandlerError", "the handler raised Panic: Panic(as asked"),
         ("Unpicklable", "tests.e2e.shop.failures.Unpicklable", "unpicklable: as asked, in attempt 1"),
         ("Unprintable", "tests.e2e.shop.failures.Unprintable", "(its message could not be read)"),
+        ("Unformattable", "SyntaxError", "as asked, in attempt 1 (file)"),
+        ("Closed", "tests.e2e.shop.failures.Closed", "as asked, in attempt 1"),
         ("group", "ExceptionGroup", "as asked, in attempt 1 (1 sub-exception)"),
         ("nul", "ValueError", r"with \0 and \ud800"),
     ],
@@ -202,7 +205,7 @@ def test_whatever_a_handler_raises_is_a_failed_attempt(
     assert worker.is_running
 
 
-@pytest.mark.parametrize("error", ["MemoryError", "Ignore", "Unpicklable"])
+@pytest.mark.parametrize("error", ["MemoryError", "Ignore", "Unpicklable", "Panic", "Unformattable", "Closed"])
 def test_whatever_a_handler_raises_is_retried(stage: Stage, worker: WorkerProcess, error: str) -> None:
     """Such failures recover like all others."""
     event = stage.publish("flaky.asked", {"error": error, "failures": 1})

@@ -1,6 +1,7 @@
 """Handling: a handler of any kind runs, and whatever it raises is this run's result."""
 
 import asyncio
+import contextlib
 import functools
 import threading
 import time
@@ -116,13 +117,29 @@ def test_a_handler_outside_the_main_thread_runs_without_an_alarm(handle: Handle)
 
 
 @pytest.mark.parametrize(
-    "raised", [SystemExit(3), MemoryError("heap"), Ignore(), Reject("no"), asyncio.CancelledError(), GeneratorExit()]
+    "raised",
+    [
+        SystemExit(3),
+        MemoryError("heap"),
+        Ignore(),
+        Reject("no"),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        BaseExceptionGroup("both", [GeneratorExit()]),
+    ],
 )
-def test_whatever_a_handler_raises_is_a_failed_run(handle: Handle, raised: BaseException) -> None:
+@pytest.mark.parametrize("with_session", [False, True])
+def test_whatever_a_handler_raises_is_a_failed_run(handle: Handle, raised: BaseException, with_session: bool) -> None:
     """Not the worker's death, and nothing that Celery takes for an order."""
 
-    def handler(event: Event) -> None:
+    def plain(event: Event) -> None:
         raise raised
+
+    def writing(event: Event, session: Session) -> None:
+        write(session)
+        raise raised
+
+    handler = writing if with_session else plain
 
     error = handle(handler)
 
@@ -188,6 +205,20 @@ def test_a_handler_cannot_commit_early(handle: Handle, rows: Rows, early: Callab
     error = handle(handler)
 
     assert isinstance(error, Exception)
+    assert effects(rows) == 0
+
+
+def test_a_run_that_swallows_its_time_limit_commits_nothing(handle: Handle, rows: Rows) -> None:
+    """It took too long, so it failed, whatever it returns."""
+
+    def handler(event: Event, session: Session) -> None:
+        with contextlib.suppress(Exception):
+            threading.Event().wait(30)
+        write(session)
+
+    error = handle(handler, timeout=timedelta(milliseconds=100))
+
+    assert isinstance(error, HandlerTimeout)
     assert effects(rows) == 0
 
 

@@ -15,7 +15,7 @@ from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.settlement import Dead, Outcome, Retrying
 from eventbus.lifecycle.slices import Slice
-from eventbus.lifecycle.slots import Slots
+from eventbus.lifecycle.slots import Slots, Status
 from eventbus.storage import claiming, subscriptions
 from eventbus.storage.claiming import Claimed
 from tests.integration.conftest import MakeBus, MakeWorker
@@ -224,6 +224,80 @@ def test_a_fault_of_ours_in_a_batch_leaves_nothing_held(bus: EventBus, execution
     assert states(rows) == {"done": 2, "dead": 1, "pending": 2}
     assert rows.value("SELECT count(*) FROM eventbus.delivery WHERE suspect") == 0
     assert [event.data for event in behaviour.ran] == [0, 1, 2]
+
+
+class Panic(BaseException):
+    """What is no ordinary exception."""
+
+
+class Closed(Exception):
+    """Nothing of it can be had."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("way", ["alone", "batch"])
+@pytest.mark.parametrize("kind", [Panic, Closed])
+def test_whatever_a_handler_raises_is_a_failed_run(
+    kind: type[BaseException], way: str, bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
+    """Its neighbours are done, and the slice goes on as after any failure."""
+
+    def act(event: Event) -> None:
+        if event.data == 0:
+            raise kind
+
+    behaviour.act = act
+    events = publish(bus, 3)
+    turn = begin(execution)
+
+    failed = turn.run_alone(events[0].id) if way == "alone" else None
+    if failed is not None:
+        assert isinstance(turn.settle_failed(failed), Retrying)
+    turn.run_batches(Told())
+    turn.close()
+
+    assert states(rows) == {"done": 2, "retrying": 1}
+    assert not any(account.rows for account in execution.slots.list_accounts())
+
+
+def test_a_batch_that_no_ordinary_exception_ends_leaves_nothing_held(
+    bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
+    """As after any other fault of ours."""
+    behaviour.act = lambda event: _raise(ZeroDivisionError())
+    publish(bus, 3)
+    turn = begin(execution)
+
+    with pytest.raises(Panic):
+        turn.run_batches(lambda *_: _raise(Panic()))
+
+    assert states(rows) == {"dead": 1, "pending": 2}
+
+
+def test_the_end_of_the_process_leaves_all_to_those_who_live(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+    """They find in the slot what it held, and whose handler it ended in."""
+    behaviour.act = lambda event: _raise(SystemExit(-241))
+    publish(bus, 3)
+    turn = begin(execution)
+
+    with pytest.raises(SystemExit):
+        turn.run_batches(Told())
+
+    assert states(rows) == {"running": 3}
+    [account] = execution.slots.list_accounts()
+    assert [status for _, status in account.rows] == [Status.STARTED, Status.CLAIMED, Status.CLAIMED]
+
+
+def test_a_slice_ends_once(execution: SingleRuns) -> None:
+    """Its slot is not given to two others."""
+    turn = begin(execution)
+
+    turn.close()
+    turn.close()
+
+    assert execution.slots.take() is not execution.slots.take()
 
 
 @pytest.mark.parametrize(("lost", "left"), [(False, {"done": 3}), (True, {"running": 2, "pending": 1})])

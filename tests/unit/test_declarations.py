@@ -1,8 +1,11 @@
 """Declaring subscriptions: what a handler may look like, and which two handlers cannot live in one group."""
 
 import functools
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -21,6 +24,30 @@ def other(event): ...
 
 
 async def asynchronous(event, delivery): ...
+
+
+def generating(event, session):
+    yield event
+
+
+async def generating_asynchronously(event):
+    yield event
+
+
+class Generating:
+    """An object whose call, or method, is a generator."""
+
+    def __call__(self, event):
+        yield event
+
+    def method(self, event):
+        yield event
+
+
+class Mailer:
+    """A class, not a handler."""
+
+    def __init__(self, event): ...
 
 
 class Callable_:
@@ -48,6 +75,8 @@ def subscribed(handler: Any, pattern: str = "order.created", **options: Any) -> 
         (lambda event, limit=3: None, set()),
         (lambda *events: None, set()),
         (lambda event, *rest, **options: None, set()),
+        (lambda event, *session: None, set()),
+        (lambda event, /, delivery: None, {"delivery"}),
     ],
 )
 def test_a_handler_takes_the_event_and_what_it_names(handler: Callable[..., Any], takes: set[str]) -> None:
@@ -64,6 +93,18 @@ def test_a_handler_takes_the_event_and_what_it_names(handler: Callable[..., Any]
         (lambda **options: None, "takes no positional argument"),
         (lambda event, database: None, "asks for 'database'"),
         (lambda event, *, database: None, "asks for 'database'"),
+        (lambda event, delivery, /: None, "takes 'delivery' by position"),
+        (lambda event, session=None, /: None, "takes 'session' by position"),
+        (generating, r"\.generating is a generator, whose code would never run"),
+        (generating_asynchronously, "is a generator"),
+        (lambda event: (yield event), "is a generator"),
+        (functools.partial(generating), "is a generator"),
+        (Generating(), r"\.Generating is a generator"),
+        (functools.partial(Generating()), "is a generator"),
+        (Generating().method, "is a generator"),
+        (Mailer, r"\.Mailer is a class: a handler is a function"),
+        (functools.partial(Mailer), "is a class"),
+        (str, r"builtins\.str is a class"),
     ],
 )
 def test_a_handler_that_could_not_be_called_is_refused(handler: Any, reason: str) -> None:
@@ -149,6 +190,202 @@ def test_two_lambdas_for_one_pattern_conflict() -> None:
         declared.add(subscribed(lambda event: event))
 
     assert [item.handler(1) for item in declared] == [None]
+
+
+class Notifier:
+    """A handler, and one that is a method, of which there may be several."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+
+    def __call__(self, event): ...
+
+    def notify(self, event): ...
+
+
+class Channel(Enum):
+    """What a handler may hold."""
+
+    MAIL = "mail"
+    TEXT = "text message"
+
+
+class Private:
+    """The same with an attribute that is its own business."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def __call__(self, event): ...
+
+
+class Slotted:
+    """The same without a dictionary."""
+
+    __slots__ = ("channel",)
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+
+    def __call__(self, event): ...
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The same with an equality of its own."""
+
+    channel: Any
+
+    def __call__(self, event): ...
+
+
+class Text(str):
+    """A text that is more than one."""
+
+    __slots__ = ()
+
+
+def told(channel, event): ...
+
+
+def telling(event, channel): ...
+
+
+def factory(channel: Any) -> Callable[..., Any]:
+    def notify(event):
+        return channel
+
+    return notify
+
+
+def wrapping(channel: Any) -> Callable[..., Any]:
+    @functools.wraps(plain)
+    def notify(event):
+        return channel
+
+    return notify
+
+
+def by_default(channel: Any) -> Callable[..., Any]:
+    def notify(event, channel=channel): ...
+
+    return notify
+
+
+def by_keyword_default(channel: Any) -> Callable[..., Any]:
+    def notify(event, *, channel=channel): ...
+
+    return notify
+
+
+#: All the ways to make several handlers of one name.
+MAKERS = [
+    factory,
+    wrapping,
+    by_default,
+    by_keyword_default,
+    lambda channel: lambda event: channel,
+    lambda channel: functools.partial(told, channel),
+    lambda channel: functools.partial(telling, channel=channel),
+    Notifier,
+    Private,
+    Slotted,
+    Compared,
+    lambda channel: Notifier(channel).notify,
+    lambda channel: functools.partial(Notifier(channel)),
+    lambda channel: factory([channel]),
+    lambda channel: factory({"to": (channel,)}),
+    lambda channel: factory({channel}),
+    lambda channel: factory({channel: 1}),
+    lambda channel: factory(Channel(channel)),
+    lambda channel: factory(Notifier(channel)),
+    lambda channel: factory(Compared(Notifier(channel))),
+    lambda channel: factory(Text(channel)),
+    lambda channel: factory(factory(channel)),
+    lambda channel: [channel].append,
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_two_handlers_of_one_name_conflict(make: Callable[[str], Callable[..., Any]]) -> None:
+    """The second one does not quietly win: what they hold tells them apart."""
+    declared = Subscriptions()
+    first = make("mail")
+    declared.add(subscribed(first))
+
+    with pytest.raises(SubscriptionConflict, match="two handlers of one name, so give each its own group"):
+        declared.add(subscribed(make("text message")))
+
+    assert [item.handler for item in declared] == [first]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_one_handler_that_is_made_twice_is_no_conflict(make: Callable[[str], Callable[..., Any]]) -> None:
+    """A setup that is run again makes new objects, which hold the same."""
+    declared = Subscriptions()
+
+    for channel in ("MAIL".lower(), "MAIL".lower()):
+        declared.add(subscribed(make(channel)))
+
+    assert len(list(declared)) == 1
+
+
+class Unequal:
+    """Cannot be compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("no")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def object_keys() -> dict[object, Any]:
+    """What is found by objects, and sets of objects."""
+    return {object(): 1, "set": {object()}}
+
+
+def circular() -> list[Any]:
+    """A list that holds itself."""
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "make", [threading.Lock, threading.Thread, Unequal, circular, object, object_keys, lambda: list(range(5_000))]
+)
+def test_values_that_show_no_difference_are_no_conflict(make: Callable[[], Any]) -> None:
+    """Whoever cannot be told apart is taken for the same, as it always was."""
+    declared = Subscriptions()
+
+    for _ in range(2):
+        declared.add(subscribed(factory(make())))
+
+    assert len(list(declared)) == 1
+
+
+def test_a_module_that_is_loaded_again_means_its_new_handlers() -> None:
+    """Whatever was changed in it; what it made by a factory has other code then only if that was changed."""
+    source = """
+class Sender:
+    def __init__(self, to): self.to = to
+    def __call__(self, event): ...
+def plain(event): return 1
+def make(to):
+    def inner(event): return to
+    return inner
+handlers = [plain, make(Sender("x")), Sender("x"), Sender("x").__call__]
+"""
+    declared = Subscriptions()
+
+    for text in (source, source.replace("return 1", "return 2")):
+        loaded: dict[str, Any] = {"__name__": "reloaded"}
+        exec(compile(text, "reloaded.py", "exec"), loaded)
+        for number, handler in enumerate(loaded["handlers"]):
+            declared.add(subscribed(handler, f"order.number-{number}"))
+
+    assert next(iter(declared)).handler(1) == 2
+    assert len(list(declared)) == 4
 
 
 def test_declaring_a_handler_again_changes_nothing() -> None:

@@ -1,10 +1,13 @@
 """Failures: what is kept of an exception, whatever it is."""
 
+import traceback
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus.failure import Failure, from_death, from_exception
+from eventbus.failure import Failure, from_death, from_exception, showable
 
 
 class Unreadable(Exception):
@@ -19,6 +22,68 @@ class NoText(Exception):
 
     def __str__(self) -> str:
         return None  # type: ignore[return-value]
+
+
+class Panic(BaseException):
+    """What is no ordinary exception."""
+
+
+class Panicking(Exception):
+    """Its text cannot be had, and whoever asks for it is struck by more than an exception."""
+
+    def __str__(self) -> str:
+        raise Panic
+
+
+class Closed(Exception):
+    """Nothing of it can be had."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Unknown(type):
+    """The type of types of which nothing can be had."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class Nameless(Exception, metaclass=Unknown):
+    """Its type cannot be had."""
+
+
+class Misshown(Exception):
+    """Strikes whoever looks at it."""
+
+    def __repr__(self) -> str:
+        raise Panic
+
+
+class Annotated(Exception):
+    """Its notes cannot be had."""
+
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError("no notes")
+
+
+#: A text where the formatting of tracebacks expects a number.
+BROKEN = SyntaxError("bad", ("file", "x", "text", "y"))
+
+
+def led_to_by(cause: BaseException) -> BaseException:
+    """An exception of which nothing is odd but its *cause*."""
+    error = ValueError("bad")
+    error.__cause__ = cause
+    return error
+
+
+class Ending(Exception):
+    """Its process ends while its text is asked for."""
+
+    def __str__(self) -> str:
+        raise SystemExit(-241)
 
 
 def caught(error: BaseException) -> BaseException:
@@ -52,6 +117,45 @@ def test_any_text_of_an_exception_can_be_stored(text: str) -> None:
 
     assert storable(failure)
     assert "\n" not in failure.summary
+
+
+@pytest.mark.parametrize(
+    ("error", "summary"),
+    [
+        (BROKEN, "SyntaxError: bad (file)"),
+        (led_to_by(BROKEN), "ValueError: bad"),
+        (led_to_by(Closed()), "ValueError: bad"),
+        (Closed("bad"), f"{__name__}.Closed: bad"),
+        (Nameless("bad"), "(its type could not be read): bad"),
+        (Annotated("bad"), f"{__name__}.Annotated: bad"),
+        (Misshown("bad"), f"{__name__}.Misshown: bad"),
+        (Panicking(), f"{__name__}.Panicking: (its message could not be read)"),
+    ],
+    ids=["broken", "led to by broken", "led to by closed", "closed", "nameless", "annotated", "misshown", "panicking"],
+)
+def test_an_exception_that_cannot_be_formatted_is_a_failure_all_the_same(error: Exception, summary: str) -> None:
+    """Where it was raised, and what can be read, is kept; whoever formats exceptions is given one that can be."""
+    failure = from_exception(caught(error))
+
+    assert failure.summary == summary
+    assert failure.traceback.startswith("Traceback (most recent call last)")
+    assert "in caught" in failure.traceback
+    assert storable(failure)
+    assert summary.partition(":")[0] in "".join(traceback.format_exception(showable(error)))
+    assert repr(showable(error))
+
+
+def test_an_ordinary_exception_is_shown_as_it_is() -> None:
+    """Celery is not told less than the handler said."""
+    error = caught(ValueError("bad"))
+
+    assert showable(error) is error
+
+
+def test_the_end_of_the_process_is_not_taken_for_an_odd_exception() -> None:
+    """The pool's own exit passes, whenever it comes."""
+    with pytest.raises(SystemExit):
+        from_exception(caught(Ending()))
 
 
 @pytest.mark.parametrize("error", [Unreadable(), NoText()])

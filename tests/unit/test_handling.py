@@ -1,9 +1,12 @@
 """Handling: whatever a handler does, its run ends in time and in one of few ways."""
 
 import asyncio
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -35,6 +38,36 @@ def run(
     values = {"attempts": 0, "deaths": 0, "suspect": False, "replay_id": None, **options}
     claimed = Claimed(event=event, group="g", subscription_id=1, claim=1, **values)
     return handle(subscription, claimed, sessions=None, marking=None)  # type: ignore[arg-type]
+
+
+class Panic(BaseException):
+    """What is no ordinary exception, and means nothing to anybody else."""
+
+
+class Unreadable:
+    """Says nothing, and equals nothing."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no equal")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Cannot be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Closed(Exception):
+    """Nothing of it can be had."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
 
 
 def wait_for_ever() -> None:
@@ -107,6 +140,47 @@ def test_async_handlers_are_awaited(handler: Callable[..., Any]) -> None:
     assert [item.event for item in done] == [EVENT]
 
 
+def generating(event: Event) -> Iterator[Event]:
+    done.append(current_run())
+    yield event
+
+
+async def generating_asynchronously(event: Event) -> AsyncIterator[Event]:
+    done.append(current_run())
+    yield event
+
+
+async def forgetful(event: Event) -> Any:
+    return plain(event)
+
+
+@pytest.mark.parametrize(
+    ("handler", "returned"),
+    [
+        (lambda event: generating(event), "generator generating"),
+        (lambda event: generating_asynchronously(event), "async_generator generating_asynchronously"),
+        (forgetful, "coroutine plain"),
+        (lambda event: (done.append(item) for item in [event]), "generator "),
+    ],
+    ids=["generator", "async generator", "coroutine", "expression"],
+)
+def test_code_that_a_handler_returns_has_not_run(handler: Callable[..., Any], returned: str) -> None:
+    """The run failed: nobody would ever run it. What the handler has to await or to iterate is named."""
+    done.clear()
+
+    result = run(handler)
+
+    assert isinstance(result, HandlerError)
+    assert f"the handler returned the {returned}" in str(result)
+    assert done == []
+
+
+@pytest.mark.parametrize("value", [3, [1], iter([1]), {"a": 1}, asyncio, plain])
+def test_what_else_a_handler_returns_does_not_matter(value: Any) -> None:
+    """It is done."""
+    assert run(lambda event: value) is None
+
+
 def test_async_handlers_share_one_event_loop() -> None:
     """A client that one run has opened is usable in the next."""
     loops: list[Any] = []
@@ -123,6 +197,13 @@ def test_async_handlers_share_one_event_loop() -> None:
 @pytest.mark.parametrize("error", [ValueError("bad"), TimeoutError("mine"), RecursionError(), StopIteration()])
 def test_an_exception_is_the_result_of_the_run(error: Exception) -> None:
     """It is returned, not raised: the caller settles it."""
+    assert run(raising(error)) is error
+
+
+def test_an_exception_that_answers_nothing_is_the_result_too() -> None:
+    """Nothing is asked of it."""
+    error = Closed()
+
     assert run(raising(error)) is error
 
 
@@ -148,11 +229,22 @@ def test_an_exception_of_an_async_handler_is_the_result_too(error: Exception) ->
         (asyncio.CancelledError(), "raised CancelledError"),
         (GeneratorExit(), "raised GeneratorExit"),
         (KeyboardInterrupt(), "raised KeyboardInterrupt"),
+        (Panic("out of range"), "raised Panic: Panic(out of range)"),
+        (BaseExceptionGroup("both", [Panic()]), "raised BaseExceptionGroup"),
+        (SystemExit(Unreadable()), "called sys.exit: SystemExit((its message could not be read))"),
+        (Interrupted(), "raised Interrupted: Interrupted((its message could not be read))"),
     ],
 )
-def test_what_means_more_to_a_worker_is_a_failure_of_the_handler_and_no_more(error: BaseException, says: str) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_what_means_more_to_a_worker_is_a_failure_of_the_handler_and_no_more(
+    kind: str, error: BaseException, says: str
+) -> None:
     """No handler can end its worker, or make Celery drop a delivery; the cause is kept."""
-    result = run(raising(error))
+
+    async def handler(event: Event) -> None:
+        raise error
+
+    result = run(raising(error) if kind == "sync" else handler)
 
     assert isinstance(result, HandlerError)
     assert f"the handler {says}" in str(result)
@@ -192,6 +284,53 @@ def test_an_async_handler_is_stopped_at_its_time_limit() -> None:
 
     assert isinstance(result, HandlerTimeout)
     assert cancelled == [True]
+
+
+def swallowing(event: Event) -> None:
+    with contextlib.suppress(Exception):
+        wait_for_ever()
+
+
+async def swallowing_asynchronously(event: Event) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+async def blocking(event: Event) -> None:
+    ends_seconds = time.monotonic() + 2 * SHORT.total_seconds()
+    while time.monotonic() < ends_seconds:
+        pass
+
+
+@pytest.mark.parametrize("handler", [swallowing, swallowing_asynchronously, blocking])
+def test_a_run_that_goes_on_beyond_its_time_limit_has_failed(handler: Callable[..., Any]) -> None:
+    """Whatever it does with what should end it, and where nothing can."""
+    result = run(handler, timeout=SHORT)
+
+    assert isinstance(result, HandlerTimeout)
+    assert "longer than its timeout of 0.05 s" in str(result)
+
+
+def test_a_time_limit_that_was_swallowed_says_where_it_struck() -> None:
+    """What took so long is found."""
+    result = run(swallowing, timeout=SHORT)
+
+    assert "wait_for_ever" in [frame.name for frame in traceback.extract_tb(result.__traceback__)]
+
+
+def test_what_a_handler_raises_at_its_time_limit_is_its_own() -> None:
+    """It says more than the limit does, which it is shown with."""
+
+    def handler(event: Event) -> None:
+        try:
+            wait_for_ever()
+        except Exception as error:
+            raise ValueError("the warehouse") from error
+
+    result = run(handler, timeout=SHORT)
+
+    assert isinstance(result, ValueError)
+    assert isinstance(result.__cause__, HandlerTimeout)
 
 
 def test_a_time_limit_does_not_outlive_its_run() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus.errors import InvalidSubscription
+from eventbus.errors import HandlerError, InvalidSubscription
 from eventbus.retry import RetryPolicy
 
 durations = st.timedeltas(timedelta(milliseconds=1), timedelta(days=30))
@@ -54,6 +54,17 @@ def test_an_exception_worth_no_retry_is_given_up_at_once_with_its_subclasses() -
 
     assert not policy.allows_retry(attempts=1, error=KeyError())
     assert policy.allows_retry(attempts=1, error=ValueError())
+
+
+@pytest.mark.parametrize("listed", [SystemExit, HandlerError])
+def test_what_is_no_ordinary_exception_can_be_listed_too(listed: type[BaseException]) -> None:
+    """By its own name, and by the one that it is carried on under."""
+    error = HandlerError("the handler called sys.exit: SystemExit(3).")
+    error.__cause__ = SystemExit(3)
+
+    assert not RetryPolicy(give_up_on=(listed,)).allows_retry(attempts=1, error=error)
+    assert RetryPolicy(give_up_on=(MemoryError,)).allows_retry(attempts=1, error=error)
+    assert RetryPolicy(give_up_on=(SystemExit,)).allows_retry(attempts=1, error=HandlerError("alone"))
 
 
 @pytest.mark.parametrize(("max_retries", "limit"), [(0, 3), (2, 3), (3, 4), (10, 11)])

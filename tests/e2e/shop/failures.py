@@ -18,6 +18,10 @@ class Refused(Exception):
     """What no retry can mend."""
 
 
+class Panic(BaseException):
+    """What is no ordinary exception, and means nothing to anybody else."""
+
+
 class Unpicklable(Exception):
     """Cannot be made again from its arguments, and holds what no pickle can."""
 
@@ -31,6 +35,13 @@ class Unprintable(Exception):
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+class Closed(Exception):
+    """Nothing of it can be had."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
 
 
 def fail(event: Event, delivery: Delivery) -> None:
@@ -52,6 +63,9 @@ def raise_as(kind: str, message: str) -> None:
         "KeyboardInterrupt": KeyboardInterrupt(),
         "Ignore": Ignore(message),
         "Reject": Reject(message),
+        "Panic": Panic(message),
+        "Unformattable": SyntaxError(message, ("file", "x", "text", "y")),
+        "Closed": Closed(message),
         "group": ExceptionGroup(message, [ValueError("inner")]),
         "nul": ValueError("with \x00 and \ud800"),
     }

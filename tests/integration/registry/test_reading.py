@@ -10,7 +10,7 @@ import pytest
 from marshmallow import Schema, fields, pre_load
 
 from eventbus import Draft, Event, EventBus, EventSchema
-from eventbus.errors import HandlerTimeout, InvalidSchema, InvalidSubscription
+from eventbus.errors import HandlerError, HandlerTimeout, InvalidSchema, InvalidSubscription, NotMigrated
 from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
 from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion
@@ -303,6 +303,72 @@ def test_a_declared_change_converts_both_ways(bus: EventBus, worker: MakeWorker)
     for group in ("reads-1", "reads-2"):
         assert [run(execution, group), run(execution, group)] == [Done(), Done()]
     assert seen == [{"total": 5}, {"total": 6}, {"amount": 5, "channel": "web"}, {"amount": 6, "channel": "app"}]
+
+
+class Panic(BaseException):
+    """What is no ordinary exception."""
+
+
+class Unreadable(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("raised", [Panic("x"), SystemExit(3), MemoryError(), Unreadable()])
+def test_a_step_that_raises_anything_is_a_failed_run(
+    raised: BaseException, bus: EventBus, worker: MakeWorker, order: dict[str, Any]
+) -> None:
+    """Not the end of its worker; the handler is not called."""
+    old_and_new(bus)
+
+    @bus.upcaster(TYPE, 2, 3)
+    def step(data: dict[str, Any]) -> dict[str, Any]:
+        raise raised
+
+    seen = subscribed(bus, version=3)
+    execution = worker()
+    bus.publish(TYPE, order, source="orders", version=1)
+
+    error = run(execution)
+
+    assert isinstance(error, HandlerError | InvalidUpcast)
+    assert error.__cause__ is raised
+    assert seen == []
+
+
+def test_a_step_may_not_keep_its_process_from_ending(bus: EventBus, worker: MakeWorker, order: dict[str, Any]) -> None:
+    """The pool's own exit passes."""
+    bus.register_schema(TYPE, 1, OrderV1)
+
+    @bus.upcaster(TYPE, 1, 2)
+    def step(data: dict[str, Any]) -> dict[str, Any]:
+        raise SystemExit(-241)
+
+    subscribed(bus, version=2)
+    execution = worker()
+    bus.publish(TYPE, order, source="orders", version=1)
+
+    with pytest.raises(SystemExit):
+        run(execution)
+
+
+def test_a_registry_that_cannot_be_read_is_no_failure_of_the_handler(
+    bus: EventBus, worker: MakeWorker, order: dict[str, Any], rows: Rows
+) -> None:
+    """The run did not begin, and is charged nothing."""
+    old_and_new(bus)
+    subscribed(bus, version=3)
+    execution = worker()
+    bus.publish(TYPE, order, source="orders", version=1)
+    claimed = execution.take("billing", None, task_id=None)
+    assert claimed is not None
+    bus.catalog.clock = lambda: float("inf")
+    rows.all("ALTER TABLE eventbus.event_schema RENAME TO elsewhere")
+
+    with pytest.raises(NotMigrated):
+        execution.run(claimed)
 
 
 @pytest.mark.parametrize("place", ["step", "validation"])
