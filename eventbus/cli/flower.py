@@ -34,7 +34,7 @@ def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
       eventbus flower --port=5556 --basic-auth=me:secret --address=0.0.0.0
     """
     bus = plain_bus(ctx)
-    assert bus.settings.broker_url  # read, which tells the Celery app where its broker is
+    _ = bus.broker  # made, which tells the Celery app where its broker is, or us that there can be none
     # Flower sends this signal when it has put its options together, and before it listens to anyone.
     import_modules.connect(_protect_this_flower, weak=False)
     bus.app.start(["flower", *options])

@@ -19,7 +19,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventbus.errors import DatabaseUnreachable
-from eventbus.settings import without_password
 from eventbus.storage import preparing
 from eventbus.storage.connection import Connection as Connection
 from eventbus.storage.connection import Direct, compiled, wrapped
@@ -29,6 +28,7 @@ from eventbus.storage.failures import translate
 from eventbus.storage.keeping import Keeping
 from eventbus.storage.preparing import Hot
 from eventbus.storage.revision import require_current_revision
+from eventbus.urls import without_password
 
 _POOL_SECONDS = 10
 #: What the URL may say otherwise. A peer that has gone without a word is given up after 15 to 25 seconds.

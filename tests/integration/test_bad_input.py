@@ -525,6 +525,47 @@ def test_a_missing_setting_is_named(make_bus: Bus, monkeypatch: pytest.MonkeyPat
     refused(lambda: make_bus().publish(**GOOD), errors.MissingSetting, name, "is not set", "://")
 
 
+#: A password that a URL cannot hold as it is; a port, an option, a kind of broker that there is not; a missing library.
+USELESS_BROKERS = (
+    *(f"{scheme}://:hush{mark}hush@127.0.0.1:1" for scheme in ("redis", "amqp", "sentinel") for mark in "/#?[]"),
+    *("redis://:12/hush@h", "redis://:12#hush@h", "redis://:12?hush@h", "amqp://a:b@h//;amqp://u:hush/hush@h//"),
+    *("amqp://u:hush@h:port", "redis://h/0?hush=1", "redis://h/0?socket_timeout=hush", "amqp://h//?hush=1"),
+    *("bogus://:hush@h", "sqs://k:hush@h", "kafka://k:hush@h", "unix:///tmp/redis.sock"),
+)
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("url", USELESS_BROKERS)
+def test_a_broker_url_of_no_use_is_refused_without_its_password(
+    make_bus: Bus, run: "Run", monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Before any server is asked: by what publishes and by every command that needs a broker; nothing is recorded."""
+    monkeypatch.setenv("EVENTBUS_BROKER_URL", url)
+
+    error = refused(lambda: make_bus().publish(**GOOD), errors.InvalidSetting, "EVENTBUS_BROKER_URL", "must be")
+
+    assert not error.__cause__
+    assert not error.__context__
+    assert_refused(run("health"), 2, str(error))
+    assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:hush/hush@h", "redis://h/0?hush=1", "redis://:hush[@h/0", "rediss://:hush@h/0?ssl_cert_reqs=hush"]
+)
+@pytest.mark.parametrize("name", ["EVENTBUS_REALTIME_URL", "EVENTBUS_BROKER_URL"])
+def test_a_real_time_url_of_no_use_is_refused_without_its_password(
+    run: "Run", monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    """It is named as it was given: it may be the broker's."""
+    monkeypatch.setenv(name, url)
+
+    result = run("tail", "order.#")
+
+    assert_refused(result, 2, name, "must be")
+    assert "hush" not in result[2]
+
+
 def test_an_argument_that_is_no_setting_is_refused(make_bus: Bus) -> None:
     """A misspelt setting must not be silently without effect."""
     refused(lambda: make_bus(databse_url="x").publish(**GOOD), errors.ConfigurationError, "databse_url")

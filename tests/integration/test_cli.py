@@ -206,6 +206,16 @@ def test_every_command_has_help(run: Run) -> None:
     assert run().returncode == 2
 
 
+@pytest.mark.parametrize("url", ["amqp://me:hush/hush@h//", "redis://h/0?socket_timeout=5"])
+def test_a_worker_names_a_broker_that_celery_makes_nothing_of(run: Run, url: str) -> None:
+    """Before Celery stumbles over it, with a part of the password; publishers may take an option that workers cannot."""
+    done = run("-A", "shop", "worker", EVENTBUS_BROKER_URL=url)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("eventbus: EVENTBUS_BROKER_URL is ")
+    assert "hush" not in done.stderr
+
+
 def test_the_examples_in_the_help_are_correct(
     run: Run, folder: Path, variables: dict[str, str], rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

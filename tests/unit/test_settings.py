@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from eventbus import EventBus
 from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
-from eventbus.settings import Realtime, load_settings, without_password
+from eventbus.settings import Realtime, load_settings
+from eventbus.urls import without_password
 
 URLS = {"database_url": "postgresql://user@host/db", "broker_url": "redis://host:6379/0"}
 SECRET = "s3cr3t"
@@ -118,6 +119,10 @@ def test_times_are_given_in_seconds(name: str, value: Any, expected: timedelta) 
         ("broker_url", "localhost"),
         ("broker_url", "redis://host:port/0"),
         ("broker_url", "redis://[::1/0"),
+        ("broker_url", "redis://:12/34@host/0"),
+        ("broker_url", "unix://:a/b@/tmp/redis.sock"),
+        ("realtime_url", "redis://:a#b@host/0"),
+        ("realtime_url", "redis://:a[b@host/0"),
         ("realtime_url", "amqp://host"),
         ("realtime_url", "redis://host:port"),
         ("realtime", "everything"),
@@ -146,6 +151,23 @@ def test_a_value_that_cannot_be_used_is_refused_with_one_sentence(name: str, val
         load(**{name: value})
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:a%2Fb@host:6379/0",
+        "redis://:a@b@host",
+        "redis://[::1]:6379/0?client_name=a@b",
+        "rediss://host?password=a@b",
+        "unix:///tmp/a:b@c.sock?db=1",
+        "unix://:secret@/tmp/redis.sock",
+        "redis+socket:///tmp/redis.sock?virtual_host=1",
+    ],
+)
+def test_a_redis_url_that_clients_understand_is_taken(url: str) -> None:
+    """Whatever stands in its path and options."""
+    assert load(broker_url=url).realtime_url == url
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:

@@ -8,9 +8,9 @@ from alembic.config import Config
 from sqlalchemy.exc import DBAPIError
 
 from eventbus.errors import NotMigrated
-from eventbus.settings import without_password
 from eventbus.storage.failures import translate
 from eventbus.storage.revision import HEAD, find_revision, require_server
+from eventbus.urls import without_password
 
 _LOCK_KEY = 0x6576656E74627573  # "eventbus"
 
