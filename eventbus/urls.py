@@ -14,6 +14,10 @@ def without_password(url: str) -> str:
     Not parsed by the rules: a password may hold any character, and a malformed URL one all the same.
     """
     before, separator, after = url.partition("://")
+    if (
+        not separator and "=" in url
+    ):  # names and values, as libpq takes them; which of them is the password is not for us to find
+        return f"{url.partition('=')[0].strip()}=***"
     kind, rest = (before, after) if separator else ("", before)
     credentials, at, address = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")

@@ -190,6 +190,8 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
         ("redis+socket:///tmp/redis.sock", "redis+socket:///tmp/redis.sock"),
         ("user:s3cr3t@host/db", "user:***@host/db"),
         ("postgresql://user:s3cr3t", "postgresql://user:***"),
+        ("user=me password=s3cr3t host=db", "user=***"),
+        ("password = 's3cr3t' host=db@home", "password=***"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
