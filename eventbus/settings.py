@@ -131,14 +131,14 @@ def _shown_name(name: str) -> str:
 
 
 def _database_url(name: str, value: Any) -> str:
-    url = str(value)
+    url = str(value).strip()  # a file from which it comes often ends with a line end
     if scheme(url) not in ("postgresql", "postgres", "postgresql+psycopg2") or not has_address(url):
         raise InvalidSetting(name, without_password(url), "a PostgreSQL URL such as postgresql://user@host:5432/name")
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url)
 
 
 def _broker_url(name: str, value: Any) -> str:
-    url = str(value)
+    url = str(value).strip()
     # Other brokers than Redis have URLs of their own kind.
     if not scheme(url) or (scheme(url) in REDIS_SCHEMES and not is_redis_url(url)):
         expected = f"a broker URL such as redis://host:6379/0{encoding_hint(url)}"
@@ -147,7 +147,7 @@ def _broker_url(name: str, value: Any) -> str:
 
 
 def _redis_url(name: str, value: Any) -> str:
-    url = str(value)
+    url = str(value).strip()
     if not is_redis_url(url):
         expected = f"a Redis URL such as redis://host:6379/0{encoding_hint(url)}"
         raise InvalidSetting(name, without_password(url), expected)

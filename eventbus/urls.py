@@ -5,6 +5,7 @@ import re
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _SOCKET_SCHEMES = ("redis+socket", "unix")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BRACKET = re.compile(r"[\[\]]")
 
 
@@ -29,8 +30,8 @@ def without_password(url: str) -> str:
 
 
 def scheme(url: str) -> str:
-    """What comes before ``://``, if anything does."""
-    return url.partition("://")[0] if "://" in url else ""
+    """What comes before ``://``, if anything does, and nothing in *url* commands a terminal."""
+    return url.partition("://")[0] if "://" in url and not _CONTROL.search(url) else ""
 
 
 def has_address(url: str) -> bool:

@@ -73,6 +73,13 @@ def test_the_broker_is_celerys_unless_named(
     assert app.conf.broker_url == expected
 
 
+def test_the_line_end_of_a_url_is_no_part_of_it() -> None:
+    """As the file of a secret has one."""
+    settings = load_settings({}, {f"EVENTBUS_{name.upper()}": f"{url}\n" for name, url in URLS.items()})
+
+    assert (settings.database_url, settings.broker_url) == ("postgresql+psycopg2://user@host/db", URLS["broker_url"])
+
+
 @pytest.mark.parametrize("missing", ["database_url", "broker_url"])
 def test_a_missing_url_is_named(missing: str) -> None:
     """The error says which variable to set, and to what."""
@@ -116,7 +123,9 @@ def test_times_are_given_in_seconds(name: str, value: Any, expected: timedelta) 
         ("database_url", "postgresql://[::1/db"),
         ("database_url", "postgresql://host:port/db"),
         ("database_url", "postgresql://host:99999/db"),
+        ("database_url", "postgresql://host/d\nb"),
         ("broker_url", "localhost"),
+        ("broker_url", "amqp://ho\x00st"),
         ("broker_url", "redis://host:port/0"),
         ("broker_url", "redis://[::1/0"),
         ("broker_url", "redis://:12/34@host/0"),
