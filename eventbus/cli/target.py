@@ -44,9 +44,11 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
     if with_handlers:
         try:
             found.app.loader.import_default_modules()
-        except EventBusError:
+        except (EventBusError, KeyboardInterrupt):
             raise
-        except Exception as error:  # their code may raise anything, and no line of ours helps to mend it
+        except (
+            BaseException
+        ) as error:  # their code may raise anything, sys.exit() too; no line of ours helps to mend it
             raise _broken(f"the modules that {name} includes", error) from error
         found.app.finalize()
     return found
@@ -62,13 +64,13 @@ def _imported(name: str, here: str) -> ModuleType:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise missing from None
         raise _broken(name, error) from error
-    except EventBusError:
+    except (EventBusError, KeyboardInterrupt):
         raise
-    except Exception as error:  # as above
+    except BaseException as error:  # as above
         raise _broken(name, error) from error
 
 
-def _broken(what: str, error: Exception) -> click.UsageError:
+def _broken(what: str, error: BaseException) -> click.UsageError:
     """The error for code of the user's that fails on import: what, and where in that code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -667,6 +667,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(letters: list[int], folder: P
         ("broken", ["broken", "ZeroDivisionError"]),
         ("needy", ["needy", "not_installed"]),
         ("garbled", ["garbled", "SyntaxError"]),
+        ("quitting", ["quitting cannot be imported", "SystemExit: 0"]),
+        ("panicking", ["panicking cannot be imported", "Panic"]),
+        ("including", ["the modules that including includes cannot be imported", "SystemExit: 0"]),
         (".", ["-A"]),
         ("..shop", ["-A"]),
     ],
@@ -679,6 +682,9 @@ def test_an_app_that_cannot_be_used_is_named(
     (folder / "broken.py").write_text("1 / 0\n")
     (folder / "needy.py").write_text("import not_installed\n")
     (folder / "garbled.py").write_text("def (:\n")
+    (folder / "quitting.py").write_text("import sys\nsys.exit(0)\n")
+    (folder / "panicking.py").write_text("class Panic(BaseException): pass\nraise Panic\n")
+    (folder / "including.py").write_text(SHOP.replace("billing", "quitting"))
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -686,11 +692,23 @@ def test_an_app_that_cannot_be_used_is_named(
     done = run_here("-A", name, "sync", stdin="")
     sys.modules.pop("shop", None)
     sys.modules.pop("billing_only", None)
+    sys.modules.pop("including", None)
 
     assert done.returncode == 2
     last = done.stderr.rstrip("\n").rpartition("\n")[2]
     assert last.endswith(".")
     assert all(word in last for word in words)
+
+
+def test_ctrl_c_while_an_app_is_imported_interrupts(
+    run_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the module."""
+    (folder / "slow.py").write_text("raise KeyboardInterrupt\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    assert run_here("-A", "slow", "sync", stdin="").returncode == 130
 
 
 def test_the_app_may_be_named_in_other_ways(run: Run) -> None:
