@@ -18,6 +18,7 @@ from eventbus.storage.overview.groups import GroupState, Wish
 from eventbus.storage.overview.stories import Standing, Story, read_standings, read_story
 from eventbus.storage.workers import Seen
 from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.wire import is_text
 
 LARGEST_PAGE = 1000
 #: A story is shown up to so many events.
@@ -201,18 +202,20 @@ def _checked(sought: Sought) -> dict[tuple[str, ...], str]:
         raise InvalidInput("no index knows the fields of events: to look for one, give a type and since.")
     if len(sought.data) > _MOST_FIELDS:
         raise InvalidInput(f"give at most {_MOST_FIELDS} fields of the data.")
+    for path, value in sought.data.items():
+        _check_text(f"data.{path!s:.60}", value)
     return {_path(path): value for path, value in sought.data.items()}
 
 
 def _path(text: str) -> tuple[str, ...]:
     words = text.split(".")
-    if not all(_PATH_WORD.fullmatch(word) for word in words):
+    if not is_text(text) or not all(_PATH_WORD.fullmatch(word) for word in words):
         raise InvalidInput(f"data.{text!s:.60} is no path: name fields as in data.customer.id=42.")
     return tuple(words)
 
 
 def _check_text(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or "\x00" in value):
+    if value is not None and not is_text(value):
         raise InvalidInput(f"{name}={value!r:.60} is not a text that an event can have.")
 
 

@@ -442,6 +442,34 @@ def test_a_second_schema_for_a_version_is_refused(make_bus: Bus) -> None:
 # --- looking after it -----------------------------------------------------------------------------------------------
 
 
+#: As a shell gives a byte that is no UTF-8 to a command, and what PostgreSQL does not store.
+NO_TEXTS = ("caf\udce9", "a\x00b")
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("text", NO_TEXTS, ids=ascii)
+def test_a_text_that_no_database_stores_is_refused(bus: EventBus, text: str) -> None:
+    """Wherever a text is looked for or kept: the sentence names it."""
+    questions: list[tuple[str, Callable[[], Any]]] = [
+        *(
+            (name, lambda name=name: bus.dead_letters(**{name: text}))  # type: ignore[misc]
+            for name in ("error", "error_type", "correlation_id")
+        ),
+        *((name, lambda name=name: bus.events(**{name: text})) for name in ("error", "correlation_id")),  # type: ignore[misc]
+        *((name, lambda name=name: bus.audit(**{name: text})) for name in ("who", "action", "group", "result")),  # type: ignore[misc]
+        ("data.a", lambda: bus.events("order.created", since="1h ago", data={"a": text})),
+        ("data.caf" if "caf" in text else "data.a", lambda: bus.events("a.b", since="1h ago", data={text: "1"})),
+        ("correlation_id", lambda: bus.story(text)),
+        ("correlation_id", lambda: bus.replay(group="inventory", correlation_id=text)),
+        ("reason", lambda: bus.discard_dead_letters(group="inventory", reason=text)),
+        ("note", lambda: bus.note_dead_letter(1, text)),
+        ("note", lambda: bus.acknowledge_fingerprint("3f2a9c0d1b7e4856", note=text)),
+    ]
+    for name, ask in questions:
+        refused(ask, errors.InvalidInput, name)
+    refused(lambda: bus.parked(text), errors.InvalidGroup, "is not a group name")
+
+
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize(
     ("ask", "error", "words"),
@@ -791,6 +819,9 @@ def assert_refused(result: tuple[int, str, str], code: int, *words: str) -> None
         (["dead", "retry", "--yes"], "", ["--group"]),
         (["dead", "discard", "--group", "inventory", "--reason", " ", "--yes"], "", ["reason"]),
         (["dead", "discard", "--group", "inventory", "--yes"], "", ["--reason"]),
+        (["dead", "note", "1", "caf\udce9"], "", ["note"]),
+        (["trace", "caf\udce9"], "", ["correlation_id", r"caf\udce9"]),
+        (["schema", "parked", "--group", "caf\udce9"], "", ["group"]),
         (["dead"], "", []),
         (["unheard-of"], "", ["unheard-of"]),
         (["sweep", "--hard"], "", ["--hard"]),
