@@ -8,6 +8,7 @@ from uuid import UUID
 from eventbus.delivery import State
 from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
 from eventbus.event import Event
+from eventbus.ids import check_id
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import audit, event_log, replay_selection, subscriptions, workers
 from eventbus.storage.database import Connection, Database
@@ -95,10 +96,11 @@ def find_events(
         UnknownGroup: The group never subscribed.
     """
     _check_limit(limit)
+    before = None if cursor is None else check_id("cursor", cursor)
     data = _checked(sought)
     with database.autocommit() as connection:
         return list_events(
-            connection, _wanted(connection, sought, data), before=cursor, limit=limit, most_read=most_read
+            connection, _wanted(connection, sought, data), before=before, limit=limit, most_read=most_read
         )
 
 
@@ -106,8 +108,10 @@ def show_event(database: Database, id: UUID) -> EventDetails:
     """The event of that id, its deliveries and what failed of them.
 
     Raises:
+        InvalidInput: It is no id.
         UnknownEvent: There is none.
     """
+    id = check_id("id", id)
     with database.autocommit() as connection:
         event = event_log.find(connection, id)
         if event is None:
@@ -121,9 +125,14 @@ def show_event(database: Database, id: UUID) -> EventDetails:
 
 
 def show_standings(database: Database, ids: Sequence[UUID]) -> list[Standing]:
-    """How all groups stand with these events, in order of event and group."""
+    """How all groups stand with these events, in order of event and group.
+
+    Raises:
+        InvalidInput: One of them is no id.
+    """
+    events = [check_id("ids", id) for id in ids]
     with database.autocommit() as connection:
-        return read_standings(connection, ids)
+        return read_standings(connection, events)
 
 
 def show_group(database: Database, name: str, *, open: Mapping[str, int] | None = None) -> GroupDetails:
@@ -164,9 +173,11 @@ def list_changes(database: Database, sought: SoughtChanges, *, before: int | Non
     """Up to *limit* (1 to 1000) changes of operators that are *sought*, with ids below *before*, newest first.
 
     Raises:
-        InvalidInput: The limit, a text or a time cannot be used.
+        InvalidInput: The limit, *before*, a text or a time cannot be used.
     """
     _check_limit(limit)
+    if before is not None and (not isinstance(before, int) or not abs(before) < 1 << 63):
+        raise InvalidInput(f"cursor={before!r:.60} is not one: pass the id of the last change of the page before.")
     for name in ("who", "action", "group", "result"):
         _check_text(name, getattr(sought, name))
     with database.autocommit() as connection:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy
@@ -490,6 +491,23 @@ def test_a_text_that_no_database_stores_is_refused(bus: EventBus, text: str) -> 
         (lambda bus: bus.dead_letter(1), errors.UnknownDeadLetter, ["dead letter 1", "eventbus dead list"]),
         (lambda bus: bus.dead_letter(2**70), errors.UnknownDeadLetter, ["dead letter"]),
         (lambda bus: bus.dead_letter("x"), errors.InvalidInput, ["id"]),
+        *(
+            (ask, errors.InvalidInput, ["'nonsense'", "is not the id of"])
+            for ask in (
+                lambda bus: bus.event_details("nonsense"),
+                lambda bus: bus.explain("nonsense", "inventory"),
+                lambda bus: bus.standings(["nonsense"]),
+                lambda bus: bus.events(cursor="nonsense"),
+                lambda bus: bus.replays(cursor="nonsense"),
+                lambda bus: bus.find_replay("nonsense"),
+                lambda bus: bus.resume_replay("nonsense"),
+                lambda bus: bus.cancel_replay("nonsense"),
+            )
+        ),
+        (lambda bus: bus.event_details(None), errors.InvalidInput, ["id=None"]),
+        (lambda bus: bus.event_details(str(uuid4())), errors.UnknownEvent, ["does not exist"]),
+        (lambda bus: bus.audit(cursor="nonsense"), errors.InvalidInput, ["cursor='nonsense'"]),
+        (lambda bus: bus.audit(cursor=2**70), errors.InvalidInput, ["cursor="]),
         (lambda bus: bus.retry_dead_letters(group="nobody"), errors.UnknownGroup, ["'nobody'"]),
         (lambda bus: bus.retry_dead_letters("a b", group="inventory"), errors.InvalidEventType, ["a b"]),
         (lambda bus: bus.retry_dead_letters(group="inventory", ids=[2**70]), errors.InvalidInput, ["ids"]),
