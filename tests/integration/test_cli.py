@@ -653,6 +653,49 @@ def test_a_reader_that_has_seen_enough_is_no_error(letters: list[int], folder: P
     assert "Exception ignored" not in printed
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["publish", "order.created", "-", "--source", "tests"], 2, ["DATA is not JSON"]),
+        (["publish", "--file", "-"], 0, ["0 events recorded."]),
+        (["dead", "discard", "--group", "inventory", "--reason", "x"], 2, ["Nobody is there to answer"]),
+    ],
+)
+def test_a_closed_standard_input_is_an_empty_one(
+    subscribed: None, folder: Path, variables: dict[str, str], arguments: list[str], code: int, words: list[str]
+) -> None:
+    """As where a supervisor starts commands without any."""
+    script = ["sh", "-c", 'exec "$@" <&-', "sh", *command_line(*arguments)]
+
+    done = subprocess.run(script, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert all(word in done.stdout + done.stderr for word in words)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_said(folder: Path, variables: dict[str, str]) -> None:
+    """In one sentence, with an exit code of its own: a program that reads the file would miss it."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command_line("--help"), env=variables, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert done.returncode == 3
+    assert done.stderr == "eventbus: the output cannot be written: No space left on device.\n"
+
+
+def test_a_character_that_the_output_lacks_is_escaped(run: Run) -> None:
+    """Rather than ending the command in the midst of what it prints."""
+    id = run("publish", "order.created", '{"note": "\u2603"}', "--source", "tests").stdout.strip()
+
+    done = run("events", "show", id, PYTHONIOENCODING="latin-1")
+
+    assert done.returncode == 0
+    assert r"\u2603" in done.stdout
+
+
 # --- the app --------------------------------------------------------------------------------------------------------
 
 
