@@ -24,6 +24,7 @@ from eventbus.storage.connection import Connection as Connection
 from eventbus.storage.connection import Direct, compiled, wrapped
 from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.driver import DriverConnection
+from eventbus.storage.engines import make_engine
 from eventbus.storage.failures import translate
 from eventbus.storage.keeping import Keeping
 from eventbus.storage.preparing import Hot
@@ -67,7 +68,7 @@ class Database:
         given = make_url(url).query
         kept = pool_size // 2
         defaults = {**_CONNECTING, "application_name": application}
-        self._engine = sqlalchemy.create_engine(
+        self._engine = make_engine(
             url,
             pool_size=pool_size,
             # What is kept outside of the pool is not there for sessions.

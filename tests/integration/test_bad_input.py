@@ -612,6 +612,22 @@ def test_a_real_time_url_of_no_use_is_refused_without_its_password(
     assert "hush" not in result[2]
 
 
+@pytest.mark.parametrize("option", ["bogus=1", "plugin=bogus", "pass=word&bogus=hush"])
+@pytest.mark.parametrize("arguments", [["groups", "list"], ["migrate"]], ids=" ".join)
+def test_an_option_of_a_database_url_that_nobody_knows_is_named(
+    run: "Run", monkeypatch: pytest.MonkeyPatch, arguments: list[str], option: str
+) -> None:
+    """Before PostgreSQL is asked; neither password nor values are shown."""
+    monkeypatch.setenv("EVENTBUS_DATABASE_URL", f"postgresql://u:hush@127.0.0.1:{free_port()}/db?{option}")
+
+    result = run(*arguments)
+
+    assert_refused(
+        result, 2, "EVENTBUS_DATABASE_URL is 'postgresql+psycopg2://u:***@", "pass" if "pass" in option else "bogus"
+    )
+    assert "hush" not in result[2]
+
+
 def test_an_argument_that_is_no_setting_is_refused(make_bus: Bus) -> None:
     """A misspelt setting must not be silently without effect."""
     refused(lambda: make_bus(databse_url="x").publish(**GOOD), errors.ConfigurationError, "databse_url")
