@@ -5,7 +5,7 @@ Passwords in URLs never reach a log or an error: URLs are left out of ``repr`` a
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -200,21 +200,21 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str, Any], s
 
 def _max_event_bytes(name: str, value: Any) -> int:
     try:
-        size = int(value)
-    except (TypeError, ValueError):
+        size = 0 if isinstance(value, bool) or int(value) != float(value) else int(value)
+    except (TypeError, ValueError, OverflowError):
         size = 0
     if not 1 <= size <= 100 << 20:
-        raise InvalidSetting(name, str(value), "a whole number of bytes from 1 to 104857600")
+        raise InvalidSetting(name, f"{value!s:.60}", "a whole number of bytes from 1 to 104857600")
     return size
 
 
 def _seconds(name: str, value: Any) -> timedelta:
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
+        seconds = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         seconds = 0.0
     if not 1 <= seconds <= 3600:
-        raise InvalidSetting(name, str(value), "a number of seconds from 1 to 3600")
+        raise InvalidSetting(name, f"{value!s:.60}", "a number of seconds from 1 to 3600")
     return timedelta(seconds=seconds)
 
 
@@ -226,10 +226,11 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _paths(name: str, value: Any) -> tuple[str, ...]:
-    paths = tuple(path.strip() for path in (value.split(",") if isinstance(value, str) else value))
+    given = value.split(",") if isinstance(value, str) else value
+    paths = tuple(str(path).strip() for path in given) if isinstance(given, Iterable) else ("",)
     if not all(_REDACTED.fullmatch(path) for path in paths):
         raise InvalidSetting(
-            name, str(value), "paths such as data.customer.email,data.items.*.note,metadata.headers.token"
+            name, f"{value!s:.60}", "paths such as data.customer.email,data.items.*.note,metadata.headers.token"
         )
     return paths
 

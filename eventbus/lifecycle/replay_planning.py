@@ -3,7 +3,7 @@
 ask ─▶ check ─▶ fix times, types and the last id ─▶ count deliveries by what would become of them
 """
 
-import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -89,8 +89,8 @@ def check_rate(rate: object) -> float | None:
     """
     if rate is None:
         return None
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-        raise InvalidInput(f"rate={rate!r} must be a positive number of events per second.")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= sys.float_info.max:
+        raise InvalidInput(f"rate={rate!r:.60} must be a positive number of events per second.")
     return float(rate)
 
 

@@ -381,6 +381,7 @@ def test_a_replay_does_not_need_the_broker(make_bus: MakeBus, rows: Rows) -> Non
         ({"pattern": "#", "rate": -1.5}, InvalidInput, "rate=-1.5"),
         ({"pattern": "#", "rate": float("nan")}, InvalidInput, "rate=nan"),
         ({"pattern": "#", "rate": float("inf")}, InvalidInput, "rate=inf"),
+        ({"pattern": "#", "rate": 10**400}, InvalidInput, "rate=1000"),
         ({"pattern": "#", "rate": True}, InvalidInput, "rate=True"),
         ({"pattern": "#", "rate": "fast"}, InvalidInput, "rate='fast'"),
     ],
