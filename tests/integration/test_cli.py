@@ -216,6 +216,24 @@ def test_a_worker_names_a_broker_that_celery_makes_nothing_of(run: Run, url: str
     assert "hush" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "settings", "words"),
+    [
+        ("--port=abc", {"FLOWER_DEBUG": "0"}, "'abc'"),
+        ("--conf=/nowhere/conf.py", {"FLOWER_DEBUG": "0"}, "/nowhere/conf.py"),
+        ("--debug=0", {"FLOWER_PORT": "abc"}, "'abc'"),
+    ],
+)
+def test_what_flower_cannot_use_is_said(run: Run, option: str, settings: dict[str, str], words: str) -> None:
+    """In one sentence, before it starts."""
+    done = run("flower", option, **settings)
+
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: Flower cannot use its options")
+    assert words in last
+
+
 def test_the_examples_in_the_help_are_correct(
     run: Run, folder: Path, variables: dict[str, str], rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
