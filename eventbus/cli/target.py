@@ -32,8 +32,8 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
     """
     name = named_app(ctx) or DEFAULT_APP
     module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
+    here = _working_directory()
+    if here is not None and here not in sys.path:
         sys.path.insert(0, here)
     module = _imported(module_name, here)
     found = getattr(module, attribute, None) if attribute else _only_bus(vars(module))
@@ -54,8 +54,17 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
     return found
 
 
-def _imported(name: str, here: str) -> ModuleType:
-    missing = click.UsageError(f"there is no module {name!r} in {here} or on PYTHONPATH: name yours with -A.")
+def _working_directory() -> str | None:
+    """Where modules are looked for first; None if it was deleted."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
+
+
+def _imported(name: str, here: str | None) -> ModuleType:
+    place = here or "the working directory, which was deleted,"
+    missing = click.UsageError(f"there is no module {name!r} in {place} or on PYTHONPATH: name yours with -A.")
     if not all(word.isidentifier() for word in name.split(".")):
         raise missing
     try:

@@ -761,6 +761,20 @@ def test_an_app_that_cannot_be_used_is_named(
     assert all(word in last for word in words)
 
 
+def test_an_app_is_not_found_in_a_directory_that_was_deleted(
+    run_here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a deploy leaves it behind a shell: the sentence says so."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    done = run_here("-A", "nowhere", "sync", stdin="")
+
+    assert done.returncode == 2
+    assert "no module 'nowhere' in the working directory, which was deleted, or on PYTHONPATH" in done.stderr
+
+
 def test_ctrl_c_while_an_app_is_imported_interrupts(
     run_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
