@@ -1,7 +1,10 @@
-"""Ids: random ones, drawn by publishers a few at a time for every event."""
+"""Ids: random ones, drawn by publishers a few at a time for every event, and those that somebody asks for."""
 
 from collections.abc import Iterator
 from os import urandom
+from uuid import UUID
+
+from eventbus.errors import InvalidInput
 
 #: Two bits of that digit say which kind of uuid it is.
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
@@ -22,6 +25,20 @@ def draw_uuids(count: int) -> list[str]:
         f"{_VARIANTS[digits[at + 16]]}{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
         for at in range(0, 32 * count, 32)
     ]
+
+
+def check_id(name: str, value: object, *, of: str = "an event") -> UUID:
+    """*value*, if it is an id, or the text of one.
+
+    Raises:
+        InvalidInput: It is not; the sentence says *name*.
+    """
+    try:
+        return value if isinstance(value, UUID) else UUID(str(value))
+    except ValueError:
+        raise InvalidInput(
+            f"{name}={value!r:.60} is not the id of {of}, such as 0198c2a4-7b3e-7c5d-9f10-2a6b8c4d0e1f."
+        ) from None
 
 
 def draw_pairs() -> Iterator[list[str]]:

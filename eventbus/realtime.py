@@ -22,11 +22,13 @@ from redis.backoff import NoBackoff
 from redis.client import PubSub
 from redis.retry import Retry
 
+from eventbus.broker.redis_clients import redis_client
 from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseUnreachable, InvalidEventType, RealtimeUnavailable
 from eventbus.event import Event, check_type
 from eventbus.notice import MalformedNotice, read_notice
-from eventbus.settings import Realtime, Settings, without_password
+from eventbus.settings import Realtime, Settings
 from eventbus.subscription import check_pattern, matches
+from eventbus.urls import without_password
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +52,12 @@ class Listener(Iterator[Event]):
         Raises:
             InvalidPattern: The pattern cannot be used.
             RealtimeUnavailable: The settings say that nothing is PUBLISHed.
+            InvalidSetting: The URL of Redis is of no use.
             BrokerUnreachable: Redis cannot be reached, or refuses.
         """
         self.pattern = check_pattern(pattern)
         self._url = _realtime_url(settings)
+        self._setting = f"EVENTBUS_{'BROKER' if self._url == settings.broker_url else 'REALTIME'}_URL"
         self._prefix = settings.channel("")
         self._find = find
         self._lock = threading.RLock()
@@ -86,8 +90,9 @@ class Listener(Iterator[Event]):
 
     def _connect(self) -> None:
         # Without retries of its own, which would hide from us, and from the log, that notices were missed.
-        self._client = redis.Redis.from_url(
+        self._client = redis_client(
             self._url,
+            self._setting,
             socket_timeout=_CONNECT_SECONDS,
             socket_connect_timeout=_CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0, supported_errors=()),

@@ -5,17 +5,16 @@ Passwords in URLs never reach a log or an error: URLs are left out of ``repr`` a
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
+from eventbus.urls import REDIS_SCHEMES, encoding_hint, has_address, is_redis_url, scheme, without_password
 
-REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
 _REDACTED = re.compile(r"(?:data|metadata)(?:\.[^.,\s]+)+")
 #: What a URL is made of, as it is sent.
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -116,25 +115,9 @@ def load_settings(
         raise MissingSetting("EVENTBUS_DATABASE_URL", "the PostgreSQL database, as postgresql://user@host:5432/name")
     if "broker_url" not in values:
         raise MissingSetting("EVENTBUS_BROKER_URL", "Celery's broker, as redis://host:6379/0")
-    if "realtime_url" not in values and _scheme(values["broker_url"]) in REDIS_SCHEMES:
+    if "realtime_url" not in values and scheme(values["broker_url"]) in REDIS_SCHEMES:
         values["realtime_url"] = values["broker_url"]
     return Settings(**values)
-
-
-def without_password(url: str) -> str:
-    """*url* with its password, if any, replaced by ``***``; query parameters, which may hold another, are left out.
-
-    Not parsed by the rules: a password may hold any character, and a malformed URL one all the same.
-    """
-    before, separator, after = url.partition("://")
-    scheme, rest = (before, after) if separator else ("", before)
-    credentials, at, address = rest.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    address = re.split(r"[?#]", address, maxsplit=1)[0]
-    if not at:
-        # What stands where a port belongs may be the password of a URL without a host.
-        address = re.sub(r"^([^:/\[]*):(?!\d*(/|$)).*", r"\1:***", address)
-    return f"{scheme}{separator}{user}{':***' if colon else ''}{at}{address}"
 
 
 def _find(name: str, arguments: Mapping[str, Any], environment: Mapping[str, str], celery: Mapping[str, Any]) -> Any:
@@ -147,36 +130,27 @@ def _shown_name(name: str) -> str:
     return f"EVENTBUS_{name.upper()}"
 
 
-def _scheme(url: str) -> str:
-    return url.partition("://")[0] if "://" in url else ""
-
-
-def _has_address(url: str) -> bool:
-    """Whether *url* has a host, or none, and a port, or none: what drivers otherwise refuse each in its own words."""
-    address = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[0]
-    found = _ADDRESS.fullmatch(address)
-    return found is not None and int(found[1] or 0) < 1 << 16
-
-
 def _database_url(name: str, value: Any) -> str:
-    url = str(value)
-    if _scheme(url) not in ("postgresql", "postgres", "postgresql+psycopg2") or not _has_address(url):
+    url = str(value).strip()  # a file from which it comes often ends with a line end
+    if scheme(url) not in ("postgresql", "postgres", "postgresql+psycopg2") or not has_address(url):
         raise InvalidSetting(name, without_password(url), "a PostgreSQL URL such as postgresql://user@host:5432/name")
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url)
 
 
 def _broker_url(name: str, value: Any) -> str:
-    url = str(value)
+    url = str(value).strip()
     # Other brokers than Redis have URLs of their own kind.
-    if not _scheme(url) or (_scheme(url) in REDIS_SCHEMES and not _has_address(url)):
-        raise InvalidSetting(name, without_password(url), "a broker URL such as redis://host:6379/0")
+    if not scheme(url) or (scheme(url) in REDIS_SCHEMES and not is_redis_url(url)):
+        expected = f"a broker URL such as redis://host:6379/0{encoding_hint(url)}"
+        raise InvalidSetting(name, without_password(url), expected)
     return url
 
 
 def _redis_url(name: str, value: Any) -> str:
-    url = str(value)
-    if _scheme(url) not in REDIS_SCHEMES or not _has_address(url):
-        raise InvalidSetting(name, without_password(url), "a Redis URL such as redis://host:6379/0")
+    url = str(value).strip()
+    if not is_redis_url(url):
+        expected = f"a Redis URL such as redis://host:6379/0{encoding_hint(url)}"
+        raise InvalidSetting(name, without_password(url), expected)
     return url
 
 
@@ -189,7 +163,7 @@ def _realtime(name: str, value: Any) -> Realtime:
 
 def _alert_url(name: str, value: Any) -> str:
     url = str(value)
-    if _scheme(url) not in ("http", "https") or not _has_address(url) or not _VISIBLE.fullmatch(url):
+    if scheme(url) not in ("http", "https") or not has_address(url) or not _VISIBLE.fullmatch(url):
         # Not even a part of it is shown: the path of many webhooks is their secret.
         raise InvalidSetting(name, "***", "an http or https URL such as https://hooks.example.com/eventbus")
     return url
@@ -226,21 +200,21 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str, Any], s
 
 def _max_event_bytes(name: str, value: Any) -> int:
     try:
-        size = int(value)
-    except (TypeError, ValueError):
+        size = 0 if isinstance(value, bool) or int(value) != float(value) else int(value)
+    except (TypeError, ValueError, OverflowError):
         size = 0
     if not 1 <= size <= 100 << 20:
-        raise InvalidSetting(name, str(value), "a whole number of bytes from 1 to 104857600")
+        raise InvalidSetting(name, f"{value!s:.60}", "a whole number of bytes from 1 to 104857600")
     return size
 
 
 def _seconds(name: str, value: Any) -> timedelta:
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
+        seconds = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         seconds = 0.0
     if not 1 <= seconds <= 3600:
-        raise InvalidSetting(name, str(value), "a number of seconds from 1 to 3600")
+        raise InvalidSetting(name, f"{value!s:.60}", "a number of seconds from 1 to 3600")
     return timedelta(seconds=seconds)
 
 
@@ -252,10 +226,11 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _paths(name: str, value: Any) -> tuple[str, ...]:
-    paths = tuple(path.strip() for path in (value.split(",") if isinstance(value, str) else value))
+    given = value.split(",") if isinstance(value, str) else value
+    paths = tuple(str(path).strip() for path in given) if isinstance(given, Iterable) else ("",)
     if not all(_REDACTED.fullmatch(path) for path in paths):
         raise InvalidSetting(
-            name, str(value), "paths such as data.customer.email,data.items.*.note,metadata.headers.token"
+            name, f"{value!s:.60}", "paths such as data.customer.email,data.items.*.note,metadata.headers.token"
         )
     return paths
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -141,6 +141,11 @@ def _scalar_problems(value: Any, here: str) -> Iterator[tuple[str, str]]:
             yield here, "is an integer beyond 64 bits; send it as a string."
     elif value is not None:
         yield here, f"is a {type(value).__name__}, which JSON does not have; convert it first."
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether *value* is a text that PostgreSQL can store: without NUL characters and lone surrogates."""
+    return isinstance(value, str) and not any(_text_problems(value, ""))
 
 
 def _text_problems(text: str, here: str) -> Iterator[tuple[str, str]]:

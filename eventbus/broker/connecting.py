@@ -1,7 +1,5 @@
 """Connecting: which way leads to the broker of the settings."""
 
-from urllib.parse import urlsplit
-
 from celery import Celery
 
 from eventbus.broker.contract import Broker
@@ -15,9 +13,13 @@ _HARMLESS_OPTIONS = frozenset({"visibility_timeout", "ack_emulation", "global_ke
 
 
 def connect(app: Celery, settings: Settings) -> Broker:
-    """The broker of *settings*, reached in the fastest way that suits it. Opens no connection yet."""
+    """The broker of *settings*, reached in the fastest way that suits it. Opens no connection yet.
+
+    Raises:
+        InvalidSetting: The broker's URL, or that of the real-time channels, is of no use.
+    """
     options = dict(app.conf.broker_transport_options or {})
-    plain = urlsplit(settings.broker_url).scheme in ("redis", "rediss") and not app.conf.broker_use_ssl
+    plain = settings.broker_url.startswith(("redis://", "rediss://")) and not app.conf.broker_use_ssl
     if plain and set(options) <= _HARMLESS_OPTIONS:
         prefix = str(options.get("global_keyprefix", ""))
         return RedisBroker(app, settings.broker_url, keyprefix=prefix, realtime_url=settings.realtime_url)

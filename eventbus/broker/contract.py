@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from eventbus.errors import BrokerUnreachable
-from eventbus.settings import without_password
+from eventbus.urls import without_password
 
 #: A queue that holds so many messages gets no more wake-ups: whoever takes one of them finds all that is due.
 QUEUE_CAP = 100

@@ -13,6 +13,8 @@ from kombu.exceptions import LimitExceeded, OperationalError
 from eventbus.broker.contract import TIMEOUT_SECONDS, Announcement, Notice, WakeUp, unreachable
 from eventbus.broker.envelopes import Envelopes
 from eventbus.broker.redis_server import RedisListeners
+from eventbus.errors import InvalidSetting
+from eventbus.urls import encoding_hint, without_password
 
 #: At once, for an app that keeps no pool of its own.
 _CONNECTIONS = 10
@@ -22,6 +24,7 @@ class KombuBroker:
     """Publishes each wake-up to its queue. It carries no notices: those go to a Redis, if there is one for them."""
 
     def __init__(self, app: Celery, url: str, *, listeners: RedisListeners | None) -> None:
+        check_url(app, url)
         self._app = app
         self._url = url
         self.listeners = listeners
@@ -115,6 +118,23 @@ class KombuBroker:
         """What the parent has open is the parent's."""
         self._lock = threading.Lock()
         self._connections = None
+
+
+def check_url(app: Celery, url: str) -> None:
+    """Raise InvalidSetting if Celery could not even begin to connect to *url*, the broker of *app*."""
+    reason = None
+    try:
+        for each in app.connection_for_write().alt or [None]:
+            _ = app.connection_for_write(each).transport
+    except ImportError as error:
+        reason = f": {error}"
+    except Exception:  # noqa: BLE001 - transports are anybody's code; the text may hold a part of the password
+        reason = ""
+    if reason is not None:
+        expected = (
+            f"the URL of a broker that Celery can use here, such as redis://host:6379/0{encoding_hint(url)}{reason}"
+        )
+        raise InvalidSetting("EVENTBUS_BROKER_URL", without_password(url), expected)
 
 
 def _limit(connection: Connection) -> None:

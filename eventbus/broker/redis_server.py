@@ -15,6 +15,7 @@ import redis
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, unreachable
+from eventbus.broker.redis_clients import redis_client
 from eventbus.broker.redis_connections import Connections, packed
 
 Answer = TypeVar("Answer")
@@ -41,10 +42,10 @@ PUSH_SHA = sha1(PUSH.encode(), usedforsecurity=False).hexdigest()
 class RedisServer:
     """A pool of connections to one server. Safe to share between threads, and to use after a fork."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, setting: str = "EVENTBUS_BROKER_URL") -> None:
         self._url = url
-        self._client = redis.Redis.from_url(
-            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=None
+        self._client = redis_client(
+            url, setting, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=None
         )
         self._connections = Connections(self._client.connection_pool)
         self._scripts_are_allowed = True
@@ -104,7 +105,7 @@ class RedisListeners:
     """Listeners on a Redis that is not the broker."""
 
     def __init__(self, url: str) -> None:
-        self._server = RedisServer(url)
+        self._server = RedisServer(url, "EVENTBUS_REALTIME_URL")
 
     def tell(self, notices: Sequence[Notice]) -> None:
         """PUBLISH *notices*."""

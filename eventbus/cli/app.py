@@ -5,7 +5,6 @@
 Commands are imported when they are called or when their own help is asked for.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from eventbus import __version__
+from eventbus.cli.streams import discard_output, is_not_written, prepare_streams
 from eventbus.cli.warnings import shown_warnings
 from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseUnreachable, EventBusError, PublishUncertain
 
@@ -74,8 +74,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # What is buffered has nowhere to go, and Python would complain about that at its exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_output()
             raise click.exceptions.Exit(OK) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -110,6 +109,7 @@ def eventbus(ctx: click.Context, app: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: an error is one sentence on stderr, never a traceback."""
+    prepare_streams()
     try:
         with shown_warnings():
             code = eventbus.main(args=arguments, prog_name="eventbus", standalone_mode=False)
@@ -124,6 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EventBusError as error:
         click.echo(f"eventbus: {error}", err=True)
         code = code_of(error)
+    except OSError as error:
+        if not is_not_written(error):
+            raise
+        discard_output()
+        click.echo(f"eventbus: the output cannot be written: {error.strerror}.", err=True)
+        code = CANNOT_TELL
     sys.exit(code or OK)
 
 

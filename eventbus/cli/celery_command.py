@@ -7,6 +7,7 @@ import click
 
 from eventbus.bus import EventBus
 from eventbus.cli.app import INTERRUPTED, Commands, code_of
+from eventbus.cli.streams import prepare_streams
 from eventbus.errors import EventBusError
 
 
@@ -14,6 +15,7 @@ class PluggedCommands(Commands):
     """The same commands, whose errors are sentences and exit codes here too."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        prepare_streams()
         try:
             return super().invoke(ctx)
         except EventBusError as error:

@@ -45,7 +45,7 @@ def console(ctx: click.Context, *, host: str, port: int, root_path: str) -> None
             "set EVENTBUS_CONSOLE_USERS or EVENTBUS_CONSOLE_USER_HEADER, or leave --host out."
         )
     bus = plain_bus(ctx)
-    assert bus.settings.broker_url  # read, so that what is missing is said before anything is served
+    _ = bus.broker  # made, so that what is missing or of no use is said before anything is served
     _serve(create_app(bus, settings=settings), host=host, port=port, root_path=_path(root_path))
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 from celery.signals import import_modules
+from tornado.options import Error as OptionError
 
 from eventbus.cli.app import BAD_INPUT
 from eventbus.cli.target import plain_bus
@@ -34,10 +35,22 @@ def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
       eventbus flower --port=5556 --basic-auth=me:secret --address=0.0.0.0
     """
     bus = plain_bus(ctx)
-    assert bus.settings.broker_url  # read, which tells the Celery app where its broker is
+    _ = bus.broker  # made, which tells the Celery app where its broker is, or us that there can be none
+    has_options = False
+
+    def protect_this_flower(**_: Any) -> None:
+        nonlocal has_options
+        has_options = True
+        _protect_this_flower()
+
     # Flower sends this signal when it has put its options together, and before it listens to anyone.
-    import_modules.connect(_protect_this_flower, weak=False)
-    bus.app.start(["flower", *options])
+    import_modules.connect(protect_this_flower, weak=False)
+    try:
+        bus.app.start(["flower", *options])
+    except (ValueError, OSError, OptionError) as error:
+        if has_options:
+            raise
+        raise click.UsageError(f"Flower cannot use its options, or FLOWER_* in the environment: {error}.") from error
 
 
 def protect(options: Any) -> None:
@@ -61,7 +74,7 @@ def protect(options: Any) -> None:
         )
 
 
-def _protect_this_flower(**_: Any) -> None:
+def _protect_this_flower() -> None:
     from flower.options import options  # noqa: PLC0415 - defines options of the whole process, which only Flower needs
 
     protect(options)

@@ -32,8 +32,8 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
     """
     name = named_app(ctx) or DEFAULT_APP
     module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
+    here = _working_directory()
+    if here is not None and here not in sys.path:
         sys.path.insert(0, here)
     module = _imported(module_name, here)
     found = getattr(module, attribute, None) if attribute else _only_bus(vars(module))
@@ -44,16 +44,27 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
     if with_handlers:
         try:
             found.app.loader.import_default_modules()
-        except EventBusError:
+        except (EventBusError, KeyboardInterrupt):
             raise
-        except Exception as error:  # their code may raise anything, and no line of ours helps to mend it
+        except (
+            BaseException
+        ) as error:  # their code may raise anything, sys.exit() too; no line of ours helps to mend it
             raise _broken(f"the modules that {name} includes", error) from error
         found.app.finalize()
     return found
 
 
-def _imported(name: str, here: str) -> ModuleType:
-    missing = click.UsageError(f"there is no module {name!r} in {here} or on PYTHONPATH: name yours with -A.")
+def _working_directory() -> str | None:
+    """Where modules are looked for first; None if it was deleted."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
+
+
+def _imported(name: str, here: str | None) -> ModuleType:
+    place = here or "the working directory, which was deleted,"
+    missing = click.UsageError(f"there is no module {name!r} in {place} or on PYTHONPATH: name yours with -A.")
     if not all(word.isidentifier() for word in name.split(".")):
         raise missing
     try:
@@ -62,13 +73,13 @@ def _imported(name: str, here: str) -> ModuleType:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise missing from None
         raise _broken(name, error) from error
-    except EventBusError:
+    except (EventBusError, KeyboardInterrupt):
         raise
-    except Exception as error:  # as above
+    except BaseException as error:  # as above
         raise _broken(name, error) from error
 
 
-def _broken(what: str, error: Exception) -> click.UsageError:
+def _broken(what: str, error: BaseException) -> click.UsageError:
     """The error for code of the user's that fails on import: what, and where in that code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"

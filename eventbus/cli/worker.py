@@ -2,6 +2,7 @@
 
 import click
 
+from eventbus.broker.kombu_broker import check_url
 from eventbus.cli.target import app_bus, named_app
 from eventbus.subscription import check_group
 
@@ -28,5 +29,7 @@ def worker(ctx: click.Context, groups: tuple[str, ...]) -> None:
             raise click.UsageError(
                 f"{name!r} is no group of {named_app(ctx) or 'workers.app'}: it declares {', '.join(known) or 'none'}."
             )
+    _ = bus.broker  # made, so that a URL of no use is said before Celery stumbles over it
+    check_url(bus.app, bus.settings.broker_url)
     queues = ["-Q", ",".join(bus.settings.queue(name) for name in names)] if names else []
     bus.app.worker_main(["worker", *queues, *options, *ctx.args])

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
+from eventbus.wire import is_text
 
 _LONGEST = 500
 _LARGEST = 1 << 63
@@ -35,7 +36,7 @@ class Filters:
         text = values[-1]
         if len(text) > longest:
             raise InvalidInput(f"{name} is longer than {longest} characters.")
-        if "\x00" in text or not _is_text(text):
+        if not is_text(text):
             raise InvalidInput(f"{name}={text!r:.60} is not a text.")
         return text
 
@@ -94,11 +95,3 @@ class Filters:
         kept = [(name, value) for name, value in self._items if name not in changes]
         added = [(name, str(value)) for name, value in changes.items() if value is not None]
         return urlencode([*kept, *added], errors="replace")
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

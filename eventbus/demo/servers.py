@@ -19,8 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from eventbus.demo.event_file import MAX_EVENT_BYTES
 from eventbus.embedded import start_servers
 from eventbus.errors import DatabaseError
-from eventbus.settings import load_settings, without_password
+from eventbus.settings import load_settings
 from eventbus.storage.failures import translate
+from eventbus.urls import without_password
 
 #: Short, so that what a killed worker held comes back while one watches.
 LEASE_SECONDS = 3

@@ -8,6 +8,7 @@ from uuid import UUID
 from eventbus.delivery import State
 from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
 from eventbus.event import Event
+from eventbus.ids import check_id
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import audit, event_log, replay_selection, subscriptions, workers
 from eventbus.storage.database import Connection, Database
@@ -18,6 +19,7 @@ from eventbus.storage.overview.groups import GroupState, Wish
 from eventbus.storage.overview.stories import Standing, Story, read_standings, read_story
 from eventbus.storage.workers import Seen
 from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.wire import is_text
 
 LARGEST_PAGE = 1000
 #: A story is shown up to so many events.
@@ -94,10 +96,11 @@ def find_events(
         UnknownGroup: The group never subscribed.
     """
     _check_limit(limit)
+    before = None if cursor is None else check_id("cursor", cursor)
     data = _checked(sought)
     with database.autocommit() as connection:
         return list_events(
-            connection, _wanted(connection, sought, data), before=cursor, limit=limit, most_read=most_read
+            connection, _wanted(connection, sought, data), before=before, limit=limit, most_read=most_read
         )
 
 
@@ -105,8 +108,10 @@ def show_event(database: Database, id: UUID) -> EventDetails:
     """The event of that id, its deliveries and what failed of them.
 
     Raises:
+        InvalidInput: It is no id.
         UnknownEvent: There is none.
     """
+    id = check_id("id", id)
     with database.autocommit() as connection:
         event = event_log.find(connection, id)
         if event is None:
@@ -120,9 +125,14 @@ def show_event(database: Database, id: UUID) -> EventDetails:
 
 
 def show_standings(database: Database, ids: Sequence[UUID]) -> list[Standing]:
-    """How all groups stand with these events, in order of event and group."""
+    """How all groups stand with these events, in order of event and group.
+
+    Raises:
+        InvalidInput: One of them is no id.
+    """
+    events = [check_id("ids", id) for id in ids]
     with database.autocommit() as connection:
-        return read_standings(connection, ids)
+        return read_standings(connection, events)
 
 
 def show_group(database: Database, name: str, *, open: Mapping[str, int] | None = None) -> GroupDetails:
@@ -163,9 +173,11 @@ def list_changes(database: Database, sought: SoughtChanges, *, before: int | Non
     """Up to *limit* (1 to 1000) changes of operators that are *sought*, with ids below *before*, newest first.
 
     Raises:
-        InvalidInput: The limit, a text or a time cannot be used.
+        InvalidInput: The limit, *before*, a text or a time cannot be used.
     """
     _check_limit(limit)
+    if before is not None and (not isinstance(before, int) or not abs(before) < 1 << 63):
+        raise InvalidInput(f"cursor={before!r:.60} is not one: pass the id of the last change of the page before.")
     for name in ("who", "action", "group", "result"):
         _check_text(name, getattr(sought, name))
     with database.autocommit() as connection:
@@ -211,18 +223,20 @@ def _checked(sought: Sought) -> dict[tuple[str, ...], str]:
         raise InvalidInput("no index knows the fields of events: to look for one, give a type and since.")
     if len(sought.data) > _MOST_FIELDS:
         raise InvalidInput(f"give at most {_MOST_FIELDS} fields of the data.")
+    for path, value in sought.data.items():
+        _check_text(f"data.{path!s:.60}", value)
     return {_path(path): value for path, value in sought.data.items()}
 
 
 def _path(text: str) -> tuple[str, ...]:
     words = text.split(".")
-    if not all(_PATH_WORD.fullmatch(word) for word in words):
+    if not is_text(text) or not all(_PATH_WORD.fullmatch(word) for word in words):
         raise InvalidInput(f"data.{text!s:.60} is no path: name fields as in data.customer.id=42.")
     return tuple(words)
 
 
 def _check_text(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or "\x00" in value):
+    if value is not None and not is_text(value):
         raise InvalidInput(f"{name}={value!r:.60} is not a text that an event can have.")
 
 

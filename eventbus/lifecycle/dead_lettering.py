@@ -13,6 +13,7 @@ from eventbus.storage import dead_letters, event_log, replay_selection, resolvin
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.dead_letters import Attempt, DeadLetter, Filter
 from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.wire import is_text
 
 STATUSES = ("open", "retried", "discarded")
 _LARGEST_PAGE = 1000
@@ -109,8 +110,8 @@ def write_note(database: Database, id: int, note: str) -> None:
         UnknownDeadLetter: There is none of that id.
     """
     _check_id(id)
-    if not isinstance(note, str) or not note.strip() or "\x00" in note:
-        raise InvalidInput(f"note={note!r:.60}: write something.")
+    if not is_text(note) or not note.strip():
+        raise InvalidInput(f"note={note!r:.60}: write something, in Unicode.")
     with audited(database, "dead note", {"id": id, "note": note}) as change, database.autocommit() as connection:
         if not resolving.write_note(connection, id, note):
             raise UnknownDeadLetter(id)
@@ -170,7 +171,7 @@ def _check_texts(sought: Sought) -> None:
     }
     for name, meaning in meanings.items():
         value = getattr(sought, name)
-        if value is not None and (not isinstance(value, str) or "\x00" in value):
+        if value is not None and not is_text(value):
             raise InvalidInput(f"{name}={value!r:.60} is not {meaning}.")
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from eventbus.delivery import State
 from eventbus.errors import UnknownEvent, UnknownGroup
+from eventbus.ids import check_id
 from eventbus.storage import event_log, subscriptions
 from eventbus.storage.database import Database
 from eventbus.storage.overview.reasons import Facts, read_facts
@@ -59,9 +60,11 @@ def explain(database: Database, event_id: UUID, group: str) -> Explanation:
     """Why *group* did or did not get the event.
 
     Raises:
+        InvalidInput: It is no id.
         UnknownEvent: No event has that id.
         UnknownGroup: The group never subscribed.
     """
+    event_id = check_id("event_id", event_id)
     check_group(group)
     with database.autocommit() as connection:
         facts = read_facts(connection, event_id, group)

@@ -23,6 +23,7 @@ from eventbus.storage.database import Database
 from eventbus.storage.dead_letters import DeadLetter
 from eventbus.storage.fingerprints import KnownFingerprint
 from eventbus.subscription import check_group
+from eventbus.wire import is_text
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +151,8 @@ def check(fingerprint: object) -> None:
 
 
 def _change(database: Database, action: str, fingerprint: str, *, state: str, note: str | None) -> bool:
-    if note is not None and (not isinstance(note, str) or not note.strip() or "\x00" in note):
-        raise InvalidInput(f"note={note!r:.60}: write something.")
+    if note is not None and not (is_text(note) and note.strip()):
+        raise InvalidInput(f"note={note!r:.60}: write something, in Unicode.")
     show(database, fingerprint)
     with (
         audited(database, action, {"fingerprint": fingerprint, "note": note}) as change,

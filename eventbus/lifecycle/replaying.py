@@ -21,6 +21,7 @@ from uuid import UUID
 from eventbus.broker import WakeUp
 from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
+from eventbus.ids import check_id
 from eventbus.lifecycle.auditing import audited, whoami
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
@@ -95,7 +96,7 @@ class Replaying:
 
         Raises:
             UnknownReplay: There is none of that id.
-            InvalidInput: It has ended.
+            InvalidInput: It is no id, or the replay has ended.
         """
         job = self._take(id)
         log.info("replay_started", extra=_facts(job))
@@ -129,8 +130,10 @@ class Replaying:
         """The job of that id.
 
         Raises:
+            InvalidInput: It is no id.
             UnknownReplay: There is none.
         """
+        id = check_id("id", id, of="a replay")
         with self.database.autocommit() as connection:
             job = replays.find(connection, id)
         if job is None:
@@ -158,12 +161,14 @@ class Replaying:
             check_group(group)
         if state is not None and state not in list(ReplayState):
             raise InvalidInput(f"state={state!r:.60} must be one of {', '.join(ReplayState)}.")
+        last = None if before is None else check_id("cursor", before, of="a replay")
         with self.database.autocommit() as connection:
             window = resolve_window(connection, since, until)
             sought = replays.Sought(group=group, state=state, since=window.since, until=window.until)
-            return replays.list_newest(connection, sought, before=before, limit=limit)
+            return replays.list_newest(connection, sought, before=last, limit=limit)
 
     def _take(self, id: UUID) -> Job:
+        id = check_id("id", id, of="a replay")
         with self.database.transaction() as connection:
             job = replays.take(connection, id)
         if job is None:

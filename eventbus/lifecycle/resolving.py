@@ -25,6 +25,7 @@ from eventbus.storage import dead_letters, fingerprints, resolving
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.resolving import Resolved
 from eventbus.subscription import check_group
+from eventbus.wire import is_text
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +172,10 @@ def check_reason(reason: object) -> None:
     Raises:
         InvalidInput: It is empty, or no text.
     """
-    if not isinstance(reason, str) or not reason.strip() or "\x00" in reason:
-        raise InvalidInput(f"reason={reason!r:.60}: say why these dead letters are discarded; it is kept with them.")
+    if not is_text(reason) or not reason.strip():
+        raise InvalidInput(
+            f"reason={reason!r:.60}: say why these dead letters are discarded, in Unicode; it is kept with them."
+        )
 
 
 class _Watching:

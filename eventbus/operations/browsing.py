@@ -70,6 +70,7 @@ class BrowsingOperations(Showing):
         """The event of that id, and how each group stands with it.
 
         Raises:
+            InvalidInput: It is no id.
             UnknownEvent: There is none.
         """
         return self._shown_details(browsing.show_event(self.database, id))
@@ -120,6 +121,7 @@ class BrowsingOperations(Showing):
         """Why *group* did or did not get the event.
 
         Raises:
+            InvalidInput: It is no id.
             UnknownEvent, UnknownGroup: There is none.
         """
         return self._shown_explanation(explaining.explain(self.database, event_id, group))

@@ -21,6 +21,7 @@ class ListenOperations(Parts):
         Raises:
             InvalidPattern: The pattern cannot be used.
             RealtimeUnavailable: EVENTBUS_REALTIME is off, or there is no Redis to listen to.
+            InvalidSetting: The URL of Redis is of no use.
             BrokerUnreachable: Redis cannot be reached. Later on it is waited for.
         """
         return Listener(pattern, settings=self.settings, find=self._find_event)

@@ -95,6 +95,7 @@ class ReplayOperations(Showing):
         """The replay job of that id.
 
         Raises:
+            InvalidInput: It is no id.
             UnknownReplay: There is none.
         """
         return self._shown_job(self.replaying.find(id))
@@ -104,7 +105,7 @@ class ReplayOperations(Showing):
 
         Raises:
             UnknownReplay: There is none of that id.
-            InvalidInput: It has ended.
+            InvalidInput: It is no id, or the replay has ended.
             ReplayStopped: It was cancelled or resumed by another process.
         """
         job = self.replaying.run(id)
@@ -116,6 +117,7 @@ class ReplayOperations(Showing):
         """Give a replay up between two batches, wherever it runs; False if it had ended before.
 
         Raises:
+            InvalidInput: It is no id.
             UnknownReplay: There is none of that id.
         """
         return self.replaying.cancel(id)

@@ -26,6 +26,7 @@ from eventbus.storage import parking
 from eventbus.storage import schemas as stored_schemas
 from eventbus.storage.parking import ParkedVersion
 from eventbus.storage.schemas import StoredSchema
+from eventbus.subscription import check_group
 
 SchemaClass = TypeVar("SchemaClass", bound=type[Schema])
 
@@ -200,6 +201,12 @@ class SchemaOperations(Parts):
         return retired
 
     def parked(self, group: str | None = None) -> list[ParkedVersion]:
-        """Deliveries that wait for code which can read their events, by group, type and version."""
+        """Deliveries that wait for code which can read their events, by group, type and version.
+
+        Raises:
+            InvalidGroup: The group's name is malformed.
+        """
+        if group is not None:
+            check_group(group)
         with self.database.autocommit() as connection:
             return parking.list_parked(connection, group)

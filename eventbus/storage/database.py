@@ -19,17 +19,18 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from eventbus.errors import DatabaseUnreachable, InvalidInput
-from eventbus.settings import without_password
 from eventbus.storage import preparing
 from eventbus.storage.connection import Connection as Connection
 from eventbus.storage.connection import Direct, compiled, wrapped
 from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.driver import DriverConnection
+from eventbus.storage.engines import make_engine
 from eventbus.storage.failures import translate
 from eventbus.storage.joining import FAILED_BEFORE, has_failed_before, refusal, require_transaction
 from eventbus.storage.keeping import Keeping
 from eventbus.storage.preparing import Hot
 from eventbus.storage.revision import require_current_revision
+from eventbus.urls import without_password
 
 _POOL_SECONDS = 10
 #: What the URL may say otherwise. A peer that has gone without a word is given up after 15 to 25 seconds.
@@ -69,7 +70,7 @@ class Database:
         given = make_url(url).query
         kept = pool_size // 2
         defaults = {**_CONNECTING, "application_name": application}
-        self._engine = sqlalchemy.create_engine(
+        self._engine = make_engine(
             url,
             pool_size=pool_size,
             # What is kept outside of the pool is not there for sessions.

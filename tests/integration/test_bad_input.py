@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy
@@ -548,6 +549,34 @@ def test_whatever_has_items_can_be_published(bus: EventBus) -> None:
 # --- looking after it -----------------------------------------------------------------------------------------------
 
 
+#: As a shell gives a byte that is no UTF-8 to a command, and what PostgreSQL does not store.
+NO_TEXTS = ("caf\udce9", "a\x00b")
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("text", NO_TEXTS, ids=ascii)
+def test_a_text_that_no_database_stores_is_refused(bus: EventBus, text: str) -> None:
+    """Wherever a text is looked for or kept: the sentence names it."""
+    questions: list[tuple[str, Callable[[], Any]]] = [
+        *(
+            (name, lambda name=name: bus.dead_letters(**{name: text}))  # type: ignore[misc]
+            for name in ("error", "error_type", "correlation_id")
+        ),
+        *((name, lambda name=name: bus.events(**{name: text})) for name in ("error", "correlation_id")),  # type: ignore[misc]
+        *((name, lambda name=name: bus.audit(**{name: text})) for name in ("who", "action", "group", "result")),  # type: ignore[misc]
+        ("data.a", lambda: bus.events("order.created", since="1h ago", data={"a": text})),
+        ("data.caf" if "caf" in text else "data.a", lambda: bus.events("a.b", since="1h ago", data={text: "1"})),
+        ("correlation_id", lambda: bus.story(text)),
+        ("correlation_id", lambda: bus.replay(group="inventory", correlation_id=text)),
+        ("reason", lambda: bus.discard_dead_letters(group="inventory", reason=text)),
+        ("note", lambda: bus.note_dead_letter(1, text)),
+        ("note", lambda: bus.acknowledge_fingerprint("3f2a9c0d1b7e4856", note=text)),
+    ]
+    for name, ask in questions:
+        refused(ask, errors.InvalidInput, name)
+    refused(lambda: bus.parked(text), errors.InvalidGroup, "is not a group name")
+
+
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize(
     ("ask", "error", "words"),
@@ -568,6 +597,23 @@ def test_whatever_has_items_can_be_published(bus: EventBus) -> None:
         (lambda bus: bus.dead_letter(1), errors.UnknownDeadLetter, ["dead letter 1", "eventbus dead list"]),
         (lambda bus: bus.dead_letter(2**70), errors.UnknownDeadLetter, ["dead letter"]),
         (lambda bus: bus.dead_letter("x"), errors.InvalidInput, ["id"]),
+        *(
+            (ask, errors.InvalidInput, ["'nonsense'", "is not the id of"])
+            for ask in (
+                lambda bus: bus.event_details("nonsense"),
+                lambda bus: bus.explain("nonsense", "inventory"),
+                lambda bus: bus.standings(["nonsense"]),
+                lambda bus: bus.events(cursor="nonsense"),
+                lambda bus: bus.replays(cursor="nonsense"),
+                lambda bus: bus.find_replay("nonsense"),
+                lambda bus: bus.resume_replay("nonsense"),
+                lambda bus: bus.cancel_replay("nonsense"),
+            )
+        ),
+        (lambda bus: bus.event_details(None), errors.InvalidInput, ["id=None"]),
+        (lambda bus: bus.event_details(str(uuid4())), errors.UnknownEvent, ["does not exist"]),
+        (lambda bus: bus.audit(cursor="nonsense"), errors.InvalidInput, ["cursor='nonsense'"]),
+        (lambda bus: bus.audit(cursor=2**70), errors.InvalidInput, ["cursor="]),
         (lambda bus: bus.retry_dead_letters(group="nobody"), errors.UnknownGroup, ["'nobody'"]),
         (lambda bus: bus.retry_dead_letters("a b", group="inventory"), errors.InvalidEventType, ["a b"]),
         (lambda bus: bus.retry_dead_letters(group="inventory", ids=[2**70]), errors.InvalidInput, ["ids"]),
@@ -629,6 +675,63 @@ def test_a_missing_setting_is_named(make_bus: Bus, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name)
 
     refused(lambda: make_bus().publish(**GOOD), errors.MissingSetting, name, "is not set", "://")
+
+
+#: A password that a URL cannot hold as it is; a port, an option, a kind of broker that there is not; a missing library.
+USELESS_BROKERS = (
+    *(f"{scheme}://:hush{mark}hush@127.0.0.1:1" for scheme in ("redis", "amqp", "sentinel") for mark in "/#?[]"),
+    *("redis://:12/hush@h", "redis://:12#hush@h", "redis://:12?hush@h", "amqp://a:b@h//;amqp://u:hush/hush@h//"),
+    *("amqp://u:hush@h:port", "redis://h/0?hush=1", "redis://h/0?socket_timeout=hush", "amqp://h//?hush=1"),
+    *("bogus://:hush@h", "sqs://k:hush@h", "kafka://k:hush@h", "unix:///tmp/redis.sock"),
+)
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("url", USELESS_BROKERS)
+def test_a_broker_url_of_no_use_is_refused_without_its_password(
+    make_bus: Bus, run: "Run", monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Before any server is asked: by what publishes and by every command that needs a broker; nothing is recorded."""
+    monkeypatch.setenv("EVENTBUS_BROKER_URL", url)
+
+    error = refused(lambda: make_bus().publish(**GOOD), errors.InvalidSetting, "EVENTBUS_BROKER_URL", "must be")
+
+    assert not error.__cause__
+    assert not error.__context__
+    assert_refused(run("health"), 2, str(error))
+    assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:hush/hush@h", "redis://h/0?hush=1", "redis://:hush[@h/0", "rediss://:hush@h/0?ssl_cert_reqs=hush"]
+)
+@pytest.mark.parametrize("name", ["EVENTBUS_REALTIME_URL", "EVENTBUS_BROKER_URL"])
+def test_a_real_time_url_of_no_use_is_refused_without_its_password(
+    run: "Run", monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    """It is named as it was given: it may be the broker's."""
+    monkeypatch.setenv(name, url)
+
+    result = run("tail", "order.#")
+
+    assert_refused(result, 2, name, "must be")
+    assert "hush" not in result[2]
+
+
+@pytest.mark.parametrize("option", ["bogus=1", "plugin=bogus", "pass=word&bogus=hush"])
+@pytest.mark.parametrize("arguments", [["groups", "list"], ["migrate"]], ids=" ".join)
+def test_an_option_of_a_database_url_that_nobody_knows_is_named(
+    run: "Run", monkeypatch: pytest.MonkeyPatch, arguments: list[str], option: str
+) -> None:
+    """Before PostgreSQL is asked; neither password nor values are shown."""
+    monkeypatch.setenv("EVENTBUS_DATABASE_URL", f"postgresql://u:hush@127.0.0.1:{free_port()}/db?{option}")
+
+    result = run(*arguments)
+
+    assert_refused(
+        result, 2, "EVENTBUS_DATABASE_URL is 'postgresql+psycopg2://u:***@", "pass" if "pass" in option else "bogus"
+    )
+    assert "hush" not in result[2]
 
 
 def test_an_argument_that_is_no_setting_is_refused(make_bus: Bus) -> None:
@@ -861,6 +964,9 @@ def assert_refused(result: tuple[int, str, str], code: int, *words: str) -> None
         (["dead", "retry", "--yes"], "", ["--group"]),
         (["dead", "discard", "--group", "inventory", "--reason", " ", "--yes"], "", ["reason"]),
         (["dead", "discard", "--group", "inventory", "--yes"], "", ["--reason"]),
+        (["dead", "note", "1", "caf\udce9"], "", ["note"]),
+        (["trace", "caf\udce9"], "", ["correlation_id", r"caf\udce9"]),
+        (["schema", "parked", "--group", "caf\udce9"], "", ["group"]),
         (["dead"], "", []),
         (["unheard-of"], "", ["unheard-of"]),
         (["sweep", "--hard"], "", ["--hard"]),

@@ -206,6 +206,34 @@ def test_every_command_has_help(run: Run) -> None:
     assert run().returncode == 2
 
 
+@pytest.mark.parametrize("url", ["amqp://me:hush/hush@h//", "redis://h/0?socket_timeout=5"])
+def test_a_worker_names_a_broker_that_celery_makes_nothing_of(run: Run, url: str) -> None:
+    """Before Celery stumbles over it, with a part of the password; publishers may take an option that workers cannot."""
+    done = run("-A", "shop", "worker", EVENTBUS_BROKER_URL=url)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("eventbus: EVENTBUS_BROKER_URL is ")
+    assert "hush" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "settings", "words"),
+    [
+        ("--port=abc", {"FLOWER_DEBUG": "0"}, "'abc'"),
+        ("--conf=/nowhere/conf.py", {"FLOWER_DEBUG": "0"}, "/nowhere/conf.py"),
+        ("--debug=0", {"FLOWER_PORT": "abc"}, "'abc'"),
+    ],
+)
+def test_what_flower_cannot_use_is_said(run: Run, option: str, settings: dict[str, str], words: str) -> None:
+    """In one sentence, before it starts."""
+    done = run("flower", option, **settings)
+
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: Flower cannot use its options")
+    assert words in last
+
+
 def test_the_examples_in_the_help_are_correct(
     run: Run, folder: Path, variables: dict[str, str], rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -671,6 +699,49 @@ def test_a_reader_that_has_seen_enough_is_no_error(letters: list[int], folder: P
     assert "Exception ignored" not in printed
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["publish", "order.created", "-", "--source", "tests"], 2, ["DATA is not JSON"]),
+        (["publish", "--file", "-"], 0, ["0 events recorded."]),
+        (["dead", "discard", "--group", "inventory", "--reason", "x"], 2, ["Nobody is there to answer"]),
+    ],
+)
+def test_a_closed_standard_input_is_an_empty_one(
+    subscribed: None, folder: Path, variables: dict[str, str], arguments: list[str], code: int, words: list[str]
+) -> None:
+    """As where a supervisor starts commands without any."""
+    script = ["sh", "-c", 'exec "$@" <&-', "sh", *command_line(*arguments)]
+
+    done = subprocess.run(script, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert all(word in done.stdout + done.stderr for word in words)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_said(folder: Path, variables: dict[str, str]) -> None:
+    """In one sentence, with an exit code of its own: a program that reads the file would miss it."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command_line("--help"), env=variables, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert done.returncode == 3
+    assert done.stderr == "eventbus: the output cannot be written: No space left on device.\n"
+
+
+def test_a_character_that_the_output_lacks_is_escaped(run: Run) -> None:
+    """Rather than ending the command in the midst of what it prints."""
+    id = run("publish", "order.created", '{"note": "\u2603"}', "--source", "tests").stdout.strip()
+
+    done = run("events", "show", id, PYTHONIOENCODING="latin-1")
+
+    assert done.returncode == 0
+    assert r"\u2603" in done.stdout
+
+
 # --- the app --------------------------------------------------------------------------------------------------------
 
 
@@ -685,6 +756,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(letters: list[int], folder: P
         ("broken", ["broken", "ZeroDivisionError"]),
         ("needy", ["needy", "not_installed"]),
         ("garbled", ["garbled", "SyntaxError"]),
+        ("quitting", ["quitting cannot be imported", "SystemExit: 0"]),
+        ("panicking", ["panicking cannot be imported", "Panic"]),
+        ("including", ["the modules that including includes cannot be imported", "SystemExit: 0"]),
         (".", ["-A"]),
         ("..shop", ["-A"]),
     ],
@@ -697,6 +771,9 @@ def test_an_app_that_cannot_be_used_is_named(
     (folder / "broken.py").write_text("1 / 0\n")
     (folder / "needy.py").write_text("import not_installed\n")
     (folder / "garbled.py").write_text("def (:\n")
+    (folder / "quitting.py").write_text("import sys\nsys.exit(0)\n")
+    (folder / "panicking.py").write_text("class Panic(BaseException): pass\nraise Panic\n")
+    (folder / "including.py").write_text(SHOP.replace("billing", "quitting"))
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -704,11 +781,37 @@ def test_an_app_that_cannot_be_used_is_named(
     done = run_here("-A", name, "sync", stdin="")
     sys.modules.pop("shop", None)
     sys.modules.pop("billing_only", None)
+    sys.modules.pop("including", None)
 
     assert done.returncode == 2
     last = done.stderr.rstrip("\n").rpartition("\n")[2]
     assert last.endswith(".")
     assert all(word in last for word in words)
+
+
+def test_an_app_is_not_found_in_a_directory_that_was_deleted(
+    run_here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a deploy leaves it behind a shell: the sentence says so."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    done = run_here("-A", "nowhere", "sync", stdin="")
+
+    assert done.returncode == 2
+    assert "no module 'nowhere' in the working directory, which was deleted, or on PYTHONPATH" in done.stderr
+
+
+def test_ctrl_c_while_an_app_is_imported_interrupts(
+    run_here: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of the module."""
+    (folder / "slow.py").write_text("raise KeyboardInterrupt\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    assert run_here("-A", "slow", "sync", stdin="").returncode == 130
 
 
 def test_the_app_may_be_named_in_other_ways(run: Run) -> None:

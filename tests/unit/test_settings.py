@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from eventbus import EventBus
 from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
-from eventbus.settings import Realtime, load_settings, without_password
+from eventbus.settings import Realtime, load_settings
+from eventbus.urls import without_password
 
 URLS = {"database_url": "postgresql://user@host/db", "broker_url": "redis://host:6379/0"}
 SECRET = "s3cr3t"
@@ -72,6 +73,13 @@ def test_the_broker_is_celerys_unless_named(
     assert app.conf.broker_url == expected
 
 
+def test_the_line_end_of_a_url_is_no_part_of_it() -> None:
+    """As the file of a secret has one."""
+    settings = load_settings({}, {f"EVENTBUS_{name.upper()}": f"{url}\n" for name, url in URLS.items()})
+
+    assert (settings.database_url, settings.broker_url) == ("postgresql+psycopg2://user@host/db", URLS["broker_url"])
+
+
 @pytest.mark.parametrize("missing", ["database_url", "broker_url"])
 def test_a_missing_url_is_named(missing: str) -> None:
     """The error says which variable to set, and to what."""
@@ -115,9 +123,15 @@ def test_times_are_given_in_seconds(name: str, value: Any, expected: timedelta) 
         ("database_url", "postgresql://[::1/db"),
         ("database_url", "postgresql://host:port/db"),
         ("database_url", "postgresql://host:99999/db"),
+        ("database_url", "postgresql://host/d\nb"),
         ("broker_url", "localhost"),
+        ("broker_url", "amqp://ho\x00st"),
         ("broker_url", "redis://host:port/0"),
         ("broker_url", "redis://[::1/0"),
+        ("broker_url", "redis://:12/34@host/0"),
+        ("broker_url", "unix://:a/b@/tmp/redis.sock"),
+        ("realtime_url", "redis://:a#b@host/0"),
+        ("realtime_url", "redis://:a[b@host/0"),
         ("realtime_url", "amqp://host"),
         ("realtime_url", "redis://host:port"),
         ("realtime", "everything"),
@@ -131,6 +145,15 @@ def test_times_are_given_in_seconds(name: str, value: Any, expected: timedelta) 
         ("max_event_bytes", "1 MiB"),
         ("max_event_bytes", 1 << 40),
         ("max_event_bytes", []),
+        ("max_event_bytes", float("inf")),
+        ("max_event_bytes", 1.9),
+        ("max_event_bytes", True),
+        ("max_event_bytes", 10**400),
+        ("lease_seconds", 10**400),
+        ("lease_seconds", True),
+        ("redact", 5),
+        ("redact", [1]),
+        ("redact", ["data.a", "b"]),
         ("lease_seconds", 0.5),
         ("lease_seconds", 3601),
         ("lease_seconds", "nan"),
@@ -146,6 +169,23 @@ def test_a_value_that_cannot_be_used_is_refused_with_one_sentence(name: str, val
         load(**{name: value})
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:a%2Fb@host:6379/0",
+        "redis://:a@b@host",
+        "redis://[::1]:6379/0?client_name=a@b",
+        "rediss://host?password=a@b",
+        "unix:///tmp/a:b@c.sock?db=1",
+        "unix://:secret@/tmp/redis.sock",
+        "redis+socket:///tmp/redis.sock?virtual_host=1",
+    ],
+)
+def test_a_redis_url_that_clients_understand_is_taken(url: str) -> None:
+    """Whatever stands in its path and options."""
+    assert load(broker_url=url).realtime_url == url
 
 
 def test_a_setting_that_does_not_exist_is_refused() -> None:
@@ -168,6 +208,8 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
         ("redis+socket:///tmp/redis.sock", "redis+socket:///tmp/redis.sock"),
         ("user:s3cr3t@host/db", "user:***@host/db"),
         ("postgresql://user:s3cr3t", "postgresql://user:***"),
+        ("user=me password=s3cr3t host=db", "user=***"),
+        ("password = 's3cr3t' host=db@home", "password=***"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:

@@ -8,9 +8,10 @@ from alembic.config import Config
 from sqlalchemy.exc import DBAPIError
 
 from eventbus.errors import NotMigrated
-from eventbus.settings import without_password
+from eventbus.storage.engines import make_engine
 from eventbus.storage.failures import translate
 from eventbus.storage.revision import HEAD, find_revision, require_server
+from eventbus.urls import without_password
 
 _LOCK_KEY = 0x6576656E74627573  # "eventbus"
 
@@ -24,11 +25,11 @@ def upgrade(url: str, schema: str = "eventbus") -> str | None:
         The revision that was there before; None if there was none.
 
     Raises:
-        DatabaseUnreachable, WrongDatabase: Nothing was changed.
+        InvalidSetting, DatabaseUnreachable, WrongDatabase: Nothing was changed.
         NotMigrated: The tables are newer than this code; nothing was changed.
     """
     where = without_password(url)
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args={"connect_timeout": 5})
+    engine = make_engine(url, poolclass=sqlalchemy.NullPool, connect_args={"connect_timeout": 5})
     try:
         with engine.begin() as connection:
             require_server(connection, where=where)

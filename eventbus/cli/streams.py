@@ -1,0 +1,29 @@
+"""Streams: what a command reads and writes, fit for use however it was started."""
+
+import errno
+import io
+import os
+import sys
+from pathlib import Path
+
+#: What a file answers that has no room for more, or is broken.
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def prepare_streams() -> None:
+    """Make a closed stream an empty one, lest a connection take its number; write as an escape what an encoding has not."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def is_not_written(error: OSError) -> bool:
+    """Whether *error* says that there is no room for what is written."""
+    return error.errno in _NOT_WRITTEN
+
+
+def discard_output() -> None:
+    """Send to nowhere what is still buffered: it cannot be written, and Python would complain about that at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,62 @@
+"""URLs of servers: whether one is understood as it is meant, and how it is shown to people, without its password."""
+
+import re
+
+REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
+_SOCKET_SCHEMES = ("redis+socket", "unix")
+_ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BRACKET = re.compile(r"[\[\]]")
+
+
+def without_password(url: str) -> str:
+    """*url* with its password, if any, replaced by ``***``; query parameters, which may hold another, are left out.
+
+    Not parsed by the rules: a password may hold any character, and a malformed URL one all the same.
+    """
+    before, separator, after = url.partition("://")
+    if (
+        not separator and "=" in url
+    ):  # names and values, as libpq takes them; which of them is the password is not for us to find
+        return f"{url.partition('=')[0].strip()}=***"
+    kind, rest = (before, after) if separator else ("", before)
+    credentials, at, address = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    address = re.split(r"[?#]", address, maxsplit=1)[0]
+    if not at:
+        # What stands where a port belongs may be the password of a URL without a host.
+        address = re.sub(r"^([^:/\[]*):(?!\d*(/|$)).*", r"\1:***", address)
+    return f"{kind}{separator}{user}{':***' if colon else ''}{at}{address}"
+
+
+def scheme(url: str) -> str:
+    """What comes before ``://``, if anything does, and nothing in *url* commands a terminal."""
+    return url.partition("://")[0] if "://" in url and not _CONTROL.search(url) else ""
+
+
+def has_address(url: str) -> bool:
+    """Whether *url* has a host, or none, and a port, or none: what drivers otherwise refuse each in its own words."""
+    address = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[0]
+    found = _ADDRESS.fullmatch(address)
+    return found is not None and int(found[1] or 0) < 1 << 16
+
+
+def is_redis_url(url: str) -> bool:
+    """Whether *url* is of Redis, and its clients find in it what is meant: to them '/', '?' and '#' end a password."""
+    kind, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    credentials, at, address = authority.rpartition("@")
+    if kind not in REDIS_SCHEMES or _BRACKET.search(credentials):
+        return False
+    if kind in _SOCKET_SCHEMES:
+        return at != "" or ":" not in authority
+    before_fragment, _, fragment = rest.removeprefix(authority).partition("#")
+    path, _, query = before_fragment.partition("?")
+    is_cut = not at and "@" in path + query.partition("=")[0] + fragment
+    return not is_cut and has_address(f"{kind}://{address}")
+
+
+def encoding_hint(url: str) -> str:
+    """What to say of a *url* that is not understood, which may be because of its password."""
+    hint = ", with what is neither letter nor digit in a password percent-encoded, as '/' is %2F"
+    return hint if "@" in url else ""
