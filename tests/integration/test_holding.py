@@ -20,6 +20,7 @@ from tests.support.forks import Fork
 from tests.support.holdings import Held, hold
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
+from tests.support.statements import statements
 from tests.support.waiting import wait_until
 
 STATES = "SELECT state, count(*)::int FROM eventbus.delivery GROUP BY 1"
@@ -122,20 +123,51 @@ def test_a_worker_that_stops_gives_back_at_once(bus: EventBus, execution: Single
         wait_until(lambda: states(rows) == {"running": 1, "pending": 2})
 
 
-def test_between_two_handlers_nothing_is_given_back(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+@pytest.mark.parametrize("status", [Status.RETURNED, Status.FAILED, Status.SETTLED], ids=lambda status: status.name)
+def test_between_two_handlers_nothing_is_given_back(
+    status: Status, bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The slice is about to start the next; it looks itself whether the worker stops."""
+    monkeypatch.setattr(holding, "FLUSH_SECONDS", 3600)
     publish(bus, 2)
     held = hold(execution, "a")
     held.holding.start(0)
-    held.holding.failed(0, "KeyError")
-    before = statuses(held)
-    held.holding.settled(0)
+    match status:
+        case Status.RETURNED:
+            held.holding.returned(0)
+        case Status.FAILED:
+            held.holding.failed(0, "KeyError")
+        case _:
+            held.holding.settled(0)
 
     held.holding.attend(stopping=True)
 
-    assert before == [Status.FAILED, Status.CLAIMED]
-    assert statuses(held) == [Status.SETTLED, Status.CLAIMED]
+    assert statuses(held) == [status, Status.CLAIMED]
     assert states(rows) == {"running": 2}
+
+
+def test_what_returned_waits_no_longer_for_what_returns_after_it(
+    bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers that return one soon after the other would put it off for ever; those that follow wait anew."""
+    monkeypatch.setattr(holding, "FLUSH_SECONDS", 3600)
+    publish(bus, 3)
+    held = hold(execution, "a")
+
+    def end(row: int) -> None:
+        held.holding.start(row)
+        held.holding.returned(row)
+
+    end(0)
+    assert held.holding._returned_seconds is not None
+    held.holding._returned_seconds -= 3600
+    end(1)
+    held.holding.attend(stopping=False)
+    end(2)
+    held.holding.attend(stopping=False)
+
+    assert statuses(held) == [Status.SETTLED, Status.SETTLED, Status.RETURNED]
+    assert states(rows) == {"done": 2, "running": 1}
 
 
 @pytest.fixture
@@ -187,18 +219,20 @@ def test_what_is_given_back_keeps_its_place_in_the_line(bus: EventBus, execution
 
 
 def test_there_is_nothing_to_release_or_to_flush_twice(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
-    """Slice and attendant both do it, one after the other."""
+    """Slice and attendant both do it, one after the other; the second tells PostgreSQL nothing."""
     publish(bus, 2)
     held = hold(execution, "a")
     held.holding.start(0)
     held.holding.returned(0)
 
-    for _ in range(2):
-        held.holding.flush()
-        held.holding.release()
+    with statements(execution.database) as sent:
+        for _ in range(2):
+            held.holding.flush()
+            held.holding.release()
 
     assert states(rows) == {"done": 1, "pending": 1}
     assert held.holding.done == 1
+    assert len([statement for statement in sent if not statement.startswith("PREPARE")]) == 2
 
 
 def test_who_attends_late_leaves_the_next_holding_alone(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
