@@ -15,7 +15,7 @@ from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.settlement import Dead, Outcome, Retrying
 from eventbus.lifecycle.slices import Slice
-from eventbus.lifecycle.slots import Slots
+from eventbus.lifecycle.slots import Account, Slots, Status
 from eventbus.storage import claiming, subscriptions
 from eventbus.storage.claiming import Claimed
 from tests.integration.conftest import MakeBus, MakeWorker
@@ -23,6 +23,7 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.forks import Fork
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
+from tests.support.statements import noted
 from tests.support.waiting import wait_until
 
 TRIED = (
@@ -451,6 +452,18 @@ def test_a_suspect_has_the_right_while_it_runs_and_not_longer(bus: EventBus, exe
     assert may_another_run_a_suspect(execution.slots)
 
 
+def test_what_is_no_suspect_leaves_the_right_to_whoever_has_it(bus: EventBus, execution: SingleRuns) -> None:
+    """It gives back what it has taken itself, and nothing else: two suspects would run at once."""
+    [plain] = publish(bus, 1)
+    execution.slots.begin_suspect()
+
+    begin(execution).run_alone(plain.id)
+
+    assert behaviour.ran == [plain]
+    assert not may_another_run_a_suspect(execution.slots)
+    execution.slots.end_suspect()
+
+
 def may_another_run_a_suspect(slots: Slots) -> bool:
     """Whether another thread of the process may run one now."""
     answers: list[bool] = []
@@ -529,6 +542,59 @@ def test_what_was_replayed_while_it_ran_is_woken_for_again(
 
 def _replay(rows: Rows, event: Event) -> None:
     rows.all("UPDATE eventbus.delivery SET rerun = true WHERE event_id = %s", str(event.id))
+
+
+@pytest.mark.parametrize("way", ["named", "tried", "batch"])
+def test_a_claims_fence_is_in_the_slot_before_the_claim_is_made(
+    way: str, bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
+    """Whenever its process dies after that, its worker knows what it held, and renews its lease until then."""
+    [event] = publish(bus, 1)
+    if way == "tried":
+        rows.all(TRIED, str(event.id))
+    claims: list[int] = []
+    held: list[tuple[Account, int]] = []
+    behaviour.act = lambda event: held.append((only(execution.slots), rows.delivery(event.id, "a")["claim"]))
+    turn = begin(execution)
+
+    with noted(execution.database, lambda *_: claims.append(only(execution.slots).claim)):
+        if way == "batch":
+            turn.run_batches(Told())
+        else:
+            turn.run_alone(event.id if way == "named" else None)
+
+    [(account, claim)] = held
+    assert claims[0] == account.claim == claim
+    assert (account.group, account.rows) == ("a", [(event.id, Status.STARTED)])
+
+
+@pytest.mark.parametrize("way", ["alone", "batch"])
+@pytest.mark.parametrize("status", [Status.RETURNED, Status.FAILED], ids=["returned", "failed"])
+def test_a_slot_says_how_a_run_ended_before_that_is_settled(
+    status: Status, way: str, bus: EventBus, execution: SingleRuns
+) -> None:
+    """A process that dies in between is charged no death, and what returned is not run again."""
+    [event] = publish(bus, 1)
+    behaviour.act = lambda event: _raise(KeyError("sku")) if status is Status.FAILED else None
+    accounts: list[Account] = []
+    turn = begin(execution)
+
+    with noted(execution.database, lambda *_: accounts.append(only(execution.slots))):
+        if way == "batch":
+            turn.run_batches(Told())
+        elif failed := turn.run_alone(event.id):
+            turn.settle_failed(failed)
+
+    said = [account for account in accounts if account.rows]
+    assert said
+    assert {tuple(account.rows) for account in said} == {((event.id, status),)}
+    assert {account.error for account in said} == {"KeyError: 'sku'" if status is Status.FAILED else ""}
+
+
+def only(slots: Slots) -> Account:
+    """The account of the only slot that is taken."""
+    [account] = slots.list_accounts()
+    return account
 
 
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.ANSWERED])
