@@ -10,7 +10,7 @@ import pytest
 
 from eventbus import Draft, Event, EventBus
 from eventbus.errors import DatabaseBusy, DatabaseUnreachable
-from eventbus.lifecycle import slices
+from eventbus.lifecycle import holding, slices
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.settlement import Dead, Outcome, Retrying
@@ -37,7 +37,7 @@ NAMED, FRESH, DONE = (
     "VALUES ('pending')",
     "set_config('synchronous_commit'",
 )
-GIVE_BACK = "d.event_id <> ALL"
+GIVE_BACK, GIVE_BACK_ROWS = "d.event_id <> ALL", "least(clock_timestamp(), eventbus.uuid_time"
 
 
 class Behaviour:
@@ -227,6 +227,25 @@ def test_a_fault_of_ours_in_a_batch_leaves_nothing_held(bus: EventBus, execution
     assert [event.data for event in behaviour.ran] == [0, 1, 2]
 
 
+def test_a_fault_of_ours_is_told_also_where_the_database_fails_after_it(
+    bus: EventBus, distant: SingleRuns, proxy: FaultProxy
+) -> None:
+    """It is what somebody has to mend; the leases bring back what is held."""
+
+    def break_down(*_: object) -> None:
+        proxy.lose(Fault.BEFORE, GIVE_BACK_ROWS)
+        raise RuntimeError("the result backend is full")
+
+    behaviour.act = lambda event: _raise(ZeroDivisionError())
+    publish(bus, 2)
+    turn = begin(distant)
+
+    with pytest.raises(RuntimeError, match="is full"):
+        turn.run_batches(break_down)
+
+    assert proxy.lost == 1
+
+
 @pytest.mark.parametrize(("lost", "left"), [(False, {"done": 3}), (True, {"running": 2, "pending": 1})])
 def test_a_handler_with_a_session_settles_each_row_itself(
     lost: bool, left: dict[str, int], bus: EventBus, worker: MakeWorker, rows: Rows
@@ -304,6 +323,41 @@ def test_a_worker_that_stops_before_its_batch_gives_all_of_it_back(
     assert behaviour.ran == []
     assert states(rows) == {"pending": 3}
     assert pace.fitting("a", seconds=0.5, at_most=100) == 100
+
+
+def test_a_worker_that_stops_begins_nothing(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+    """Neither what was tried nor the rest: Celery ends it when what runs has ended."""
+    tried, _ = publish(bus, 2)
+    rows.all(TRIED, str(tried.id))
+    turn = begin(execution)
+    execution.slots.stop()
+
+    run(turn)
+
+    assert behaviour.ran == []
+    assert states(rows) == {"retrying": 1, "pending": 1}
+
+
+def test_what_could_not_be_given_back_at_first_is_at_the_end_of_its_batch(
+    bus: EventBus, distant: SingleRuns, proxy: FaultProxy, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would wait until its lease ends, and be a suspect for it."""
+    monkeypatch.setattr(holding, "PATIENCE_SECONDS", 3600)
+    publish(bus, 3)
+    turn = begin(distant)
+    batch = distant.claim_batch("a", distant.claimant(task_id=None), limit=3)
+
+    def give_back_in_vain(event: Event) -> None:
+        proxy.lose(Fault.BEFORE, GIVE_BACK_ROWS)
+        with pytest.raises(DatabaseUnreachable):
+            turn._attendant._held[0].attend(stopping=True)
+
+    behaviour.act = give_back_in_vain
+
+    turn._run_batch(batch, Told())
+
+    assert [event.data for event in behaviour.ran] == [0]
+    assert states(rows) == {"done": 1, "pending": 2}
 
 
 def test_a_slice_that_takes_too_long_gives_back_what_it_has_not_begun(
