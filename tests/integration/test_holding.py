@@ -352,10 +352,11 @@ def test_a_fault_while_attending_to_one_leaves_the_others_attended_to(
 def test_an_attendant_rests_while_there_is_nothing_and_wakes_for_the_next(
     bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An idle worker costs nothing."""
+    """An idle worker costs nothing, and a busy one a single thread in each process."""
     publish(bus, 2)
     monkeypatch.setattr(attending, "_LINGER_SECONDS", 0)
     attendant = Attendant(execution.slots)
+    threads = set()
     for number in (1, 2):
         held = hold(execution, "a", limit=1)
 
@@ -364,6 +365,9 @@ def test_an_attendant_rests_while_there_is_nothing_and_wakes_for_the_next(
             held.holding.returned(0)
             wait_until(lambda number=number: states(rows).get("done") == number)  # type: ignore[misc]
         wait_until(lambda: attendant._is_waiting)
+        threads.add(attendant._thread)
+
+    assert len(threads) == 1
 
 
 def test_a_child_has_an_attendant_of_its_own(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
