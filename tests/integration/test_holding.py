@@ -370,12 +370,16 @@ def test_an_attendant_rests_while_there_is_nothing_and_wakes_for_the_next(
     assert len(threads) == 1
 
 
-def test_a_child_has_an_attendant_of_its_own(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+def test_a_child_has_an_attendant_of_its_own(
+    bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Threads do not survive a fork; what the parent held at that moment is the parent's."""
+    monkeypatch.setattr(holding, "FLUSH_SECONDS", 3600)
     publish(bus, 2)
     attendant = Attendant(execution.slots)
 
     def child(fork: Fork) -> None:
+        monkeypatch.setattr(holding, "FLUSH_SECONDS", 0)
         held = hold(execution, "a", limit=1)
         with attendant.watching(held.holding):
             held.holding.start(0)
@@ -384,6 +388,8 @@ def test_a_child_has_an_attendant_of_its_own(bus: EventBus, execution: SingleRun
         fork.report(str(os.getpid()))
 
     held = hold(execution, "a", limit=1)
+    held.holding.start(0)
+    held.holding.returned(0)
     with attendant.watching(held.holding), Fork(child) as forked:
         reported = forked.hear()
         forked.join()
