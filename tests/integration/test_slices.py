@@ -759,6 +759,35 @@ def test_a_settlement_that_the_database_lost_is_repeated(
     assert states(rows) == {"done": 2}
 
 
+@pytest.mark.parametrize(
+    ("lease", "stops"),
+    [(timedelta(milliseconds=1), False), (timedelta(minutes=1), True)],
+    ids=["running, for longer than a lease", "stopping, for less than one"],
+)
+def test_a_settlement_is_insisted_on(
+    lease: timedelta,
+    stops: bool,
+    bus: EventBus,
+    make_bus: MakeBus,
+    worker: MakeWorker,
+    execution: SingleRuns,
+    proxy: FaultProxy,
+    rows: Rows,
+) -> None:
+    """The main process renews the lease of what runs, and a worker that stops has as long as the lease that it still has."""
+    far = make_bus(database_url=proxy.url)
+    far.subscribe("order.*", group="a", handler=handle, max_retries=1, give_up_on=(ZeroDivisionError,))
+    distant = worker(far, lease=lease)
+    [event] = publish(bus, 1)
+    behaviour.act = lambda event: distant.slots.stop() if stops else None
+    proxy.lose(Fault.BEFORE, DONE)
+
+    begin(distant).run_alone(event.id)
+
+    assert proxy.lost == 1
+    assert states(rows) == {"done": 1}
+
+
 def test_a_worker_that_stops_gives_a_settlement_up_after_a_lease(
     bus: EventBus, make_bus: MakeBus, worker: MakeWorker, execution: SingleRuns, proxy: FaultProxy, rows: Rows
 ) -> None:
