@@ -20,6 +20,7 @@ from tests.support.forks import Fork
 from tests.support.holdings import Held, hold
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
+from tests.support.statements import statements
 from tests.support.waiting import wait_until
 
 STATES = "SELECT state, count(*)::int FROM eventbus.delivery GROUP BY 1"
@@ -122,20 +123,51 @@ def test_a_worker_that_stops_gives_back_at_once(bus: EventBus, execution: Single
         wait_until(lambda: states(rows) == {"running": 1, "pending": 2})
 
 
-def test_between_two_handlers_nothing_is_given_back(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+@pytest.mark.parametrize("status", [Status.RETURNED, Status.FAILED, Status.SETTLED], ids=lambda status: status.name)
+def test_between_two_handlers_nothing_is_given_back(
+    status: Status, bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The slice is about to start the next; it looks itself whether the worker stops."""
+    monkeypatch.setattr(holding, "FLUSH_SECONDS", 3600)
     publish(bus, 2)
     held = hold(execution, "a")
     held.holding.start(0)
-    held.holding.failed(0, "KeyError")
-    before = statuses(held)
-    held.holding.settled(0)
+    match status:
+        case Status.RETURNED:
+            held.holding.returned(0)
+        case Status.FAILED:
+            held.holding.failed(0, "KeyError")
+        case _:
+            held.holding.settled(0)
 
     held.holding.attend(stopping=True)
 
-    assert before == [Status.FAILED, Status.CLAIMED]
-    assert statuses(held) == [Status.SETTLED, Status.CLAIMED]
+    assert statuses(held) == [status, Status.CLAIMED]
     assert states(rows) == {"running": 2}
+
+
+def test_what_returned_waits_no_longer_for_what_returns_after_it(
+    bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handlers that return one soon after the other would put it off for ever; those that follow wait anew."""
+    monkeypatch.setattr(holding, "FLUSH_SECONDS", 3600)
+    publish(bus, 3)
+    held = hold(execution, "a")
+
+    def end(row: int) -> None:
+        held.holding.start(row)
+        held.holding.returned(row)
+
+    end(0)
+    assert held.holding._returned_seconds is not None
+    held.holding._returned_seconds -= 3600
+    end(1)
+    held.holding.attend(stopping=False)
+    end(2)
+    held.holding.attend(stopping=False)
+
+    assert statuses(held) == [Status.SETTLED, Status.SETTLED, Status.RETURNED]
+    assert states(rows) == {"done": 2, "running": 1}
 
 
 @pytest.fixture
@@ -187,18 +219,20 @@ def test_what_is_given_back_keeps_its_place_in_the_line(bus: EventBus, execution
 
 
 def test_there_is_nothing_to_release_or_to_flush_twice(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
-    """Slice and attendant both do it, one after the other."""
+    """Slice and attendant both do it, one after the other; the second tells PostgreSQL nothing."""
     publish(bus, 2)
     held = hold(execution, "a")
     held.holding.start(0)
     held.holding.returned(0)
 
-    for _ in range(2):
-        held.holding.flush()
-        held.holding.release()
+    with statements(execution.database) as sent:
+        for _ in range(2):
+            held.holding.flush()
+            held.holding.release()
 
     assert states(rows) == {"done": 1, "pending": 1}
     assert held.holding.done == 1
+    assert len([statement for statement in sent if not statement.startswith("PREPARE")]) == 2
 
 
 def test_who_attends_late_leaves_the_next_holding_alone(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
@@ -318,10 +352,11 @@ def test_a_fault_while_attending_to_one_leaves_the_others_attended_to(
 def test_an_attendant_rests_while_there_is_nothing_and_wakes_for_the_next(
     bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An idle worker costs nothing."""
+    """An idle worker costs nothing, and a busy one a single thread in each process."""
     publish(bus, 2)
     monkeypatch.setattr(attending, "_LINGER_SECONDS", 0)
     attendant = Attendant(execution.slots)
+    threads = set()
     for number in (1, 2):
         held = hold(execution, "a", limit=1)
 
@@ -330,14 +365,21 @@ def test_an_attendant_rests_while_there_is_nothing_and_wakes_for_the_next(
             held.holding.returned(0)
             wait_until(lambda number=number: states(rows).get("done") == number)  # type: ignore[misc]
         wait_until(lambda: attendant._is_waiting)
+        threads.add(attendant._thread)
+
+    assert len(threads) == 1
 
 
-def test_a_child_has_an_attendant_of_its_own(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+def test_a_child_has_an_attendant_of_its_own(
+    bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Threads do not survive a fork; what the parent held at that moment is the parent's."""
+    monkeypatch.setattr(holding, "FLUSH_SECONDS", 3600)
     publish(bus, 2)
     attendant = Attendant(execution.slots)
 
     def child(fork: Fork) -> None:
+        monkeypatch.setattr(holding, "FLUSH_SECONDS", 0)
         held = hold(execution, "a", limit=1)
         with attendant.watching(held.holding):
             held.holding.start(0)
@@ -346,6 +388,8 @@ def test_a_child_has_an_attendant_of_its_own(bus: EventBus, execution: SingleRun
         fork.report(str(os.getpid()))
 
     held = hold(execution, "a", limit=1)
+    held.holding.start(0)
+    held.holding.returned(0)
     with attendant.watching(held.holding), Fork(child) as forked:
         reported = forked.hear()
         forked.join()

@@ -3,6 +3,7 @@
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -22,7 +23,7 @@ from eventbus.wire import canonical
 from tests.integration.conftest import MakeBus
 from tests.support.json_values import json_values
 from tests.support.rows import Rows
-from tests.support.statements import statements
+from tests.support.statements import noted, statements
 
 Messages = Callable[[str], list[dict[str, Any]]]
 
@@ -154,6 +155,24 @@ def test_ids_rise_across_batches_whatever_the_clock_does(
     events = bus.publish_many(draft(n) for n in range(200))
 
     assert all(one.id < next.id and one.created_at < next.created_at for one, next in itertools.pairwise(events))
+
+
+def test_each_batch_is_recorded_after_the_newest_of_those_before(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL is told, for its clock may have been set back in between; an earlier publish's event is none of them."""
+    monkeypatch.setattr(publishing, "BATCH_EVENTS", 2)
+    bus.publish("order.created", 6, source="orders", idempotency_key="old")
+    told: list[datetime | None] = []
+
+    def note(_statement: str, parameters: Any) -> None:
+        if isinstance(parameters, dict) and "after" in parameters:
+            told.append(parameters["after"])
+
+    with noted(bus.database, note):
+        events = bus.publish_many([*(draft(n) for n in range(5)), draft(6, key="old"), draft(7)])
+
+    assert told == [None, *(events[newest].created_at for newest in (1, 3, 4))]
 
 
 @pytest.mark.parametrize("item", [draft("x" * 298), draft("x" * 198, headers={"a": "x" * 92})])

@@ -170,9 +170,24 @@ def go_on(event: Event, session: Session) -> None:
         session.execute(text("SELECT 1 / 0"))
 
 
+def refuse(event: Event, session: Session) -> None:
+    """Have a listener that ends the commit before the driver hears of it."""
+    effect(event, session)
+
+    @events.listens_for(session, "before_commit")
+    def end(_session: Session) -> None:
+        raise LookupError
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
-    [(fail, "KeyError"), (twice, "IntegrityError"), (divide, "DataError"), (go_on, "InternalError")],
+    [
+        (fail, "KeyError"),
+        (twice, "IntegrityError"),
+        (divide, "DataError"),
+        (go_on, "InternalError"),
+        (refuse, "LookupError"),
+    ],
 )
 def test_a_run_that_fails_leaves_its_neighbours_alone(
     body: Body, error: str, drain: Drain, bus: EventBus, rows: Rows
@@ -264,9 +279,12 @@ def by_own_driver(event: Event, session: Session) -> None:
     driver.set_session(isolation_level="SERIALIZABLE")
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("body", [by_option, by_deferrable, by_statement, by_own_driver])
-def test_how_a_run_wants_its_transaction_is_its_own_affair(body: Body, drain: Drain, bus: EventBus, rows: Rows) -> None:
-    """It gets what it asks for; the next does not."""
+def test_how_a_run_wants_its_transaction_is_its_own_affair(
+    body: Body, late: bool, drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """It gets what it asks for; the next does not, also where the transaction begun ahead of it has been ended."""
     levels: list[str] = []
 
     def show(event: Event, session: Session) -> None:
@@ -276,7 +294,12 @@ def test_how_a_run_wants_its_transaction_is_its_own_affair(body: Body, drain: Dr
         body(event, session)
         show(event, session)
 
-    failed = drain(bus, second(strict, otherwise=show))
+    def plain(event: Event, session: Session) -> None:
+        if late:
+            wait_until(lambda: rows.value(IDLE) == 0)
+        show(event, session)
+
+    failed = drain(bus, second(strict, otherwise=plain))
 
     assert (failed, levels) == ([], ["read committed", "serializable", "read committed"])
 

@@ -210,6 +210,19 @@ def test_poison_is_dead_after_a_bounded_number_of_deaths(
     assert rows.all("SELECT attempts, deaths FROM eventbus.dead_letter") == ([(0, 3)] if outcome is Dead else [])
 
 
+@pytest.mark.parametrize(("deaths", "waits"), [(0, False), (1, True)])
+def test_the_first_death_costs_no_time_and_the_second_does(
+    deaths: int, waits: bool, claimed: Claimed, database: Database
+) -> None:
+    """Most are not the event's fault; what kills its process again must not do it as fast as processes start."""
+    held = Claimed(**{**vars(claimed), "deaths": deaths})
+
+    outcome = settlement.settle_died(database, held, "it died", policy=RetryPolicy(), worker="w")
+
+    assert isinstance(outcome, Retrying)
+    assert (outcome.wait > timedelta()) is waits
+
+
 def settlings(database: Database, claimed: Claimed) -> dict[str, Callable[[], Any]]:
     """Every way to change a delivery that is held."""
 
@@ -404,7 +417,7 @@ def test_every_outcome_is_logged_with_its_facts(
     way: str, message: str, level: int, claimed: Claimed, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Event, type, group and correlation id: enough to follow a story through the logs."""
-    with caplog.at_level(logging.INFO, logger="eventbus"):
+    with caplog.at_level(level, logger="eventbus"):
         settlings(database, claimed)[way]()
 
     [record] = [item for item in caplog.records if item.message == message]

@@ -10,12 +10,12 @@ import pytest
 
 from eventbus import Draft, Event, EventBus
 from eventbus.errors import DatabaseBusy, DatabaseUnreachable
-from eventbus.lifecycle import slices
+from eventbus.lifecycle import holding, slices
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.settlement import Dead, Outcome, Retrying
 from eventbus.lifecycle.slices import Slice
-from eventbus.lifecycle.slots import Slots, Status
+from eventbus.lifecycle.slots import Account, Slots, Status
 from eventbus.storage import claiming, subscriptions
 from eventbus.storage.claiming import Claimed
 from tests.integration.conftest import MakeBus, MakeWorker
@@ -23,6 +23,7 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.forks import Fork
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
+from tests.support.statements import noted
 from tests.support.waiting import wait_until
 
 TRIED = (
@@ -36,7 +37,7 @@ NAMED, FRESH, DONE = (
     "VALUES ('pending')",
     "set_config('synchronous_commit'",
 )
-GIVE_BACK = "d.event_id <> ALL"
+GIVE_BACK, GIVE_BACK_ROWS = "d.event_id <> ALL", "least(clock_timestamp(), eventbus.uuid_time"
 
 
 class Behaviour:
@@ -300,6 +301,25 @@ def test_a_slice_ends_once(execution: SingleRuns) -> None:
     assert execution.slots.take() is not execution.slots.take()
 
 
+def test_a_fault_of_ours_is_told_also_where_the_database_fails_after_it(
+    bus: EventBus, distant: SingleRuns, proxy: FaultProxy
+) -> None:
+    """It is what somebody has to mend; the leases bring back what is held."""
+
+    def break_down(*_: object) -> None:
+        proxy.lose(Fault.BEFORE, GIVE_BACK_ROWS)
+        raise RuntimeError("the result backend is full")
+
+    behaviour.act = lambda event: _raise(ZeroDivisionError())
+    publish(bus, 2)
+    turn = begin(distant)
+
+    with pytest.raises(RuntimeError, match="is full"):
+        turn.run_batches(break_down)
+
+    assert proxy.lost == 1
+
+
 @pytest.mark.parametrize(("lost", "left"), [(False, {"done": 3}), (True, {"running": 2, "pending": 1})])
 def test_a_handler_with_a_session_settles_each_row_itself(
     lost: bool, left: dict[str, int], bus: EventBus, worker: MakeWorker, rows: Rows
@@ -377,6 +397,41 @@ def test_a_worker_that_stops_before_its_batch_gives_all_of_it_back(
     assert behaviour.ran == []
     assert states(rows) == {"pending": 3}
     assert pace.fitting("a", seconds=0.5, at_most=100) == 100
+
+
+def test_a_worker_that_stops_begins_nothing(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+    """Neither what was tried nor the rest: Celery ends it when what runs has ended."""
+    tried, _ = publish(bus, 2)
+    rows.all(TRIED, str(tried.id))
+    turn = begin(execution)
+    execution.slots.stop()
+
+    run(turn)
+
+    assert behaviour.ran == []
+    assert states(rows) == {"retrying": 1, "pending": 1}
+
+
+def test_what_could_not_be_given_back_at_first_is_at_the_end_of_its_batch(
+    bus: EventBus, distant: SingleRuns, proxy: FaultProxy, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would wait until its lease ends, and be a suspect for it."""
+    monkeypatch.setattr(holding, "PATIENCE_SECONDS", 3600)
+    publish(bus, 3)
+    turn = begin(distant)
+    batch = distant.claim_batch("a", distant.claimant(task_id=None), limit=3)
+
+    def give_back_in_vain(event: Event) -> None:
+        proxy.lose(Fault.BEFORE, GIVE_BACK_ROWS)
+        with pytest.raises(DatabaseUnreachable):
+            turn._attendant._held[0].attend(stopping=True)
+
+    behaviour.act = give_back_in_vain
+
+    turn._run_batch(batch, Told())
+
+    assert [event.data for event in behaviour.ran] == [0]
+    assert states(rows) == {"done": 1, "pending": 2}
 
 
 def test_a_slice_that_takes_too_long_gives_back_what_it_has_not_begun(
@@ -525,6 +580,18 @@ def test_a_suspect_has_the_right_while_it_runs_and_not_longer(bus: EventBus, exe
     assert may_another_run_a_suspect(execution.slots)
 
 
+def test_what_is_no_suspect_leaves_the_right_to_whoever_has_it(bus: EventBus, execution: SingleRuns) -> None:
+    """It gives back what it has taken itself, and nothing else: two suspects would run at once."""
+    [plain] = publish(bus, 1)
+    execution.slots.begin_suspect()
+
+    begin(execution).run_alone(plain.id)
+
+    assert behaviour.ran == [plain]
+    assert not may_another_run_a_suspect(execution.slots)
+    execution.slots.end_suspect()
+
+
 def may_another_run_a_suspect(slots: Slots) -> bool:
     """Whether another thread of the process may run one now."""
     answers: list[bool] = []
@@ -603,6 +670,59 @@ def test_what_was_replayed_while_it_ran_is_woken_for_again(
 
 def _replay(rows: Rows, event: Event) -> None:
     rows.all("UPDATE eventbus.delivery SET rerun = true WHERE event_id = %s", str(event.id))
+
+
+@pytest.mark.parametrize("way", ["named", "tried", "batch"])
+def test_a_claims_fence_is_in_the_slot_before_the_claim_is_made(
+    way: str, bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
+    """Whenever its process dies after that, its worker knows what it held, and renews its lease until then."""
+    [event] = publish(bus, 1)
+    if way == "tried":
+        rows.all(TRIED, str(event.id))
+    claims: list[int] = []
+    held: list[tuple[Account, int]] = []
+    behaviour.act = lambda event: held.append((only(execution.slots), rows.delivery(event.id, "a")["claim"]))
+    turn = begin(execution)
+
+    with noted(execution.database, lambda *_: claims.append(only(execution.slots).claim)):
+        if way == "batch":
+            turn.run_batches(Told())
+        else:
+            turn.run_alone(event.id if way == "named" else None)
+
+    [(account, claim)] = held
+    assert claims[0] == account.claim == claim
+    assert (account.group, account.rows) == ("a", [(event.id, Status.STARTED)])
+
+
+@pytest.mark.parametrize("way", ["alone", "batch"])
+@pytest.mark.parametrize("status", [Status.RETURNED, Status.FAILED], ids=["returned", "failed"])
+def test_a_slot_says_how_a_run_ended_before_that_is_settled(
+    status: Status, way: str, bus: EventBus, execution: SingleRuns
+) -> None:
+    """A process that dies in between is charged no death, and what returned is not run again."""
+    [event] = publish(bus, 1)
+    behaviour.act = lambda event: _raise(KeyError("sku")) if status is Status.FAILED else None
+    accounts: list[Account] = []
+    turn = begin(execution)
+
+    with noted(execution.database, lambda *_: accounts.append(only(execution.slots))):
+        if way == "batch":
+            turn.run_batches(Told())
+        elif failed := turn.run_alone(event.id):
+            turn.settle_failed(failed)
+
+    said = [account for account in accounts if account.rows]
+    assert said
+    assert {tuple(account.rows) for account in said} == {((event.id, status),)}
+    assert {account.error for account in said} == {"KeyError: 'sku'" if status is Status.FAILED else ""}
+
+
+def only(slots: Slots) -> Account:
+    """The account of the only slot that is taken."""
+    [account] = slots.list_accounts()
+    return account
 
 
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.ANSWERED])
@@ -711,6 +831,35 @@ def test_a_settlement_that_the_database_lost_is_repeated(
     assert proxy.lost == 1
     assert behaviour.ran == events
     assert states(rows) == {"done": 2}
+
+
+@pytest.mark.parametrize(
+    ("lease", "stops"),
+    [(timedelta(milliseconds=1), False), (timedelta(minutes=1), True)],
+    ids=["running, for longer than a lease", "stopping, for less than one"],
+)
+def test_a_settlement_is_insisted_on(
+    lease: timedelta,
+    stops: bool,
+    bus: EventBus,
+    make_bus: MakeBus,
+    worker: MakeWorker,
+    execution: SingleRuns,
+    proxy: FaultProxy,
+    rows: Rows,
+) -> None:
+    """The main process renews the lease of what runs, and a worker that stops has as long as the lease that it still has."""
+    far = make_bus(database_url=proxy.url)
+    far.subscribe("order.*", group="a", handler=handle, max_retries=1, give_up_on=(ZeroDivisionError,))
+    distant = worker(far, lease=lease)
+    [event] = publish(bus, 1)
+    behaviour.act = lambda event: distant.slots.stop() if stops else None
+    proxy.lose(Fault.BEFORE, DONE)
+
+    begin(distant).run_alone(event.id)
+
+    assert proxy.lost == 1
+    assert states(rows) == {"done": 1}
 
 
 def test_a_worker_that_stops_gives_a_settlement_up_after_a_lease(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import signal
 import threading
 import time
 import traceback
@@ -339,6 +340,21 @@ def test_a_time_limit_does_not_outlive_its_run() -> None:
 
     assert not threading.Event().wait(0.1)
     assert [type(result) for result in results] == [type(None), ValueError]
+
+
+def test_the_alarm_is_afterwards_whose_it_was() -> None:
+    """A time limit borrows the process's signal from whoever waits for it."""
+
+    def own(_number: int, _frame: object) -> None: ...
+
+    before = signal.signal(signal.SIGALRM, own)
+    try:
+        run(lambda event: None)
+        after = signal.getsignal(signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert after is own
 
 
 def test_outside_the_main_thread_a_synchronous_handler_has_no_time_limit() -> None:

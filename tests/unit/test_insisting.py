@@ -56,6 +56,17 @@ def test_who_insists_may_give_up(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.message for record in caplog.records] == ["settlement_repeated", "settlement_given_up"]
 
 
+def test_between_two_attempts_it_waits_longer_each_time() -> None:
+    """A database in trouble is not helped by all workers asking it without a pause."""
+    passed: list[float] = []
+
+    insist(Action(*[DatabaseBusy("locked")] * 3), give_up=lambda seconds: passed.append(seconds) or False)  # type: ignore[func-returns-value]
+
+    first, second, third = passed
+    assert second - first >= 0.05
+    assert third - second >= 0.1
+
+
 def test_a_fault_of_another_kind_is_not_repeated() -> None:
     """It would fail for ever."""
     action = Action(ZeroDivisionError())

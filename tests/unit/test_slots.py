@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import sys
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from uuid import UUID, uuid4
 
@@ -190,6 +192,34 @@ def test_processes_that_take_at_once_take_different_slots(slots: Slots) -> None:
     assert sorted(account.pid for account in accounts) == sorted(forked.pid for forked in forks)
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads that are switched as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_that_take_at_once_take_different_slots(restless: None, slots: Slots) -> None:
+    """The kernel keeps only processes apart: two slices in one slot would settle each other's rows."""
+    taken: list[Slot] = []
+    barrier = threading.Barrier(8)
+
+    def take() -> None:
+        barrier.wait()
+        taken.extend(slots.take() for _ in range(50))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(taken) == 400
+    assert len(slots.list_accounts()) == 400
+
+
 def test_a_killed_process_is_found_dead_at_once(slots: Slots, ids: list[UUID]) -> None:
     """Also while nobody has reaped it; before that it is not, and its parent never is."""
     slots.take()
@@ -264,6 +294,17 @@ def test_a_dead_processs_slot_is_kept_until_it_is_settled(slots: Slots, ids: lis
     assert found_dead
     assert kept != dead.slot
     assert reused == dead.slot
+
+
+def test_a_slot_that_was_freed_since_it_was_read_says_what_it_said(slots: Slots, ids: list[UUID]) -> None:
+    """A worker that ends may settle an account twice; who is second finds nothing that its claim still holds."""
+    with Fork(lambda fork: hold_and_wait(slots, ids, fork)) as forked:
+        forked.hear()
+    dead = only(slots)
+
+    slots.release(dead)
+
+    assert slots.reread(dead) == dead
 
 
 def test_a_worker_has_so_many_slots_and_says_when_they_are_taken(slots: Slots) -> None:
