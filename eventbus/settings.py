@@ -3,6 +3,7 @@
 Passwords in URLs never reach a log or an error: URLs are left out of ``repr`` and shown through `without_password`.
 """
 
+import base64
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +15,8 @@ from typing import Any
 from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
 from eventbus.urls import REDIS_SCHEMES, encoding_hint, has_address, is_redis_url, scheme, without_password
 
+#: Of a secret whose key is the base64 behind it.
+KEY_PREFIX = "whsec_"
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _REDACTED = re.compile(r"(?:data|metadata)(?:\.[^.,\s]+)+")
 #: What a URL is made of, as it is sent.
@@ -170,9 +173,15 @@ def _alert_url(name: str, value: Any) -> str:
 
 
 def _alert_secret(name: str, value: Any) -> str:
-    if not str(value).strip():
+    secret = str(value)
+    if not secret.strip():
         raise InvalidSetting(name, "***", "a text that only you and the receiver know")
-    return str(value)
+    if secret.startswith(KEY_PREFIX):
+        try:
+            base64.b64decode(secret.removeprefix(KEY_PREFIX), validate=True)
+        except ValueError:  # receivers could make nothing of it, and would refuse every message
+            raise InvalidSetting(name, "***", f"base64 behind {KEY_PREFIX}, or a text that begins otherwise") from None
+    return secret
 
 
 def _alert_format(name: str, value: Any) -> AlertFormat:

@@ -6,6 +6,8 @@ REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _SOCKET_SCHEMES = ("redis+socket", "unix")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: The number of a database; of several brokers, that of the first one.
+_DATABASE = re.compile(r"(?:/\d*)?(?:;.*)?", re.DOTALL)
 _BRACKET = re.compile(r"[\[\]]")
 
 
@@ -53,7 +55,7 @@ def is_redis_url(url: str) -> bool:
     before_fragment, _, fragment = rest.removeprefix(authority).partition("#")
     path, _, query = before_fragment.partition("?")
     is_cut = not at and "@" in path + query.partition("=")[0] + fragment
-    return not is_cut and has_address(f"{kind}://{address}")
+    return not is_cut and _DATABASE.fullmatch(path) is not None and has_address(f"{kind}://{address}")
 
 
 def encoding_hint(url: str) -> str:

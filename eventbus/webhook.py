@@ -6,7 +6,6 @@ webhook-signature   v1,<base64 of HMAC-SHA256 over "id.timestamp.body">, if ther
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import http.client
@@ -17,7 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-_PREFIX = "whsec_"
+from eventbus.settings import KEY_PREFIX
+
 #: A time that a receiver may ask for; a date is another form of it, and is not read.
 _SECONDS = re.compile(r"[0-9]{1,6}")
 
@@ -72,11 +72,8 @@ def sign(body: bytes, *, id: str, timestamp: str, secret: str) -> str:
 
 def _key(secret: str) -> bytes:
     """The bytes of a secret: after ``whsec_`` it is base64, else it is taken as it is."""
-    if secret.startswith(_PREFIX):
-        try:
-            return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-        except binascii.Error:
-            pass
+    if secret.startswith(KEY_PREFIX):
+        return base64.b64decode(secret.removeprefix(KEY_PREFIX))
     return secret.encode()
 
 

@@ -179,7 +179,7 @@ def test_a_message_for_slack_is_text(die: Die, make_alerting: MakeAlerting, rece
     assert "\nValueError at a\n" in texts[2]
 
 
-@pytest.mark.parametrize("secret", ["a plain one", "whsec_" + base64.b64encode(b"32 bytes of it").decode(), "whsec_?"])
+@pytest.mark.parametrize("secret", ["a plain one", "whsec_" + base64.b64encode(b"32 bytes of it").decode()])
 def test_messages_are_signed(secret: str, die: Die, make_alerting: MakeAlerting, receiver: Receiver) -> None:
     """Over id, time and body, so that nobody can forge one, or play an old one again."""
     die("no")
