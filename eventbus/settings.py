@@ -119,7 +119,7 @@ def load_settings(
     if "broker_url" not in values:
         raise MissingSetting("EVENTBUS_BROKER_URL", "Celery's broker, as redis://host:6379/0")
     if "realtime_url" not in values and scheme(values["broker_url"]) in REDIS_SCHEMES:
-        values["realtime_url"] = values["broker_url"]
+        values["realtime_url"] = values["broker_url"].partition(";")[0]
     return Settings(**values)
 
 
@@ -143,7 +143,7 @@ def _database_url(name: str, value: Any) -> str:
 def _broker_url(name: str, value: Any) -> str:
     url = str(value).strip()
     # Other brokers than Redis have URLs of their own kind.
-    if not scheme(url) or (scheme(url) in REDIS_SCHEMES and not is_redis_url(url)):
+    if not scheme(url) or (scheme(url) in REDIS_SCHEMES and not is_redis_url(url.partition(";")[0])):
         expected = f"a broker URL such as redis://host:6379/0{encoding_hint(url)}"
         raise InvalidSetting(name, without_password(url), expected)
     return url
@@ -165,7 +165,7 @@ def _realtime(name: str, value: Any) -> Realtime:
 
 
 def _alert_url(name: str, value: Any) -> str:
-    url = str(value)
+    url = str(value).strip()
     if scheme(url) not in ("http", "https") or not has_address(url) or not _VISIBLE.fullmatch(url):
         # Not even a part of it is shown: the path of many webhooks is their secret.
         raise InvalidSetting(name, "***", "an http or https URL such as https://hooks.example.com/eventbus")
@@ -173,8 +173,8 @@ def _alert_url(name: str, value: Any) -> str:
 
 
 def _alert_secret(name: str, value: Any) -> str:
-    secret = str(value)
-    if not secret.strip():
+    secret = str(value).strip()  # a file from which it comes often ends with a line end
+    if not secret:
         raise InvalidSetting(name, "***", "a text that only you and the receiver know")
     if secret.startswith(KEY_PREFIX):
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from eventbus.errors import InvalidGroup, InvalidPattern, InvalidSubscription, SubscriptionConflict
 from eventbus.event import MAX_TYPE_LENGTH, MAX_WORDS
 from eventbus.retry import RetryPolicy, check_duration
-from eventbus.sameness import are_same
+from eventbus.sameness import signature
 
 Handler = Callable[..., Any]
 #: What a handler may ask for by name, beside the event.
@@ -59,6 +59,8 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._by_key: dict[tuple[str, str], Subscription] = {}
+        #: Of the handlers, as they were when they were declared.
+        self._signatures: dict[tuple[str, str], object] = {}
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(list(self._by_key.values()))
@@ -69,14 +71,15 @@ class Subscriptions:
         Raises:
             SubscriptionConflict: Another handler of the group could claim the same event.
         """
+        key, now = (subscription.group, subscription.pattern), signature(subscription.handler)
         for other in self.of_group(subscription.group):
             same = (other.pattern, other.handler_name) == (subscription.pattern, subscription.handler_name)
-            if same and not are_same(other.handler, subscription.handler):
+            if same and None not in (now, before := self._signatures[key]) and now != before:
                 raise _conflict(subscription, other, _apart(other.handler, subscription.handler))
             if not same and overlap(other.pattern, subscription.pattern):
                 way_out = "give one of them its own group, or use one handler for both patterns"
                 raise _conflict(subscription, other, way_out)
-        self._by_key[subscription.group, subscription.pattern] = subscription
+        self._by_key[key], self._signatures[key] = subscription, now
 
     def of_group(self, group: str) -> list[Subscription]:
         return [item for item in self._by_key.values() if item.group == group]

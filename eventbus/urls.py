@@ -6,8 +6,11 @@ REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
 _SOCKET_SCHEMES = ("redis+socket", "unix")
 _ADDRESS = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@]*)(?::(\d{0,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-#: The number of a database; of several brokers, that of the first one.
-_DATABASE = re.compile(r"(?:/\d*)?(?:;.*)?", re.DOTALL)
+#: The number of a database.
+_DATABASE = re.compile(r"(?:/\d*)?")
+_NAMES_AND_VALUES = re.compile(r"\s*(\w+)\s*=")
+#: Whether it belongs to a value or ends a password, who knows.
+_AT_IN_QUERY = re.compile(r"[?&]\w+=[^@]*@")
 _BRACKET = re.compile(r"[\[\]]")
 
 
@@ -16,12 +19,14 @@ def without_password(url: str) -> str:
 
     Not parsed by the rules: a password may hold any character, and a malformed URL one all the same.
     """
+    if names := _NAMES_AND_VALUES.match(
+        url
+    ):  # as libpq takes them; which of them is the password is not for us to find
+        return f"{names[1]}=***"
     before, separator, after = url.partition("://")
-    if (
-        not separator and "=" in url
-    ):  # names and values, as libpq takes them; which of them is the password is not for us to find
-        return f"{url.partition('=')[0].strip()}=***"
     kind, rest = (before, after) if separator else ("", before)
+    if _AT_IN_QUERY.search(rest):
+        return f"{kind}{separator}***"
     credentials, at, address = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
     address = re.split(r"[?#]", address, maxsplit=1)[0]

@@ -20,6 +20,7 @@ def connect(app: Celery, settings: Settings) -> Broker:
     """
     options = dict(app.conf.broker_transport_options or {})
     plain = settings.broker_url.startswith(("redis://", "rediss://")) and not app.conf.broker_use_ssl
+    plain = plain and ";" not in settings.broker_url  # several brokers, the next one where one is away
     if plain and set(options) <= _HARMLESS_OPTIONS:
         prefix = str(options.get("global_keyprefix", ""))
         return RedisBroker(app, settings.broker_url, keyprefix=prefix, realtime_url=settings.realtime_url)

@@ -8,6 +8,9 @@ import redis
 from eventbus.errors import InvalidSetting
 from eventbus.urls import encoding_hint, without_password
 
+_OPTION = re.compile(r"[?&](\w+)=")
+_CERTIFICATES = re.compile(r"([?&]ssl_cert_reqs=)CERT_(REQUIRED|OPTIONAL|NONE)\b")
+
 
 def redis_client(url: str, setting: str, **options: Any) -> redis.Redis:
     """A client for *url*, with the redis package's *options*; it opens no connection yet.
@@ -19,18 +22,19 @@ def redis_client(url: str, setting: str, **options: Any) -> redis.Redis:
         client = redis.Redis.from_url(_spelled_as_the_client_does(url), **options)
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # options are looked at no sooner
-    except (ValueError, TypeError, redis.RedisError):
+    except (ValueError, TypeError, AttributeError, redis.RedisError):
         client = None
     if client is None:  # raised here, for the cause may hold a part of the password
-        expected = (
-            f"a Redis URL such as redis://host:6379/0, with options that the redis package knows{encoding_hint(url)}"
-        )
+        named = ", ".join(_OPTION.findall(url.rpartition("@")[2]))
+        known = f", with options as the redis package takes them (it has {named})" if named else ""
+        expected = f"a Redis URL such as redis://host:6379/0{known}{encoding_hint(url)}"
         raise InvalidSetting(setting, without_password(url), expected)
     return client
 
 
 def _spelled_as_the_client_does(url: str) -> str:
-    """*url*, where Celery has its own way to name a socket and its database."""
+    """*url*, where Celery has its own way to name a socket and its database, and what it asks of certificates."""
+    url = _CERTIFICATES.sub(lambda found: f"{found[1]}{found[2].lower()}", url)
     if not url.startswith("redis+socket://"):
         return url
     return re.sub(r"([?&])virtual_host=", r"\1db=", url.replace("redis+socket://", "unix://", 1))

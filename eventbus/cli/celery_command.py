@@ -8,6 +8,7 @@ import click
 from eventbus.bus import EventBus
 from eventbus.cli.app import INTERRUPTED, Commands, code_of
 from eventbus.cli.streams import prepare_streams
+from eventbus.cli.warnings import shown_warnings
 from eventbus.errors import EventBusError
 
 
@@ -17,7 +18,8 @@ class PluggedCommands(Commands):
     def invoke(self, ctx: click.Context) -> Any:
         prepare_streams()
         try:
-            return super().invoke(ctx)
+            with shown_warnings():
+                return super().invoke(ctx)
         except EventBusError as error:
             click.echo(f"eventbus: {error}", err=True)
             raise click.exceptions.Exit(code_of(error)) from error

@@ -12,6 +12,7 @@ import click
 from celery.signals import import_modules
 from tornado.options import Error as OptionError
 
+from eventbus.broker.kombu_broker import check_url
 from eventbus.cli.app import BAD_INPUT
 from eventbus.cli.target import plain_bus
 
@@ -36,6 +37,7 @@ def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
     """
     bus = plain_bus(ctx)
     _ = bus.broker  # made, which tells the Celery app where its broker is, or us that there can be none
+    check_url(bus.app, bus.settings.broker_url)
     has_options = False
 
     def protect_this_flower(**_: Any) -> None:

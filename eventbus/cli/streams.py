@@ -1,11 +1,13 @@
 """Streams: what a command reads and writes, fit for use however it was started."""
 
+import codecs
 import errno
 import io
 import os
 import sys
 from pathlib import Path
 
+_AS_JSON = "eventbus.json"
 #: What a file answers that has no room for more, or is broken.
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -16,7 +18,16 @@ def prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open as long as the process
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        codecs.register_error(_AS_JSON, _escape)
+        sys.stdout.reconfigure(errors=_AS_JSON)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """What cannot be encoded as JSON escapes it, in UTF-16: what prints JSON goes on printing it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4)), error.end
 
 
 def is_not_written(error: OSError) -> bool:

@@ -7,6 +7,17 @@ from contextlib import contextmanager
 from eventbus.logs import FactsFormatter
 
 
+class _Formatter(logging.Formatter):
+    """Ours with their facts, and whose they are; others as Python shows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ours = FactsFormatter(logging.Formatter("eventbus: %(message)s"))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._ours.format(record) if record.name.startswith("eventbus.") else super().format(record)
+
+
 @contextmanager
 def shown_warnings() -> Iterator[None]:
     """Show records that no handler takes, which Python would show without their facts."""
@@ -15,7 +26,7 @@ def shown_warnings() -> Iterator[None]:
         yield
         return
     before = last.formatter
-    last.setFormatter(FactsFormatter(logging.Formatter("eventbus: %(message)s")))
+    last.setFormatter(_Formatter())
     try:
         yield
     finally:

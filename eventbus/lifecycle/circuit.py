@@ -11,10 +11,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from eventbus.errors import BrokerUnreachable, HandlerTimeout
 
 log = logging.getLogger(__name__)
 
+#: Of the handler, or of the ordinary task, that publishes.
+TIME_LIMITS = (HandlerTimeout, SoftTimeLimitExceeded)
 _FIRST_PROBE_SECONDS = 0.25
 _LAST_PROBE_SECONDS = 5.0
 
@@ -35,7 +39,7 @@ class Circuit:
         return not self._closed.is_set()
 
     def attempt(self, action: Callable[[], None], **facts: Any) -> bool:
-        """Run *action*, unless the server is known to be down; False if it was not done. Raises nothing but a handler's time limit.
+        """Run *action*, unless the server is known to be down; False if it was not done. Raises nothing but a time limit.
 
         Args:
             facts: For the log.
@@ -46,7 +50,7 @@ class Circuit:
             action()
         except BrokerUnreachable as error:
             log.warning("wake_up_failed", extra={**facts, "server": self._server, "reason": str(error)})
-        except HandlerTimeout:  # of the handler that publishes: it says nothing of the server
+        except TIME_LIMITS:  # it says nothing of the server
             raise
         except Exception:  # whatever a client raises, the event is committed and the publisher must not fail
             log.exception("wake_up_failed", extra={**facts, "server": self._server})

@@ -11,6 +11,7 @@ One list for each session; each entry remembers the (nested) transaction in whic
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -40,6 +41,12 @@ def dispatch_after_commit(session: Any, recorded: list[Recorded], dispatch: Disp
         pending = real.info[_KEY] = _Pending(real)
     transaction = real.get_nested_transaction() or real.get_transaction()
     pending.entries.append((transaction, real.connection(), recorded, dispatch))
+
+
+def note_failed_dispatch(error: Exception, recorded: list[Recorded]) -> None:
+    """Log that nobody could be told of events that are committed: a relay finds the deliveries. Never raises."""
+    with suppress(Exception):  # a filter of the application's log may be what failed
+        log.error("dispatch_failed", exc_info=error, extra={"events": len(recorded)})
 
 
 def synchronous(session: Any) -> Session:
@@ -76,10 +83,8 @@ class _Pending:
         for dispatch, recorded in by_dispatch.items():
             try:
                 dispatch(recorded)
-            except (
-                Exception
-            ):  # the caller's commit stands, whatever happens to its messages; a relay finds the deliveries
-                log.exception("dispatch_failed", extra={"events": len(recorded)})
+            except Exception as error:  # noqa: BLE001 - the caller's commit stands, whatever happens to its messages
+                note_failed_dispatch(error, recorded)
 
     def _after_soft_rollback(self, _session: Session, previous: Any) -> None:
         """Drop what was recorded in *previous* or in a transaction inside it."""

@@ -101,11 +101,16 @@ def _call(subscription: Subscription, run: Run) -> None:
 def _check_has_run(result: object) -> None:
     """Make sure that what a handler has returned is no code of its own that waits to be run."""
     if inspect.iscoroutine(result):
+        has_run = inspect.getcoroutinestate(result) != inspect.CORO_CREATED
         result.close()
-    elif not inspect.isgenerator(result) and not inspect.isasyncgen(result):
+    elif inspect.isgenerator(result):
+        has_run = inspect.getgeneratorstate(result) != inspect.GEN_CREATED
+    else:
+        has_run = not inspect.isasyncgen(result)
+    if has_run:
         return
     raise HandlerError(
-        f"the handler returned the {type(result).__name__} {result.__qualname__}, whose code has not run: "
+        f"the handler returned the {type(result).__name__} {getattr(result, '__qualname__', '')}, whose code has not run: "
         "it must await, or iterate, what it calls."
     )
 

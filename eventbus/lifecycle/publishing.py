@@ -15,12 +15,13 @@ from typing import Any
 
 from eventbus import tracing
 from eventbus.delivery import Run, current_run
-from eventbus.errors import EventBusError, HandlerTimeout, IdempotencyConflict, InvalidInput
+from eventbus.errors import EventBusError, IdempotencyConflict, InvalidInput
 from eventbus.event import Draft, Event, Loader
 from eventbus.ids import draw_pairs, draw_uuids
 from eventbus.lifecycle import certainty, recording
 from eventbus.lifecycle.catalog import Catalog
-from eventbus.lifecycle.committing import dispatch_after_commit, synchronous
+from eventbus.lifecycle.circuit import TIME_LIMITS
+from eventbus.lifecycle.committing import dispatch_after_commit, note_failed_dispatch, synchronous
 from eventbus.lifecycle.drafting import Origin, origin_of, prepare
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
@@ -107,18 +108,18 @@ class Publisher:
     def dispatch(self, recorded: list[Recorded]) -> None:
         """Wake the groups of events that are committed."""
         new = [item for item in recorded if not item.is_repeat]
+        self._wake(new)
         if log.isEnabledFor(logging.INFO):  # putting facts together that nobody reads takes time
             for item in new:
                 log.info("event_published", extra={**describe(item.event), "groups": list(item.groups)})
-        self._wake(new)
 
     def dispatch_batch(self, recorded: list[Recorded]) -> None:
         """The same for events by the thousand: one line in the log."""
         new = [item for item in recorded if not item.is_repeat]
+        self._wake(new)
         if new:
             ids = {"first_event_id": str(new[0].event.id), "last_event_id": str(new[-1].event.id)}
             log.info("events_published", extra={"events": len(new), **ids})
-        self._wake(new)
 
     def _wake(self, recorded: list[Recorded]) -> None:
         if recorded:
@@ -132,10 +133,10 @@ class Publisher:
             recorded = certainty.record(self.database, entries, within=self.settings.publish_limit, after=after)
             try:
                 dispatch(recorded)
-            except HandlerTimeout:  # of the handler that publishes
+            except TIME_LIMITS:
                 raise
-            except Exception:  # whatever it is, such as a filter of the application's log: the events are committed
-                log.exception("dispatch_failed", extra={"events": len(recorded)})
+            except Exception as error:  # noqa: BLE001 - such as a filter of the application's log: the events are committed
+                note_failed_dispatch(error, recorded)
         else:
             with self.database.join_callers(synchronous(session)) as connection:
                 recorded = recording.write(connection, entries, database=self.database, after=after)

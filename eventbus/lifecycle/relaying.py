@@ -98,6 +98,7 @@ class Relay:
     def _go_direct(self) -> None:
         stuck = [item.due for item in self._stuck.values() if item.sweeps >= PATIENCE]
         if not stuck:
+            self._was_idle = False
             return
         was_idle, self._was_idle = self._was_idle, self.is_idle()
         sent = self.broker.top_up(self.own_queue, [wake_up(due) for due in stuck], len(stuck))

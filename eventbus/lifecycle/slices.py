@@ -165,9 +165,9 @@ class Slice:
             except BaseException as error:
                 # A fault of ours. Nobody comes back to what is held: its lease would have to end, and each run to be repeated.
                 if not ends_process(error):
-                    with suppress(DatabaseError):
-                        holding.release()
-                        holding.flush()
+                    for settle in (holding.flush, holding.release):
+                        with suppress(DatabaseError):
+                            self._execution.insist(settle)
                 raise
             seconds = time.monotonic() - began
             self._execution.insist(holding.release)

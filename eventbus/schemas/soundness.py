@@ -38,6 +38,8 @@ _KEYWORDS = {
         }
     },
 }
+#: What is in the place of what a class may say and a draft does not allow: patterns of Python's, no items, any words.
+_LENIENT: dict[str, Any] = {"pattern": "", "items": True, "title": "", "description": "", "examples": []}
 _OWN = jsonschema_rs.Draft7Validator(_KEYWORDS)
 
 
@@ -74,10 +76,15 @@ def _with_any_pattern(node: Any) -> Any:
         return [_with_any_pattern(each) for each in node]
     if not isinstance(node, dict):
         return node
-    return {
-        key: "" if key == "pattern" and isinstance(value, str) else _with_any_pattern(value)
-        for key, value in node.items()
-    }
+    return {key: _LENIENT[key] if _is_lenient(key, value) else _with_any_pattern(value) for key, value in node.items()}
+
+
+def _is_lenient(key: str, value: Any) -> bool:
+    if key == "items":
+        return bool(value == [])
+    if key == "pattern":
+        return isinstance(value, str)
+    return key in _LENIENT and not isinstance(value, dict | type(_LENIENT[key]))
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ from kombu import Connection
 from eventbus import Draft, EventBus
 from eventbus.broker import KombuBroker, Notice, RedisBroker, WakeUp, connect
 from eventbus.broker.contract import TIMEOUT_SECONDS
+from eventbus.broker.redis_clients import redis_client
 from eventbus.embedded import EmbeddedValkey
 from eventbus.errors import BrokerUnreachable, HandlerTimeout, InvalidEvent
 from eventbus.lifecycle.circuit import Circuit
@@ -422,3 +423,18 @@ def test_an_error_without_a_text_is_named_by_its_type() -> None:
 
     with pytest.raises(BrokerUnreachable, match="TimeoutError"):
         broker.depth("q")
+
+
+@pytest.mark.parametrize("spelled", ["CERT_REQUIRED", "required"])
+def test_certificates_are_asked_for_as_celery_spells_it(spelled: str) -> None:
+    """And as the redis package does."""
+    client = redis_client(f"rediss://host/0?ssl_cert_reqs={spelled}", "EVENTBUS_BROKER_URL")
+
+    assert client.connection_pool.connection_kwargs["ssl_cert_reqs"] == "required"
+
+
+def test_of_several_brokers_celery_chooses(app: Celery) -> None:
+    """The redis package would take the first one, and its database 0."""
+    several = {"database_url": "postgresql://h/d", "broker_url": "redis://one/1;redis://two/1"}
+
+    assert isinstance(connect(app, load_settings(several, environment={})), KombuBroker)

@@ -9,9 +9,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import redis
+from celery.exceptions import SoftTimeLimitExceeded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, fields
+from sqlalchemy.orm import Session
 
 from eventbus import Draft, EventBus, EventSchema
 from eventbus.delivery import Delivery, Run, running
@@ -26,7 +29,7 @@ from eventbus.errors import (
     UnknownEventType,
     UnknownEventVersion,
 )
-from eventbus.lifecycle import publishing
+from eventbus.lifecycle import committing, publishing
 from tests.integration.conftest import MakeBus
 from tests.support.rows import Rows
 from tests.support.statements import statements
@@ -263,14 +266,16 @@ def logging_fails(message: str, error: Exception) -> Iterator[None]:
     """While a filter of the application's raises *error* at what publishing logs as *message*."""
 
     def fail(record: logging.LogRecord) -> bool:
-        if record.msg == message:
+        if message in (record.msg, "*"):
             raise error
         return True
 
-    logger = logging.getLogger(publishing.__name__)
-    logger.addFilter(fail)
+    handlers = [logging.getLogger(module.__name__) for module in (publishing, committing)]
+    for logger in handlers:
+        logger.addFilter(fail)
     yield
-    logger.removeFilter(fail)
+    for logger in handlers:
+        logger.removeFilter(fail)
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -289,13 +294,33 @@ def test_what_fails_after_the_commit_fails_no_publish(
     assert [record.levelno for record in caplog.records if record.message == "dispatch_failed"] == [logging.ERROR]
 
 
-def test_the_time_limit_of_a_handler_strikes_after_the_commit_too(
-    bus: EventBus, caplog: pytest.LogCaptureFixture
+def test_a_filter_that_fails_for_all_fails_no_publish(
+    bus: EventBus, rows: Rows, caplog: pytest.LogCaptureFixture, redis_client: "redis.Redis[bytes]"
 ) -> None:
-    """It ends the run, not the publish alone."""
+    """Such as one that asks for a request: nothing can be logged, and the groups are told all the same."""
+    caplog.set_level(logging.INFO, logger="eventbus")
+    bus.subscribe("order.*", group="a", handler=lambda event: None)
+    bus.sync()
+
+    with logging_fails("*", LookupError("no request")):
+        bus.publish("order.created", 1, source="orders")
+        bus.publish_many([Draft(type="order.created", data=n, source="orders") for n in range(2)])
+        with Session(bus.database.engine) as session:
+            bus.publish("order.created", 1, source="orders", session=session)
+            session.commit()
+
+    assert rows.count("event_log") == 4
+    assert redis_client.llen(bus.settings.queue("a")) == 4
+
+
+@pytest.mark.parametrize("limit", [HandlerTimeout("0.1 s"), SoftTimeLimitExceeded()])
+def test_the_time_limit_of_a_handler_strikes_after_the_commit_too(
+    bus: EventBus, caplog: pytest.LogCaptureFixture, limit: Exception
+) -> None:
+    """It ends the run, or the ordinary task, and not the publish alone."""
     caplog.set_level(logging.INFO, logger="eventbus")
 
-    with logging_fails("event_published", HandlerTimeout("0.1 s")), pytest.raises(HandlerTimeout):
+    with logging_fails("event_published", limit), pytest.raises(type(limit)):
         bus.publish("order.created", 1, source="orders")
 
 

@@ -256,6 +256,25 @@ def test_a_consumer_that_has_just_begun_to_read_gets_its_time(
     assert restarts == [0, 1]
 
 
+def test_each_time_that_something_is_stuck_the_consumer_gets_its_time(
+    subscribed: EventBus, relay: Relay, consumer: Consumer, rows: Rows
+) -> None:
+    """That it had time once says nothing of the next time."""
+    publish(subscribed, 1)
+    rows.all(PAST)
+    for _ in range(relaying.PATIENCE):
+        relay.sweep()
+    rows.all("UPDATE eventbus.delivery SET state = 'done', finished_at = now()")
+    relay.sweep()
+    publish(subscribed, 1)
+    rows.all(f"{PAST} WHERE finished_at IS NULL")
+
+    for _ in range(relaying.PATIENCE):
+        relay.sweep()
+
+    assert consumer.restarts == 0
+
+
 @pytest.mark.parametrize("reason", ["busy", "read"])
 def test_a_consumer_that_works_is_not_restarted(
     reason: str,

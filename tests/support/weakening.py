@@ -240,7 +240,7 @@ CONTROLS: Mapping[str, Control] = {
     ),
     "dropping what a savepoint takes along": Control(
         f"{_INTEGRATION}/test_publish_in_session.py::test_a_savepoint_that_is_rolled_back_drops_its_own_events_only",
-        (Instead("eventbus.lifecycle.committing", "_after_soft_rollback", returning(None)),),
+        (Instead("eventbus.lifecycle.committing", "_Pending._after_soft_rollback", returning(None)),),
     ),
     "the broker's short circuit": Control(
         f"{_INTEGRATION}/test_broker.py::test_a_hung_broker_costs_one_publish_its_time_limit",

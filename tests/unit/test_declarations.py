@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from eventbus import EventBus
+from eventbus import Event, EventBus
 from eventbus.errors import InvalidSubscription, SubscriptionConflict
 from eventbus.retry import RetryPolicy
 from eventbus.subscription import Subscription, Subscriptions, declare
@@ -328,6 +329,30 @@ def test_one_handler_that_is_made_twice_is_no_conflict(make: Callable[[str], Cal
         declared.add(subscribed(make(channel)))
 
     assert len(list(declared)) == 1
+
+
+class Counting:
+    """Is not what it was when it was declared."""
+
+    def __init__(self) -> None:
+        self._seen, self._since, self.calls = {"one"}, time.time(), 0
+
+    def handle(self, event: Event) -> None:
+        self._seen.add(str(event))
+        self.calls += 1
+
+
+def test_a_handler_that_was_used_may_be_declared_again() -> None:
+    """What it keeps is no difference, nor is when it was made: a setup that is run for each test goes on working."""
+    declared = Subscriptions()
+    first = Counting()
+    declared.add(subscribed(first.handle))
+    first.handle("an event")  # type: ignore[arg-type]
+    second = Counting()
+
+    declared.add(subscribed(second.handle))
+
+    assert [item.handler for item in declared] == [second.handle]
 
 
 class Unequal:

@@ -176,6 +176,20 @@ def test_code_that_a_handler_returns_has_not_run(handler: Callable[..., Any], re
     assert done == []
 
 
+def test_what_has_run_may_be_returned() -> None:
+    """A generator that the handler has iterated is a value like any other."""
+
+    def handler(event: Event) -> Any:
+        work = (done.append(item) for item in [event])
+        list(work)
+        return work
+
+    done.clear()
+
+    assert run(handler) is None
+    assert done == [EVENT]
+
+
 @pytest.mark.parametrize("value", [3, [1], iter([1]), {"a": 1}, asyncio, plain])
 def test_what_else_a_handler_returns_does_not_matter(value: Any) -> None:
     """It is done."""

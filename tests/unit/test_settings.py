@@ -182,7 +182,6 @@ def test_a_value_that_cannot_be_used_is_refused_with_one_sentence(name: str, val
         "redis://:a@b@host",
         "redis://host",
         "redis://host/",
-        "redis://one/1;redis://two/1",
         "redis://[::1]:6379/0?client_name=a@b",
         "rediss://host?password=a@b",
         "unix:///tmp/a:b@c.sock?db=1",
@@ -207,6 +206,11 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
         ("postgresql://user:s3cr3t@host:5432/db", "postgresql://user:***@host:5432/db"),
         ("postgresql://user@host/db", "postgresql://user@host/db"),
         ("redis://:s3cr3t@host:6379/0", "redis://:***@host:6379/0"),
+        ("user:s3cr3t@host:5432/db?sslmode=require", "user:***@host:5432/db"),
+        ("postgresql:user:s3cr3t@host/db?sslmode=require", "postgresql:***@host/db"),
+        ("host=h password=s3cr3t://x", "host=***"),
+        ("postgresql://host/db?user=me@server&password=s3cr3t", "postgresql://***"),
+        ("redis://host/0?password=s3c@ret", "redis://***"),
         ("redis://host:6379/0", "redis://host:6379/0"),
         ("postgresql://host/db?user=u&password=s3cr3t", "postgresql://host/db"),
         ("postgresql://user:s3/cr#et?@host/db", "postgresql://user:***@host/db"),
@@ -257,3 +261,4 @@ def test_a_broker_that_is_no_redis_has_no_real_time_channel_unless_one_is_named(
     """PUBLISH needs a Redis."""
     assert load(broker_url="amqp://host").realtime_url is None
     assert load(broker_url="amqp://host", realtime_url="redis://host").realtime_url == "redis://host"
+    assert load(broker_url="redis://one/1;redis://two/1").realtime_url == "redis://one/1"

@@ -89,6 +89,8 @@ class Tree(Schema):
     sku = fields.String(validate=validate.Regexp(r"(?=a)(b)\1?\d+"))
     size = fields.Integer(validate=validate.Range(max=10**30), load_default=1)
     name = fields.String(validate=validate.Regexp(r"[\<\>]"))
+    nothing = fields.Tuple(())
+    odd = fields.String(metadata={"title": 5, "examples": "a"})
     code_of = fields.Function(lambda tree: tree["code"], lambda value: value)
 
 
