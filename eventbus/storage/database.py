@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import psycopg2
 import sqlalchemy
 from sqlalchemy import PoolProxiedConnection
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -24,7 +23,7 @@ from eventbus.storage.connection import Connection as Connection
 from eventbus.storage.connection import Direct, compiled, wrapped
 from eventbus.storage.deadlines import Deadlines
 from eventbus.storage.driver import DriverConnection
-from eventbus.storage.engines import make_engine
+from eventbus.storage.engines import make_engine, read_url
 from eventbus.storage.failures import translate
 from eventbus.storage.joining import FAILED_BEFORE, has_failed_before, refusal, require_transaction
 from eventbus.storage.keeping import Keeping
@@ -67,7 +66,7 @@ class Database:
         self._prepares = prepare
         self._checked = False
         self._deadlines = Deadlines()
-        given = make_url(url).query
+        given = read_url(url).query
         kept = pool_size // 2
         defaults = {**_CONNECTING, "application_name": application}
         self._engine = make_engine(

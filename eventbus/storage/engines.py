@@ -5,10 +5,27 @@ from typing import Any
 import psycopg2
 import sqlalchemy
 from psycopg2.extensions import make_dsn
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from eventbus.errors import InvalidSetting
-from eventbus.urls import without_password
+from eventbus.urls import encoding_hint, without_password
+
+
+def read_url(url: str) -> sqlalchemy.URL:
+    """The parts of *url*.
+
+    Raises:
+        InvalidSetting: They cannot be told apart.
+    """
+    try:
+        found = make_url(url)
+    except ValueError:  # which names what was taken for the port
+        found = None
+    if found is None or "@" in (found.host or ""):  # a part of the password
+        expected = f"a PostgreSQL URL such as postgresql://user@host:5432/name{encoding_hint(url)}"
+        raise InvalidSetting("EVENTBUS_DATABASE_URL", without_password(url), expected)
+    return found
 
 
 def make_engine(url: str, **options: Any) -> sqlalchemy.Engine:
@@ -17,15 +34,12 @@ def make_engine(url: str, **options: Any) -> sqlalchemy.Engine:
     Raises:
         InvalidSetting: Something in *url* is known neither to SQLAlchemy nor to libpq.
     """
-    reason = "its parts cannot be told apart, so percent-encode what is neither letter nor digit in the password"
+    given = read_url(url)
     try:
-        engine = sqlalchemy.create_engine(url, **options)
+        engine = sqlalchemy.create_engine(given, **options)
         make_dsn(**engine.dialect.create_connect_args(engine.url)[1])
-        if "@" not in (engine.url.host or ""):  # else a part of the password
-            return engine
     except (ArgumentError, psycopg2.ProgrammingError) as error:
         reason = str(error).splitlines()[0].removeprefix("invalid dsn: ")
-    except ValueError:  # which names what SQLAlchemy took for the port
-        pass
-    expected = f"a PostgreSQL URL with options that SQLAlchemy and libpq know: {reason}"
-    raise InvalidSetting("EVENTBUS_DATABASE_URL", without_password(url), expected)
+        expected = f"a PostgreSQL URL with options that SQLAlchemy and libpq know: {reason}"
+        raise InvalidSetting("EVENTBUS_DATABASE_URL", without_password(url), expected) from None
+    return engine

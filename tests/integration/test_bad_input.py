@@ -735,6 +735,19 @@ def test_an_option_of_a_database_url_that_nobody_knows_is_named(
     assert "hush" not in result[2]
 
 
+@pytest.mark.parametrize("password", ["a@b:hush", "a@hush"])
+def test_a_database_url_whose_password_is_not_encoded_is_refused(
+    run: "Run", monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    """Its end would be taken for a port or a host, and shown as one."""
+    monkeypatch.setenv("EVENTBUS_DATABASE_URL", f"postgresql://u:{password}@127.0.0.1/db")
+
+    result = run("groups", "list")
+
+    assert_refused(result, 2, "EVENTBUS_DATABASE_URL is 'postgresql+psycopg2://u:***@127.0.0.1/db'", "percent-encoded")
+    assert "hush" not in result[2]
+
+
 def test_an_argument_that_is_no_setting_is_refused(make_bus: Bus) -> None:
     """A misspelt setting must not be silently without effect."""
     refused(lambda: make_bus(databse_url="x").publish(**GOOD), errors.ConfigurationError, "databse_url")
