@@ -11,6 +11,7 @@ one.
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -199,3 +200,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in lines:
         terminalreporter.write_line(line, yellow=True)
     requirements.write_closing_lines(lines)
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads that are switched as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

@@ -1,6 +1,7 @@
 """JSON that somebody has written: read as it stands, or refused, but never with a part of it left out."""
 
 import json
+from collections import Counter
 
 
 class RepeatedKey(ValueError):
@@ -24,6 +25,6 @@ def read_json(text: str | bytes) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise RepeatedKey(next(key for key in found if keys.count(key) > 1))
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise RepeatedKey(key)
     return found

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -168,15 +167,6 @@ def test_what_returned_waits_no_longer_for_what_returns_after_it(
 
     assert statuses(held) == [Status.SETTLED, Status.SETTLED, Status.RETURNED]
     assert states(rows) == {"done": 2, "running": 1}
-
-
-@pytest.fixture
-def restless() -> Iterator[None]:
-    """Threads that are switched as often as can be."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_what_is_given_back_is_never_started(restless: None, bus: EventBus, execution: SingleRuns, rows: Rows) -> None:

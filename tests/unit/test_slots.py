@@ -2,9 +2,7 @@
 
 import dataclasses
 import os
-import sys
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from uuid import UUID, uuid4
 
@@ -190,15 +188,6 @@ def test_processes_that_take_at_once_take_different_slots(slots: Slots) -> None:
         accounts = slots.list_accounts()
 
     assert sorted(account.pid for account in accounts) == sorted(forked.pid for forked in forks)
-
-
-@pytest.fixture
-def restless() -> Iterator[None]:
-    """Threads that are switched as often as can be."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_threads_that_take_at_once_take_different_slots(restless: None, slots: Slots) -> None:
