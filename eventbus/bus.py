@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from eventbus import broker
 from eventbus.event import Draft, Event
-from eventbus.lifecycle import sweeping
+from eventbus.lifecycle import relaying, sweeping
 from eventbus.lifecycle.publishing import Publisher
 from eventbus.lifecycle.waking import Waking
 from eventbus.operations.browsing import BrowsingOperations
@@ -215,7 +215,7 @@ class EventBus(
         Raises:
             BrokerUnreachable: Some or all wake-ups were not sent.
         """
-        sweeping.relay(self.database, self.broker)
+        relaying.relay(self.database, self.broker)
 
     def settle_orphans(self) -> None:
         """Hand deliveries of removed subscriptions to those that took their place, or cancel them."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from eventbus.broker import Broker, WakeUp
-from eventbus.lifecycle import sweeping
+from eventbus.broker import Broker
+from eventbus.lifecycle.sweeping import settle_orphans, wake_up
 from eventbus.storage import deliveries, repairs
 from eventbus.storage.database import Database
 from eventbus.storage.deliveries import Due
@@ -69,18 +69,14 @@ class Relay:
         """
         self._sweeps += 1
         if self._sweeps % _ORPHAN_SWEEPS == 1:
-            sweeping.settle_orphans(self.database, limit=1000)
+            settle_orphans(self.database)
         with self.database.autocommit() as connection:
             found = deliveries.list_due(connection, limit=CAP, known=self.subscriptions, grace=GRACE)
-        by_group: dict[str, list[Due]] = {}
-        for due in found:
-            by_group.setdefault(due.group, []).append(due)
+        by_group = _by_group(found)
         self._stuck = {group: self._look(group, items[0]) for group, items in by_group.items()}
         sent = {group: self._top_up(group, items) for group, items in by_group.items()}
         self._go_direct()
-        if repaired := {group: count for group, count in sent.items() if count}:
-            with self.database.autocommit() as connection:
-                repairs.note(connection, repaired)
+        _note_repairs(self.database, sent)
 
     def _look(self, group: str, oldest: Due) -> Stuck:
         before = self._stuck.get(group)
@@ -89,7 +85,7 @@ class Relay:
         return Stuck(due=oldest, sweeps=before.sweeps + 1)
 
     def _top_up(self, group: str, items: Sequence[Due]) -> int:
-        sent = self.broker.top_up(items[0].queue, [wake_up(item) for item in items[:CAP]], min(CAP, len(items)))
+        sent = _top_up(self.broker, items)
         if sent:
             self.repairs += sent
             log.info("relayed", extra={"group": group, "wake_ups": sent})
@@ -112,6 +108,34 @@ class Relay:
             self.restart_consumer()
 
 
-def wake_up(due: Due) -> WakeUp:
-    """The message that names *due*, for whichever queue of workers that know its group."""
-    return WakeUp(queue=due.queue, event_id=due.event_id, type=due.type)
+def relay(database: Database, broker: Broker) -> None:
+    """Fill the queue of each group that has due deliveries up to what a relay keeps there, for a process that runs none.
+
+    Raises:
+        BrokerUnreachable: Some or all were not sent.
+    """
+    with database.autocommit() as connection:
+        found = deliveries.list_due(connection, limit=CAP, grace=GRACE)
+    sent = {group: _top_up(broker, items) for group, items in _by_group(found).items()}
+    if repaired := _note_repairs(database, sent):
+        log.info("relayed", extra={"groups": repaired})
+
+
+def _by_group(found: Sequence[Due]) -> dict[str, list[Due]]:
+    by_group: dict[str, list[Due]] = {}
+    for due in found:
+        by_group.setdefault(due.group, []).append(due)
+    return by_group
+
+
+def _top_up(broker: Broker, items: Sequence[Due]) -> int:
+    """No more messages than due deliveries: it may be long before anybody takes them."""
+    return broker.top_up(items[0].queue, [wake_up(item) for item in items[:CAP]], min(CAP, len(items)))
+
+
+def _note_repairs(database: Database, sent: dict[str, int]) -> dict[str, int]:
+    """Keep how many wake-ups were *sent* for each group; those of them for which any were."""
+    if repaired := {group: count for group, count in sent.items() if count}:
+        with database.autocommit() as connection:
+            repairs.note(connection, repaired)
+    return repaired

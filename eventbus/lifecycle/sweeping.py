@@ -8,18 +8,15 @@ query finds it. Waking a delivery twice does no harm, so a sweep may run at any 
 """
 
 import logging
-from datetime import timedelta
+from collections import Counter
 from uuid import UUID
 
-from eventbus.broker import QUEUE_CAP, Broker, WakeUp
-from eventbus.storage import deliveries, repairs, subscriptions
+from eventbus.broker import Broker, WakeUp
+from eventbus.storage import deliveries, subscriptions
 from eventbus.storage.database import Database
+from eventbus.storage.deliveries import Due
 
 log = logging.getLogger(__name__)
-
-#: What became due so lately has a message on its way.
-_GRACE = timedelta(milliseconds=250)
-_ORPHANS = 1000
 
 
 def sweep(database: Database, broker: Broker, *, limit: int = 1000) -> dict[str, int]:
@@ -34,43 +31,19 @@ def sweep(database: Database, broker: Broker, *, limit: int = 1000) -> dict[str,
     settle_orphans(database, limit=limit)
     with database.autocommit() as connection:
         due = deliveries.list_due(connection, limit=limit)
-    broker.send([WakeUp(queue=item.queue, event_id=item.event_id, type=item.type) for item in due], [])
-    sent: dict[str, int] = {}
-    for item in due:
-        sent[item.group] = sent.get(item.group, 0) + 1
+    broker.send([wake_up(item) for item in due], [])
+    sent = dict(Counter(item.group for item in due))
     for group, count in sent.items():
         log.info("swept", extra={"group": group, "wake_ups": count})
     return sent
 
 
-def relay(database: Database, broker: Broker) -> dict[str, int]:
-    """Fill the queue of each group that has due deliveries up to what a relay keeps there.
-
-    Returns:
-        For each group that needed any, how many wake-ups were sent.
-
-    Raises:
-        BrokerUnreachable: Some or all were not sent.
-    """
-    with database.autocommit() as connection:
-        due = deliveries.list_due(connection, limit=QUEUE_CAP, grace=_GRACE)
-    by_queue: dict[tuple[str, str], list[WakeUp]] = {}
-    for item in due:
-        wake_up = WakeUp(queue=item.queue, event_id=item.event_id, type=item.type)
-        by_queue.setdefault((item.group, item.queue), []).append(wake_up)
-    # No more messages than due deliveries: here nobody may take any for a long time.
-    sent = {
-        group: broker.top_up(queue, found[:QUEUE_CAP], min(len(found), QUEUE_CAP))
-        for (group, queue), found in by_queue.items()
-    }
-    if repaired := {group: count for group, count in sent.items() if count}:
-        with database.autocommit() as connection:
-            repairs.note(connection, repaired)
-        log.info("relayed", extra={"groups": repaired})
-    return repaired
+def wake_up(due: Due) -> WakeUp:
+    """The message that names *due*, for whichever queue of workers that know its group."""
+    return WakeUp(queue=due.queue, event_id=due.event_id, type=due.type)
 
 
-def settle_orphans(database: Database, *, limit: int = _ORPHANS) -> None:
+def settle_orphans(database: Database, *, limit: int = 1000) -> None:
     """Find a home for up to *limit* due deliveries of each removed subscription.
 
     Whoever published while it was removed may have seen it still. Where another subscription of the group takes the type, as
