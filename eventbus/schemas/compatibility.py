@@ -8,7 +8,7 @@ the writer, refused by the reader. The rules for JSON Schemas from elsewhere are
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -195,8 +195,3 @@ def _cannot_tell(reason: str, reader: Any, writer: Any, direction: Direction) ->
         counterexample=None,
         fix=fix_for(finding),
     )
-
-
-def with_groups(problem: Problem, groups: tuple[str, ...]) -> Problem:
-    """*problem* naming the consumer groups that it breaks."""
-    return replace(problem, groups=groups)
