@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc
+from eventbus.storage.values import as_utc, as_utc_or_none
 from eventbus.wire import canonical, decode
 
 BEGIN = """
@@ -87,7 +87,7 @@ def list_newest(connection: Connection, wanted: Wanted, *, before: int | None, l
             changed=row.changed,
             result=row.result,
             began_at=as_utc(row.began_at),
-            ended_at=None if row.ended_at is None else as_utc(row.ended_at),
+            ended_at=as_utc_or_none(row.ended_at),
         )
         for row in rows
     ]

@@ -11,7 +11,7 @@ from eventbus.failure import Failure
 from eventbus.storage import fingerprints
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc, as_uuid
+from eventbus.storage.values import as_utc, as_utc_or_none, as_uuid
 
 # The fingerprint's row is locked before the letter gets its id: so letters of one cause commit in the order of their ids.
 OPEN = f"""
@@ -201,6 +201,6 @@ def _letter(row: Row[Any]) -> DeadLetter:
         fingerprint=row.fingerprint,
         failed_at=as_utc(row.failed_at),
         status=row.status,
-        resolved_at=None if row.resolved_at is None else as_utc(row.resolved_at),
+        resolved_at=as_utc_or_none(row.resolved_at),
         note=row.note,
     )

@@ -14,7 +14,7 @@ from uuid import UUID
 from eventbus.delivery import State
 from eventbus.replay import Selection
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc, as_uuid
+from eventbus.storage.values import as_utc_or_none, as_uuid
 from eventbus.times import Moment
 
 #: Beyond both of these, one pass over the ids is cheaper than merging types.
@@ -125,8 +125,8 @@ def resolve_bounds(connection: Connection, *, since: Moment | None, until: Momen
     row = connection.row(RESOLVE, **_moment("since", since), **_moment("until", until))
     assert row is not None
     return Bounds(
-        since=None if row.since is None else as_utc(row.since),
-        until=None if row.until is None else as_utc(row.until),
+        since=as_utc_or_none(row.since),
+        until=as_utc_or_none(row.until),
         first_id=as_uuid(row.first_id),
         last_id=as_uuid(row.last_id),
     )

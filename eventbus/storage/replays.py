@@ -18,7 +18,7 @@ from sqlalchemy import Row
 
 from eventbus.replay import Counts, Outcome, ReplayState, Selection, total
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc, as_uuid
+from eventbus.storage.values import as_utc, as_utc_or_none, as_uuid
 from eventbus.wire import canonical, decode
 
 #: A running job that has not moved for so long was killed, or waits for a lock.
@@ -223,7 +223,7 @@ def _job(row: Row[Any]) -> Job:
         requested_by=row.requested_by,
         created_at=as_utc(row.created_at),
         updated_at=as_utc(row.updated_at),
-        finished_at=None if row.finished_at is None else as_utc(row.finished_at),
+        finished_at=as_utc_or_none(row.finished_at),
         quiet=row.quiet,
     )
 

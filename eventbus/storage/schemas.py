@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc
+from eventbus.storage.values import as_utc, as_utc_or_none
 from eventbus.subscription import candidates
 from eventbus.wire import canonical, decode
 
@@ -186,5 +186,5 @@ def _stored(row: Row[Any]) -> StoredSchema:
         registered_at=as_utc(row.registered_at),
         updated_at=as_utc(row.updated_at),
         is_retired=row.retired_at is not None,
-        retired_at=None if row.retired_at is None else as_utc(row.retired_at),
+        retired_at=as_utc_or_none(row.retired_at),
     )

@@ -16,6 +16,11 @@ def as_utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def as_utc_or_none(value: datetime | None) -> datetime | None:
+    """The same for a column that may be empty."""
+    return None if value is None else as_utc(value)
+
+
 def with_time(metadata: Mapping[str, Any], recorded_at: datetime) -> dict[str, Any]:
     """An event's metadata as users see it: with the time, which the log keeps in a column of its own."""
     return {**metadata, "timestamp": as_utc(recorded_at).isoformat()}

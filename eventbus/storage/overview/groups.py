@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc
+from eventbus.storage.values import as_utc, as_utc_or_none
 from eventbus.wire import decode
 
 # Each subscription's and state's oldest by its index, whatever the backlog. What waits for its time is not late.
@@ -110,7 +110,7 @@ def read_wishes(connection: Connection, group: str | None = None) -> list[Wish]:
             policy=decode(row.policy),
             created_at=as_utc(row.created_at),
             last_seen_at=as_utc(row.last_seen_at),
-            removed_at=None if row.removed_at is None else as_utc(row.removed_at),
+            removed_at=as_utc_or_none(row.removed_at),
         )
         for row in connection.rows(WISHES, group=group)
     ]
@@ -122,10 +122,10 @@ def _group(row: Row[Any]) -> GroupState:
         queue=row.queue,
         paused=row.paused,
         paused_by=row.paused_by,
-        paused_at=None if row.paused_at is None else as_utc(row.paused_at),
+        paused_at=as_utc_or_none(row.paused_at),
         owner=row.owner,
         description=row.description,
         created_at=as_utc(row.created_at),
-        due_since=None if row.due_at is None else as_utc(row.due_at),
+        due_since=as_utc_or_none(row.due_at),
         lag=row.lag if row.due_at is not None else timedelta(),
     )

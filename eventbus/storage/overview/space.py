@@ -6,7 +6,7 @@ from datetime import datetime
 
 from eventbus.storage.database import Connection
 from eventbus.storage.overview.condition import Snapshot, read_snapshot
-from eventbus.storage.values import as_utc
+from eventbus.storage.values import as_utc_or_none
 
 # Rows are the server's own estimates: nothing is counted.
 PARTS = """
@@ -87,14 +87,13 @@ def read_space(connection: Connection) -> Space:
     """All of it."""
     parts: dict[str, list[Part]] = {}
     for row in connection.rows(PARTS):
-        vacuumed = None if row.vacuumed_at is None else as_utc(row.vacuumed_at)
         part = Part(
             name=row.name,
             table_bytes=row.table_bytes,
             index_bytes=row.index_bytes,
             live_rows=row.live_rows,
             dead_rows=row.dead_rows,
-            vacuumed_at=vacuumed,
+            vacuumed_at=as_utc_or_none(row.vacuumed_at),
         )
         parts.setdefault(row.table_name, []).append(part)
     tables = [TableSpace(name=name, parts=tuple(found)) for name, found in parts.items()]

@@ -12,7 +12,7 @@ from eventbus.delivery import State
 from eventbus.event import Event
 from eventbus.storage.database import Connection
 from eventbus.storage.event_log import event_from
-from eventbus.storage.values import as_utc, as_uuid
+from eventbus.storage.values import as_utc_or_none, as_uuid
 
 EVENTS = """
 SELECT id, type, version, source, CAST(data AS text) AS data, CAST(metadata AS text) AS metadata, created_at
@@ -91,14 +91,10 @@ def _standing(row: Row[Any]) -> Standing:
         state=State(row.state),
         attempts=row.attempts,
         deaths=row.deaths,
-        due_at=_utc(row.due_at),
-        started_at=_utc(row.started_at),
-        finished_at=_utc(row.finished_at),
+        due_at=as_utc_or_none(row.due_at),
+        started_at=as_utc_or_none(row.started_at),
+        finished_at=as_utc_or_none(row.finished_at),
         worker=row.worker,
         last_error=row.last_error,
         replay_id=None if row.replay_id is None else as_uuid(row.replay_id),
     )
-
-
-def _utc(value: datetime | None) -> datetime | None:
-    return None if value is None else as_utc(value)
