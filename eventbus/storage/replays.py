@@ -109,6 +109,18 @@ class Job:
         return self.state
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """Which jobs; None asks for all."""
+
+    group: str | None = None
+    #: As `Job.shown_state` has it.
+    state: str | None = None
+    #: When it was created.
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 def create(
     connection: Connection,
     selection: Selection,
@@ -139,8 +151,7 @@ def create(
 
 def find(connection: Connection, id: UUID) -> Job | None:
     """The job of that id, or None."""
-    row = connection.row(FIND, id=str(id))
-    return None if row is None else _job(row)
+    return _job_or_none(connection.row(FIND, id=str(id)))
 
 
 def lock(connection: Connection, id: UUID) -> Job:
@@ -148,18 +159,6 @@ def lock(connection: Connection, id: UUID) -> Job:
     row = connection.row(LOCK, id=str(id))
     assert row is not None
     return _job(row)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sought:
-    """Which jobs; None asks for all."""
-
-    group: str | None = None
-    #: As `Job.shown_state` has it.
-    state: str | None = None
-    #: When it was created.
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 def list_newest(connection: Connection, sought: Sought, *, before: UUID | None, limit: int) -> list[Job]:
@@ -170,14 +169,13 @@ def list_newest(connection: Connection, sought: Sought, *, before: UUID | None, 
 
 def take(connection: Connection, id: UUID) -> Job | None:
     """Become the runner of a job, whoever was it before; None if it has ended or does not exist."""
-    row = connection.row(TAKE, id=str(id), runner=secrets.randbits(63))
-    return None if row is None else _job(row)
+    return _job_or_none(connection.row(TAKE, id=str(id), runner=secrets.randbits(63)))
 
 
 def advance(connection: Connection, job: Job, *, cursor: UUID, counts: Counts) -> Job | None:
     """Note that everything up to *cursor* was dealt with, adding *counts*; None if *job* has another runner, or ended."""
     added = {outcome.value: counts.get(outcome, 0) for outcome in Outcome}
-    return _changed(connection.row(ADVANCE, cursor=str(cursor), **added, **_mine(job)))
+    return _job_or_none(connection.row(ADVANCE, cursor=str(cursor), **added, **_mine(job)))
 
 
 def touch(connection: Connection, job: Job) -> bool:
@@ -187,12 +185,12 @@ def touch(connection: Connection, job: Job) -> bool:
 
 def finish(connection: Connection, job: Job) -> Job | None:
     """Note that *job* is done; None if it has another runner, or ended."""
-    return _changed(connection.row(STOP, state="done", **_mine(job)))
+    return _job_or_none(connection.row(STOP, state="done", **_mine(job)))
 
 
 def interrupt(connection: Connection, job: Job) -> Job | None:
     """Note that nobody works on *job* any more; None if it has another runner, or ended."""
-    return _changed(connection.row(STOP, state="interrupted", **_mine(job)))
+    return _job_or_none(connection.row(STOP, state="interrupted", **_mine(job)))
 
 
 def cancel(connection: Connection, id: UUID) -> bool:
@@ -204,7 +202,7 @@ def _mine(job: Job) -> dict[str, Any]:
     return {"id": str(job.id), "runner": job.runner}
 
 
-def _changed(row: Row[Any] | None) -> Job | None:
+def _job_or_none(row: Row[Any] | None) -> Job | None:
     return None if row is None else _job(row)
 
 

@@ -132,8 +132,6 @@ DELETE FROM eventbus.traffic_span AS span
 WHERE span.started_at = ANY (CAST(:starts AS timestamptz[])) AND {_IS_OLD} AND span.ended_at < {COUNTED_UNTIL}
 """
 EMPTY = "WITH minutes AS (DELETE FROM eventbus.traffic) DELETE FROM eventbus.traffic_total"
-# What is tallied will be moved here, and is among the rows already. A delivery was done when it says so, and each time before
-# that a replay took from it.
 #: A day of the log each, and whatever lies before the first one and after the last one.
 STRETCHES = """
 SELECT day AS started_at, lead(day) OVER (ORDER BY day) AS ended_at FROM (
@@ -143,6 +141,7 @@ SELECT day AS started_at, lead(day) OVER (ORDER BY day) AS ended_at FROM (
     FROM (SELECT created_at FROM eventbus.event_log ORDER BY id LIMIT 1) AS first
 ) AS days ORDER BY day
 """
+# A delivery was done when it says so, and each time before that a replay took from it.
 RECOUNT = f"""
 INSERT INTO eventbus.traffic AS known (minute, type, group_name, published, consumed)
 SELECT minute, type, group_name, sum(published), sum(consumed) FROM (
@@ -162,6 +161,7 @@ GROUP BY 1, 2, 3
 ON CONFLICT (minute, type, group_name) DO UPDATE
 SET published = known.published + EXCLUDED.published, consumed = known.consumed + EXCLUDED.consumed
 """
+# What is tallied will be moved here, and is among the rows already.
 SUBTRACT_TALLIES = """
 WITH tallied AS (
     SELECT minute, type, group_name, sum(consumed) AS consumed FROM eventbus.traffic_tally GROUP BY 1, 2, 3

@@ -8,6 +8,7 @@ from uuid import UUID
 from eventbus.event import Event
 from eventbus.storage import event_log, workers
 from eventbus.storage.database import Connection
+from eventbus.storage.overview.condition import read_clock
 from eventbus.storage.overview.groups import GroupState, Wish, read_groups, read_wishes
 from eventbus.storage.overview.stories import Standing, read_standings
 from eventbus.storage.values import as_utc
@@ -72,7 +73,7 @@ def read_facts(connection: Connection, event_id: UUID, group: str) -> Facts | No
     letter = connection.row(LETTER, event_id=str(event_id), group=group)
     runs = connection.rows(RUNS, event_id=str(event_id), group=group)
     return Facts(
-        asked_at=as_utc(connection.value("SELECT clock_timestamp()")),
+        asked_at=read_clock(connection),
         event=event,
         group=states[0],
         standing=standings[0] if standings else None,
