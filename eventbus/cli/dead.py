@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -11,14 +11,12 @@ from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
 from eventbus.cli.fingerprints import acknowledge, fingerprints, resolve
 from eventbus.cli.interrupting import interruptible
-from eventbus.cli.lists import attribute, paged, print_page, timed
+from eventbus.cli.lists import Command, attribute, paged, print_page, timed, with_options
 from eventbus.cli.progress_bar import counted_progress
-from eventbus.cli.tables import plain
+from eventbus.cli.tables import label, plain
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.dead_lettering import STATUSES
 from eventbus.lifecycle.resolving import Frozen, Progress, Resolving, Watch, check_reason
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group()
@@ -32,7 +30,8 @@ for command in (fingerprints, acknowledge, resolve):
 
 def _sought(command: Command) -> Command:
     """The options that say which dead letters, beside --group."""
-    options = (
+    return with_options(
+        command,
         click.option("--type", "type", metavar="PATTERN", help="Only of this event type, or of those that it means."),
         click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused."),
         click.option("--error", metavar="TEXT", help="Only where the error's message holds TEXT."),
@@ -40,9 +39,6 @@ def _sought(command: Command) -> Command:
         click.option("--correlation-id", help="Only of events of this story."),
         timed,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @dead.command("list")
@@ -110,12 +106,12 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
         "resolved_at",
         "note",
     ):
-        click.echo(f"{_bold(name)} {plain(letter[name])}")
-    click.echo(f"{_bold('correlation')} {event.correlation_id}")
+        click.echo(f"{label(name, 12)} {plain(letter[name])}")
+    click.echo(f"{label('correlation', 12)} {event.correlation_id}")
     for attempt in details.attempts:
         what = f"{attempt.error_type}: {attempt.error_message}".splitlines()[0]
         click.echo(f"attempt {attempt.number:<4} {plain(attempt.failed_at)}  {plain(what)}")
-    click.echo(f"{_bold('data')} {plain(json.dumps(event.data, ensure_ascii=False))}")
+    click.echo(f"{label('data', 12)} {plain(json.dumps(event.data, ensure_ascii=False))}")
     click.echo(plain(details.letter.traceback))
 
 
@@ -195,10 +191,6 @@ def note(ctx: click.Context, id: int, text: str) -> None:
       eventbus dead note 17 'Ann looks after it'
     """
     plain_bus(ctx).note_dead_letter(id, text)
-
-
-def _bold(name: str) -> str:
-    return click.style(f"{name.replace('_', ' '):12}", bold=True)
 
 
 def _frozen(ctx: click.Context, sought: dict[str, Any]) -> tuple[Resolving, Frozen]:

@@ -7,7 +7,7 @@ from uuid import UUID
 import click
 
 from eventbus.cli.lists import attribute, paged, print_page, timed
-from eventbus.cli.tables import Column, plain, print_rows
+from eventbus.cli.tables import Column, label, plain, print_rows
 from eventbus.cli.tail import tail
 from eventbus.cli.target import plain_bus
 from eventbus.delivery import State
@@ -86,13 +86,12 @@ def show(ctx: click.Context, id: UUID, *, as_json: bool) -> None:
         click.echo(json.dumps({**event.as_json(), "deliveries": list(map(standing_json, details.standings))}))
         return
     for name in ("id", "type", "version", "source", "created_at", "correlation_id", "causation_id"):
-        name_shown = click.style(name.replace("_", " ").ljust(14), bold=True)
-        click.echo(f"{name_shown} {plain(getattr(event, name))}")
+        click.echo(f"{label(name, 14)} {plain(getattr(event, name))}")
     if "traceparent" in event.metadata:
         click.echo(f"traceparent    {plain(event.metadata['traceparent'])}")
     if event.headers:
         click.echo(f"headers        {plain(json.dumps(dict(event.headers), ensure_ascii=False))}")
-    click.echo(f"data           {plain(json.dumps(event.data, ensure_ascii=False))}")
+    click.echo(f"data           {plain(_data(event))}")
     print_rows(details.standings, STANDING, as_json=False, empty="no group has a delivery of it.")
 
 
@@ -114,8 +113,6 @@ def _data(event: Event) -> str:
     return json.dumps(event.data, ensure_ascii=False)
 
 
-_COLUMNS = [*map(attribute, ("id", "type", "version", "source", "created_at", "correlation_id")), Column("data", _data)]
-_JSON = [
-    *map(attribute, ("id", "type", "version", "source", "created_at", "correlation_id", "causation_id")),
-    *map(attribute, ("headers", "data")),
-]
+_NAMES = ("id", "type", "version", "source", "created_at", "correlation_id")
+_COLUMNS = [*map(attribute, _NAMES), Column("data", _data)]
+_JSON = [*map(attribute, (*_NAMES, "causation_id", "headers", "data"))]

@@ -10,7 +10,7 @@ from eventbus.cli.asking import confirm
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.lists import attribute, cut_page, paged, print_page
 from eventbus.cli.progress_bar import counted_progress
-from eventbus.cli.tables import plain, print_rows
+from eventbus.cli.tables import label, plain, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.subscription import check_group, check_pattern, overlap
 
@@ -94,8 +94,7 @@ def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
         return
     states = ", ".join(f"{count:,} {state}" for state, count in found.open.items())
     for name, value in {**facts, "open": states or "nothing", "workers": ", ".join(facts["workers"]) or "none"}.items():
-        name_shown = click.style(name.replace("_", " ").ljust(12), bold=True)
-        click.echo(f"{name_shown} {plain(value)}")
+        click.echo(f"{label(name, 12)} {plain(value)}")
     columns = [attribute(name) for name in ("pattern", "handler", "created_at", "last_seen_at")]
     print_rows(found.wishes, columns, as_json=False, empty="no subscription.")
 

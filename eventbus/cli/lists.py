@@ -16,7 +16,7 @@ def paged(*, limit: int = 50, cursor: Any = click.STRING) -> Callable[[Command],
     """A page of at most --limit items behind --cursor, as a table, lines or --json."""
 
     def wrap(command: Command) -> Command:
-        return _with(
+        return with_options(
             command,
             click.option("--limit", type=click.IntRange(1, 1000), default=limit, show_default=True),
             click.option("--cursor", type=cursor, help="Where the last page ended."),
@@ -28,11 +28,18 @@ def paged(*, limit: int = 50, cursor: Any = click.STRING) -> Callable[[Command],
 
 def timed(command: Command) -> Command:
     """--since and --until."""
-    return _with(
+    return with_options(
         command,
         click.option("--since", help="From this time on: '2h ago', 30m, 1d, or ISO 8601 with an offset."),
         click.option("--until", help="Before this time."),
     )
+
+
+def with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """*command* with *options*, which its help shows in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -83,9 +90,3 @@ def _key_of(cursor: str, *, like: tuple[str | int, ...]) -> tuple[str | int, ...
 def attribute(name: str) -> Column:
     """A column that is an attribute of the items."""
     return Column(name, lambda item: getattr(item, name))
-
-
-def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command

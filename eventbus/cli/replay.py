@@ -1,7 +1,6 @@
 """Replays on the command line: counted, asked for, watched, stopped and resumed."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import click
@@ -10,15 +9,13 @@ from eventbus.bus import EventBus
 from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
 from eventbus.cli.interrupting import interruptible
-from eventbus.cli.lists import paged, print_page, timed
+from eventbus.cli.lists import Command, as_json, attribute, paged, print_page, timed, with_options
 from eventbus.cli.progress_bar import busy, counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate
 from eventbus.replay import DELIVERED, Counts, Outcome, ReplayState, total
 from eventbus.storage.replays import Job
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _MEANINGS = {
     Outcome.RESET: "ended before, delivered again",
@@ -46,7 +43,8 @@ def replay() -> None:
 
 def _asking(command: Command) -> Command:
     """The options that say what to replay, named as the fields of `Asked`."""
-    options = (
+    return with_options(
+        command,
         click.argument("pattern", required=False),
         click.option("--group", required=True, help="Who gets the events."),
         timed,
@@ -54,14 +52,11 @@ def _asking(command: Command) -> Command:
         click.option("--correlation-id", help="Only events of this story."),
         click.option("--include-dead", is_flag=True, help="Dead and discarded deliveries too."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @replay.command()
 @_asking
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@as_json
 @click.pass_context
 def plan(ctx: click.Context, /, *, as_json: bool, **asked: Any) -> None:
     """Count what a replay of PATTERN would do; nothing is changed.
@@ -95,7 +90,7 @@ def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -
     check_rate(rate)
     planned = _planned(bus, asked)
     _print_outcomes(planned.outcomes, as_json=False)
-    confirm(_question(planned), yes=yes)
+    confirm(f"Deliver {planned.count:,} events to {planned.group}?", yes=yes)
     job = bus.replaying.create(planned, rate=rate)
     click.echo(f"replay {job.id} starts.", err=True)
     _finish(bus, job)
@@ -116,21 +111,21 @@ def list_jobs(ctx: click.Context, /, *, limit: int, cursor: UUID | None, as_json
       eventbus replay list --state interrupted --json | jq -r .id
     """
     columns = [
-        Column("id", lambda job: job.id),
+        attribute("id"),
         Column("state", lambda job: job.shown_state),
         Column("quiet_seconds", lambda job: None if job.finished_at else round(job.quiet.total_seconds())),
-        Column("group", lambda job: job.group),
+        attribute("group"),
         Column("pattern", lambda job: job.selection.pattern),
         Column("since", lambda job: job.selection.since),
         Column("until", lambda job: job.selection.until),
-        Column("seen", lambda job: job.seen),
-        Column("total", lambda job: job.total),
+        attribute("seen"),
+        attribute("total"),
         Column("delivered", lambda job: total(job.counts, DELIVERED)),
         Column("skipped", lambda job: job.counts[Outcome.SKIPPED]),
-        Column("rate", lambda job: job.rate),
-        Column("requested_by", lambda job: job.requested_by),
-        Column("created_at", lambda job: job.created_at),
-        Column("finished_at", lambda job: job.finished_at),
+        attribute("rate"),
+        attribute("requested_by"),
+        attribute("created_at"),
+        attribute("finished_at"),
     ]
     found = plain_bus(ctx).replays(**sought, cursor=cursor, limit=limit)
     next = found[-1].id if len(found) == limit else None
@@ -169,17 +164,9 @@ def cancel(ctx: click.Context, id: UUID) -> None:
     click.echo(f"replay {id} cancelled.")
 
 
-def _asked(options: dict[str, Any]) -> Asked:
-    return Asked(**{**options, "event_ids": options["event_ids"] or None})
-
-
 def _planned(bus: EventBus, asked: dict[str, Any]) -> Plan:
     with busy("counting the events of the replay"):
-        return bus.replaying.plan(_asked(asked))
-
-
-def _question(planned: Plan) -> str:
-    return f"Deliver {planned.count:,} events to {planned.group}?"
+        return bus.replaying.plan(Asked(**{**asked, "event_ids": asked["event_ids"] or None}))
 
 
 def _print_outcomes(outcomes: Counts, *, as_json: bool) -> None:

@@ -1,14 +1,14 @@
 """`eventbus schema check`: would what code declares break somebody? Asked offline, of the registry, or of all stored events."""
 
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
+from eventbus.bus import EventBus
 from eventbus.cli.app import CANNOT_TELL, INTERRUPTED, NO
 from eventbus.cli.interrupting import interruptible
+from eventbus.cli.lists import Command, with_options
 from eventbus.cli.schema_files import load_snapshot, write_file
 from eventbus.cli.schema_history import history_as_json, history_as_text, show_history_progress
 from eventbus.cli.schema_reports import FORMATS
@@ -19,21 +19,17 @@ from eventbus.lifecycle.schema_snapshots import take_snapshot
 from eventbus.schemas.acceptance import Acceptance
 from eventbus.schemas.findings import Rule
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 
 def accepting(command: Command) -> Command:
     """The options by which somebody answers for a kind of problem."""
-    options = (
+    return with_options(
+        command,
         click.option(
             "--accept", multiple=True, metavar="RULE", help="Let problems of this rule pass; TYPE:RULE for one type."
         ),
         click.option("--until", metavar="DATE", help="The last day on which they pass, as 2026-12-31."),
         click.option("--reason", help="Why; kept with what is registered."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def acceptances(accept: tuple[str, ...], until: str | None, reason: str | None) -> list[Acceptance]:
@@ -112,7 +108,7 @@ def check(
         raise click.exceptions.Exit(CANNOT_TELL)
 
 
-def _check_history(bus: Any, types: tuple[str, ...], *, form: str, output: Path | None) -> None:
+def _check_history(bus: EventBus, types: tuple[str, ...], *, form: str, output: Path | None) -> None:
     chosen = list(types) or bus.schemas.types()
     unknown = [type for type in chosen if type not in bus.schemas.types()]
     if unknown:

@@ -12,7 +12,7 @@ from eventbus.schemas.python_types import typed_dicts
 from eventbus.schemas.typescript import typescript
 from eventbus.subscription import matches
 
-_FORMS = ("asyncapi", "json-schema", "typed-dict", "typescript")
+#: What the files of each form are called, by type and version.
 _NAMES = {
     "asyncapi": "asyncapi.json",
     "json-schema": "{}.v{}.json",
@@ -22,7 +22,7 @@ _NAMES = {
 
 
 @click.command()
-@click.argument("form", type=click.Choice(_FORMS))
+@click.argument("form", type=click.Choice(list(_NAMES)))
 @click.argument("type", required=False)
 @click.option("--version", type=int, help="Of TYPE; its newest by default.")
 @click.option(

@@ -54,6 +54,11 @@ def plain(value: Any) -> str:
     return _COMMANDS.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
 
 
+def label(name: str, width: int) -> str:
+    """The *name* of what stands behind it."""
+    return click.style(name.replace("_", " ").ljust(width), bold=True)
+
+
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     console = Console()
     if _wanted_width(rows) > console.width:
@@ -80,4 +85,4 @@ def _print_records(rows: Sequence[dict[str, Any]]) -> None:
         if number:
             click.echo()
         for name, value in row.items():
-            click.echo(f"{click.style(name.replace('_', ' ').ljust(width), bold=True)}  {plain(value)}")
+            click.echo(f"{label(name, width)}  {plain(value)}")

@@ -36,7 +36,7 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
     if here is not None and here not in sys.path:
         sys.path.insert(0, here)
     module = _imported(module_name, here)
-    found = getattr(module, attribute, None) if attribute else _only_bus(vars(module))
+    found = getattr(module, attribute, None) if attribute else _first_bus(vars(module))
     if not isinstance(found, EventBus):
         raise click.UsageError(
             f"{name} holds no EventBus: assign one there, as in 'bus = EventBus(app)', or name it as {module_name}:bus."
@@ -46,9 +46,8 @@ def app_bus(ctx: click.Context, *, with_handlers: bool = False) -> EventBus:
             found.app.loader.import_default_modules()
         except (EventBusError, KeyboardInterrupt):
             raise
-        except (
-            BaseException
-        ) as error:  # their code may raise anything, sys.exit() too; no line of ours helps to mend it
+        except BaseException as error:
+            # Their code may raise anything, sys.exit() too; no line of ours helps to mend it.
             raise _broken(f"the modules that {name} includes", error) from error
         found.app.finalize()
     return found
@@ -89,6 +88,5 @@ def _broken(what: str, error: BaseException) -> click.UsageError:
     return click.UsageError(f"{what} cannot be imported: {reason} (at {place}).")
 
 
-def _only_bus(names: dict[str, object]) -> EventBus | None:
-    buses = [value for value in names.values() if isinstance(value, EventBus)]
-    return buses[0] if buses else None
+def _first_bus(names: dict[str, object]) -> EventBus | None:
+    return next((value for value in names.values() if isinstance(value, EventBus)), None)

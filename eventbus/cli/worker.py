@@ -3,7 +3,7 @@
 import click
 
 from eventbus.broker.kombu_broker import check_url
-from eventbus.cli.target import app_bus, named_app
+from eventbus.cli.target import DEFAULT_APP, app_bus, named_app
 from eventbus.subscription import check_group
 
 
@@ -27,7 +27,7 @@ def worker(ctx: click.Context, groups: tuple[str, ...]) -> None:
     for name in names:
         if check_group(name) not in known:
             raise click.UsageError(
-                f"{name!r} is no group of {named_app(ctx) or 'workers.app'}: it declares {', '.join(known) or 'none'}."
+                f"{name!r} is no group of {named_app(ctx) or DEFAULT_APP}: it declares {', '.join(known) or 'none'}."
             )
     _ = bus.broker  # made, so that a URL of no use is said before Celery stumbles over it
     check_url(bus.app, bus.settings.broker_url)
