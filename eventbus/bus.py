@@ -80,9 +80,8 @@ class EventBus(
             ConfigurationError: A setting is missing or cannot be used.
         """
         conf = self.app.conf
-        celery = {name: conf.get(f"eventbus_{name}") for name in ("broker_url",)}
-        inherited = {**dict(conf), "eventbus_broker_url": celery["broker_url"] or conf.get("broker_url")}
-        settings = load_settings(self._arguments, celery=inherited)
+        broker_url = conf.get("eventbus_broker_url") or conf.get("broker_url")
+        settings = load_settings(self._arguments, celery={**dict(conf), "eventbus_broker_url": broker_url})
         # Workers of the app must listen where publishers push.
         if conf.get("broker_url") != settings.broker_url:
             conf.broker_url = settings.broker_url

@@ -66,13 +66,12 @@ def from_exception(error: BaseException, *, group: str = "") -> Failure:
 
 def from_death(reason: str, *, group: str = "") -> Failure:
     """What to keep of a process that died in a handler of *group* for *reason*."""
-    name = _DIED
     return Failure(
         kind="death",
-        error_type=name,
+        error_type=_DIED,
         message=reason,
-        traceback=f"{name}: {reason}",
-        cause=take_fingerprint(name, reason, place=group),
+        traceback=f"{_DIED}: {reason}",
+        cause=take_fingerprint(_DIED, reason, place=group),
     )
 
 

@@ -27,6 +27,16 @@ def draw_uuids(count: int) -> list[str]:
     ]
 
 
+def draw_pairs() -> Iterator[list[str]]:
+    """Two of them at a time, for whoever may need many: the system is asked for ever more at once. Of no use across a fork."""
+    pairs = 1
+    while True:
+        drawn = draw_uuids(2 * pairs)
+        for at in range(0, 2 * pairs, 2):
+            yield drawn[at : at + 2]
+        pairs = min(2 * pairs, _MOST_PAIRS)
+
+
 def check_id(name: str, value: object, *, of: str = "an event") -> UUID:
     """*value*, if it is an id, or the text of one.
 
@@ -39,13 +49,3 @@ def check_id(name: str, value: object, *, of: str = "an event") -> UUID:
         raise InvalidInput(
             f"{name}={value!r:.60} is not the id of {of}, such as 0198c2a4-7b3e-7c5d-9f10-2a6b8c4d0e1f."
         ) from None
-
-
-def draw_pairs() -> Iterator[list[str]]:
-    """Two of them at a time, for whoever may need many: the system is asked for ever more at once. Of no use across a fork."""
-    pairs = 1
-    while True:
-        drawn = draw_uuids(2 * pairs)
-        for at in range(0, 2 * pairs, 2):
-            yield drawn[at : at + 2]
-        pairs = min(2 * pairs, _MOST_PAIRS)

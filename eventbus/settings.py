@@ -157,13 +157,6 @@ def _redis_url(name: str, value: Any) -> str:
     return url
 
 
-def _realtime(name: str, value: Any) -> Realtime:
-    try:
-        return Realtime(str(value).lower())
-    except ValueError:
-        raise InvalidSetting(name, str(value), "full, ids or off") from None
-
-
 def _alert_url(name: str, value: Any) -> str:
     url = str(value).strip()
     if scheme(url) not in ("http", "https") or not has_address(url) or not _VISIBLE.fullmatch(url):
@@ -184,18 +177,14 @@ def _alert_secret(name: str, value: Any) -> str:
     return secret
 
 
-def _alert_format(name: str, value: Any) -> AlertFormat:
-    try:
-        return AlertFormat(str(value).lower())
-    except ValueError:
-        raise InvalidSetting(name, str(value), "json or slack") from None
+def _one_of(choices: type[StrEnum], expected: str) -> Callable[[str, Any], StrEnum]:
+    def read(name: str, value: Any) -> StrEnum:
+        try:
+            return choices(str(value).lower())
+        except ValueError:
+            raise InvalidSetting(name, str(value), expected) from None
 
-
-def _schema_registration(name: str, value: Any) -> SchemaRegistration:
-    try:
-        return SchemaRegistration(str(value).lower())
-    except ValueError:
-        raise InvalidSetting(name, str(value), "register, verify or off") from None
+    return read
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str, Any], str]:
@@ -248,18 +237,18 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "database_url": _database_url,
     "broker_url": _broker_url,
     "realtime_url": _redis_url,
-    "realtime": _realtime,
+    "realtime": _one_of(Realtime, "full, ids or off"),
     "schema": _matching(_IDENTIFIER, "a lower-case SQL identifier of at most 63 characters"),
     "prefix": _matching(_PREFIX, "1 to 63 letters, digits, '_', '-', '.' or ':'"),
     "max_event_bytes": _max_event_bytes,
     "lease_seconds": _seconds,
     "publish_seconds": _seconds,
     "strict_types": _switch,
-    "schema_registration": _schema_registration,
+    "schema_registration": _one_of(SchemaRegistration, "register, verify or off"),
     "prepare": _switch,
     "redact": _paths,
     "alert_url": _alert_url,
     "alert_secret": _alert_secret,
-    "alert_format": _alert_format,
+    "alert_format": _one_of(AlertFormat, "json or slack"),
     "alert_seconds": _seconds,
 }

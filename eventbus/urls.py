@@ -19,9 +19,8 @@ def without_password(url: str) -> str:
 
     Not parsed by the rules: a password may hold any character, and a malformed URL one all the same.
     """
-    if names := _NAMES_AND_VALUES.match(
-        url
-    ):  # as libpq takes them; which of them is the password is not for us to find
+    # As libpq takes them; which of them is the password is not for us to find.
+    if names := _NAMES_AND_VALUES.match(url):
         return f"{names[1]}=***"
     before, separator, after = url.partition("://")
     kind, rest = (before, after) if separator else ("", before)

@@ -98,7 +98,7 @@ def _stable(value: Any) -> Any:
         return {key: _stable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_stable(item) for item in value]
-    if isinstance(value, float) and not isinstance(value, bool):
+    if isinstance(value, float):
         if value == 0:
             return 0.0
         if value.is_integer() and abs(value) >= 1e16:

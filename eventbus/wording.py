@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_SMALLER = {"d": (3_600, "h"), "h": (60, "min"), "min": (1, "s")}
+#: In seconds, each with the next smaller one behind it.
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def readable(path: str) -> str:
@@ -28,6 +28,7 @@ def span(value: timedelta | float | None) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    size, unit = next((size, unit) for size, unit in _UNITS if whole >= size)
-    rest, smaller = divmod(whole % size, _SMALLER[unit][0])[0], _SMALLER[unit][1]
+    largest = next(number for number, (size, _) in enumerate(_UNITS) if whole >= size)
+    (size, unit), (smaller_size, smaller) = _UNITS[largest : largest + 2]
+    rest = whole % size // smaller_size
     return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")

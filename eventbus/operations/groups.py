@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from eventbus.lifecycle import registration
 from eventbus.lifecycle.auditing import audited
@@ -28,12 +29,10 @@ class GroupOperations(Parts):
         """
         self.catalog.register()
         self.catalog.refuse_gaps()
-        if not replace:
-            registration.register(self.database, self.subscriptions, settings=self.settings)
-            return self.groups()
         # What is declared is no change of an operator's; what is replaced is.
-        with audited(self.database, "sync replace", {"groups": self.subscriptions.groups()}):
-            registration.register(self.database, self.subscriptions, settings=self.settings, replace=True)
+        meant = {"groups": self.subscriptions.groups()}
+        with audited(self.database, "sync replace", meant) if replace else nullcontext():
+            registration.register(self.database, self.subscriptions, settings=self.settings, replace=replace)
         return self.groups()
 
     def groups(self) -> list[Stored]:
