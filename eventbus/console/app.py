@@ -59,7 +59,7 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         findings=Reading(bus.diagnose, is_failure=lambda findings: any(finding.is_away for finding in findings)),
         space=Reading(bus.space),
         broker_depths=Reading(
-            lambda: bus.broker_depths([group.name for group in pulse.take().value.groups]),
+            lambda: bus.broker_depths([group.name for group in pulse.take().groups]),
             is_failure=lambda depths: depths is None,
         ),
         broker=Reading(lambda: ask(bus.broker.ping), is_failure=lambda answer: answer.verdict is not Verdict.OK),

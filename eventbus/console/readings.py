@@ -2,13 +2,12 @@
 
 request ─▶ young enough? ─▶ it
               └─ no ─▶ a thread reads ─▶ in time? ─▶ the new one
-                                           └─ no ─▶ the one before, which says how old it is
+                                           └─ no ─▶ the one before
 """
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -28,14 +27,6 @@ _REST_AFTER_FAILURE_SECONDS = 2.0
 _LONGEST_SECONDS, _GIVEN_UP = 15.0, timedelta(seconds=60)
 #: So long a request waits for a new reading while there is an old one; and for the first one ever.
 _PATIENCE_SECONDS, _FIRST_PATIENCE_SECONDS = 0.03, 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken(Generic[Value]):
-    """What was read."""
-
-    value: Value
-    age_seconds: float
 
 
 class Reading(Generic[Value]):
@@ -59,7 +50,8 @@ class Reading(Generic[Value]):
         self._changed = threading.Condition()
         self._is_reading = False
         self._began_at = 0.0
-        self._taken: tuple[Value, float] | None = None
+        #: What was read last, in a tuple: None may be what was read.
+        self._taken: tuple[Value] | None = None
         self._error: Exception | None = None
         #: As it was when the reading failed: each time that an error is raised adds to it.
         self._traceback: TracebackType | None = None
@@ -69,7 +61,7 @@ class Reading(Generic[Value]):
         #: Something was changed while somebody read.
         self._is_outdated = False
 
-    def take(self) -> Taken[Value]:
+    def take(self) -> Value:
         """What was read last, or is read now.
 
         Raises:
@@ -89,8 +81,7 @@ class Reading(Generic[Value]):
                 raise DatabaseBusy(
                     "the first look at the bus takes more than 10 s; the numbers come as soon as it ends."
                 )
-            value, read_at = self._taken
-            return Taken(value=value, age_seconds=self._clock() - read_at)
+            return self._taken[0]
 
     def forget(self) -> None:
         """Something was changed: whoever looks next sees it."""
@@ -115,7 +106,7 @@ class Reading(Generic[Value]):
         taken, error = None, None
         try:
             with waiting_at_most(_GIVEN_UP):
-                taken = self._read(), began_at
+                taken = (self._read(),)
         except Exception as raised:  # noqa: BLE001 - a thread's edge: whoever looks is told
             error = raised
         with self._changed:

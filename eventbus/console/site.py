@@ -57,7 +57,7 @@ class Site:
     @property
     def is_broker_away(self) -> bool:
         """Nothing that is retried or replayed now wakes a worker."""
-        return self.broker.take().value.verdict is not Verdict.OK
+        return self.broker.take().verdict is not Verdict.OK
 
     def has_changed(self) -> None:
         """Whoever looks next sees what is new."""

@@ -60,17 +60,17 @@ def resume(view: View) -> Response:
 
 
 def _summaries(view: View) -> Sequence[Any]:
-    return summarize(view.site.pulse.take().value, view.site.findings.take().value)
+    return summarize(view.site.pulse.take(), view.site.findings.take())
 
 
 def _read(view: View) -> dict[str, Any]:
     name = view.path["group"]
-    pulse, findings = view.site.pulse.take().value, view.site.findings.take().value
+    pulse, findings = view.site.pulse.take(), view.site.findings.take()
     found = view.bus.group_details(name, open={str(state): count for state, count in pulse.open.get(name, {}).items()})
     summaries = summarize(pulse, findings)
     # It may have subscribed a moment ago.
     summary = next((each for each in summaries if each.group.name == name), None)
-    depths = view.site.broker_depths.take().value
+    depths = view.site.broker_depths.take()
     series = (
         ()
         if summary is None

@@ -65,8 +65,8 @@ def _path_of(view: View, id: UUID) -> str:
 
 
 def _read(view: View) -> dict[str, Any]:
-    taken, findings = view.site.pulse.take(), view.site.findings.take().value
-    found, rates = taken.value, taken.value.rates
+    found, findings = view.site.pulse.take(), view.site.findings.take()
+    rates = found.rates
     length = len(rates.minutes)
     # Whoever serves no group runs no relay either.
     serving = [worker for worker in found.workers if worker.groups]

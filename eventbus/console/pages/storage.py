@@ -13,9 +13,9 @@ page = Page("Storage", "/storage")
 
 @page.get("/storage", budget=2)
 def show(view: View) -> Response:
-    return view.show("storage.html", space=view.site.space.take().value)
+    return view.show("storage.html", space=view.site.space.take())
 
 
 @page.live("/live/storage", budget=2)
 def pulse(view: View) -> Sequence[Message]:
-    return [view.fragment("space", "storage_space.html", space=view.site.space.take().value)]
+    return [view.fragment("space", "storage_space.html", space=view.site.space.take())]

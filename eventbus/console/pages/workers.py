@@ -25,8 +25,8 @@ def pulse(view: View) -> Sequence[Message]:
 
 
 def _read(view: View) -> dict[str, Any]:
-    pulse = view.site.pulse.take().value
-    depths = view.site.broker_depths.take().value
+    pulse = view.site.pulse.take()
+    depths = view.site.broker_depths.take()
     queues = [
         {
             "group": group,
