@@ -34,6 +34,17 @@ class Outcome(StrEnum):
 DELIVERED = (Outcome.RESET, Outcome.REVIVED, Outcome.INSERTED, Outcome.RERUN, Outcome.LEFT_OPEN)
 #: What becomes due at once, so that workers are to be woken.
 MADE_DUE = (Outcome.RESET, Outcome.REVIVED, Outcome.INSERTED)
+#: What is said of the deliveries beside their number.
+MEANINGS = {
+    Outcome.RESET: "ended before, delivered again",
+    Outcome.REVIVED: "dead or discarded, delivered again",
+    Outcome.INSERTED: "never delivered to this group, delivered now",
+    Outcome.RERUN: "running now, run once more afterwards",
+    Outcome.LEFT_OPEN: "still to be handled, as part of the replay",
+    Outcome.LEFT_DEAD: "dead or discarded, left so",
+    Outcome.SKIPPED: "their subscription opts out of replays",
+    Outcome.UNMATCHED: "no subscription of the group matches",
+}
 
 Counts = Mapping[Outcome, int]
 

@@ -14,19 +14,8 @@ from eventbus.cli.progress_bar import busy, counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate
-from eventbus.replay import DELIVERED, Counts, Outcome, ReplayState, total
+from eventbus.replay import DELIVERED, MEANINGS, Counts, Outcome, ReplayState, total
 from eventbus.storage.replays import Job
-
-_MEANINGS = {
-    Outcome.RESET: "ended before, delivered again",
-    Outcome.REVIVED: "dead or discarded, delivered again",
-    Outcome.INSERTED: "never delivered to this group, delivered now",
-    Outcome.RERUN: "running now, run once more afterwards",
-    Outcome.LEFT_OPEN: "still to be handled, as part of the replay",
-    Outcome.LEFT_DEAD: "dead or discarded, left so",
-    Outcome.SKIPPED: "their subscription opts out of replays",
-    Outcome.UNMATCHED: "no subscription of the group matches",
-}
 
 
 @click.group()
@@ -173,7 +162,7 @@ def _print_outcomes(outcomes: Counts, *, as_json: bool) -> None:
     columns = [
         Column("outcome", lambda item: item[0]),
         Column("deliveries", lambda item: item[1]),
-        Column("meaning", lambda item: _MEANINGS[item[0]]),
+        Column("meaning", lambda item: MEANINGS[item[0]]),
     ]
     shown = [item for item in outcomes.items() if as_json or item[1]]
     print_rows(shown, columns, as_json=as_json, empty="no event of the log is meant.")

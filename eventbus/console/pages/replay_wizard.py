@@ -11,11 +11,12 @@ from starlette.responses import Response
 from eventbus.console.counts import LONGEST
 from eventbus.console.filters import Filters
 from eventbus.console.message import Message
-from eventbus.console.pages.replays import MEANINGS, carry_out
+from eventbus.console.pages.replays import carry_out
 from eventbus.console.pages.replays import page as page
 from eventbus.console.view import View
 from eventbus.errors import InvalidInput
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate
+from eventbus.replay import MEANINGS
 from eventbus.storage.deadlines import waiting_at_most
 
 _TEXTS = ("pattern", "since", "until", "correlation_id")

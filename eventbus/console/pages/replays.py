@@ -1,33 +1,21 @@
 """Replays: how far each has come; begun in `replay_wizard`, and carried out by this console in the background."""
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from starlette.responses import Response
 
-from eventbus.bus import EventBus
 from eventbus.console.message import Message
 from eventbus.console.page import Page
 from eventbus.console.view import View
 from eventbus.errors import InvalidInput
-from eventbus.replay import DELIVERED, Outcome, ReplayState, total
+from eventbus.replay import DELIVERED, MEANINGS, ReplayState, total
 from eventbus.storage.replays import Job
 
 page = Page("Replays", "/replays")
 
 _ROWS = 50
-MEANINGS = {
-    Outcome.RESET: "ended before, delivered again",
-    Outcome.REVIVED: "dead or discarded, delivered again",
-    Outcome.INSERTED: "never delivered to this group, delivered now",
-    Outcome.RERUN: "running now, run once more afterwards",
-    Outcome.LEFT_OPEN: "still to be handled, as part of the replay",
-    Outcome.LEFT_DEAD: "dead or discarded, left so",
-    Outcome.SKIPPED: "their subscription opts out of replays",
-    Outcome.UNMATCHED: "no subscription of the group matches",
-}
 _KINDS = {
     ReplayState.RUNNING: "ok",
     ReplayState.DONE: "ok",
@@ -106,9 +94,5 @@ _SHOWING = {"delivered": _delivered, "pace": _pace, "kinds": _KINDS, "meanings":
 
 def carry_out(view: View, id: UUID) -> None:
     """Let this console do it in the background."""
-    bus: EventBus = view.bus
-
-    def work(stop: threading.Event) -> None:
-        bus.replaying.run(id, stop=stop)
-
-    view.site.background.start(work, name=f"replay {id}", who=view.user.name)
+    replaying = view.bus.replaying
+    view.site.background.start(lambda stop: replaying.run(id, stop=stop), name=f"replay {id}", who=view.user.name)
