@@ -1,8 +1,9 @@
 """Summaries: what a pulse says of each group, in the figures that tiles and lists show; those that need attention come first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from eventbus.delivery import State
 from eventbus.durations import Durations
@@ -95,6 +96,14 @@ def total(series: Iterable[Sequence[int]], length: int) -> list[int]:
     for values in series:
         sums = [a + b for a, b in zip(sums, values, strict=True)]
     return sums
+
+
+def chart(minutes: Sequence[datetime], series: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """What the script draws of *series*, by their labels, without the minute that is under way."""
+    return {
+        "at": [int(minute.timestamp()) for minute in minutes[:-1]],
+        "series": [{"label": label, "values": list(values)[:-1]} for label, values in series.items()],
+    }
 
 
 def _summary(group: GroupState, pulse: Pulse, level: Level) -> GroupSummary:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from eventbus.console.message import Message
 from eventbus.console.page import Page
-from eventbus.console.summaries import summarize
+from eventbus.console.summaries import chart, summarize
 from eventbus.console.view import View
 from eventbus.subscription import check_group
 
@@ -71,18 +71,11 @@ def _read(view: View) -> dict[str, Any]:
     # It may have subscribed a moment ago.
     summary = next((each for each in summaries if each.group.name == name), None)
     depths = view.site.broker_depths.take()
-    series = (
-        ()
-        if summary is None
-        else (("arrived", summary.arrived), ("handled", summary.handled), ("failed", summary.failed))
-    )
+    names = () if summary is None else ("arrived", "handled", "failed")
     return {
         "found": found,
         "summary": summary,
         "findings": [finding for finding in findings if finding.subject == name and finding.advice],
         "in_broker": None if depths is None else depths.get(name, 0),
-        "throughput": {
-            "at": [int(minute.timestamp()) for minute in pulse.rates.minutes[:-1]],
-            "series": [{"label": label, "values": list(values)[:-1]} for label, values in series],
-        },
+        "throughput": chart(pulse.rates.minutes, {name: getattr(summary, name) for name in names}),
     }

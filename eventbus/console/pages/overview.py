@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from eventbus.console.message import Message
 from eventbus.console.page import Page
-from eventbus.console.summaries import attention, gravest, summarize, total
+from eventbus.console.summaries import attention, chart, gravest, summarize, total
 from eventbus.console.view import View
 from eventbus.errors import UnknownEvent, UnknownReplay
 from eventbus.lifecycle.diagnosing import Finding
@@ -67,7 +67,6 @@ def _path_of(view: View, id: UUID) -> str:
 def _read(view: View) -> dict[str, Any]:
     found, findings = view.site.pulse.take(), view.site.findings.take()
     rates = found.rates
-    length = len(rates.minutes)
     # Whoever serves no group runs no relay either.
     serving = [worker for worker in found.workers if worker.groups]
     return {
@@ -79,17 +78,13 @@ def _read(view: View) -> dict[str, Any]:
         "relay_level": gravest(finding for finding in findings if finding.check == "relay"),
         "wake_ups": sum(sent.in_hour for sent in found.repairs.values()),
         "groups": summarize(found, findings),
-        "rates": {
-            "at": [int(minute.timestamp()) for minute in rates.minutes[:-1]],
-            "series": [
-                {"label": label, "values": total(series.values(), length)[:-1]}
-                for label, series in (
-                    ("published", rates.published),
-                    ("handled", rates.handled),
-                    ("failed", rates.failed),
-                )
-            ],
-        },
+        "rates": chart(
+            rates.minutes,
+            {
+                name: total(getattr(rates, name).values(), len(rates.minutes))
+                for name in ("published", "handled", "failed")
+            },
+        ),
     }
 
 
