@@ -10,7 +10,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from eventbus.console.pages.dead import page as page
-from eventbus.console.pages.dead_selection import Back, back_of, first_of, fixed, freeze, freeze_again, ids_of, meaning
+from eventbus.console.pages.dead_selection import back_of, first_of, fixed, freeze, freeze_again, ids_of, meaning
 from eventbus.console.pages.dead_standstill import what_stands_still
 from eventbus.console.pages.dead_trials import try_first
 from eventbus.console.view import View
@@ -27,23 +27,16 @@ def retry(view: View) -> Response:
     if not view.is_confirmed:
         frozen = freeze(view, view.form)
         first = first_of(view.form)
-        sentence = f"{meaning(frozen)} Their deliveries run again as if new; what dies later is not touched."
+        sentence = "Their deliveries run again as if new; what dies later is not touched."
         if first is not None and frozen.count > first:
             sentence += f" {first} of them are retried first, the others only if all of these are done then."
         sentence += what_stands_still(view, frozen)
-        return view.confirm(
-            f"Retry {frozen.count:,} dead letters?",
-            sentence,
-            button="Retry",
-            fields=fixed(frozen),
-            back=back_of(view.form).path,
-            back_query=back_of(view.form).query,
-        )
+        return _ask(view, frozen, "Retry", sentence)
     frozen = freeze_again(view, view.form)
     first = first_of(view.form)
     if first is not None and frozen.count > first:
         return try_first(view, frozen, first)
-    return _retry_all(view, frozen, back=back_of(view.form))
+    return _carried_out(view, frozen, lambda stop: view.bus.resolving.retry(frozen, stop=stop), "retried")
 
 
 @page.post("/dead/discard")
@@ -54,21 +47,13 @@ def discard(view: View) -> Response:
     assert reason is not None
     if not view.is_confirmed:
         frozen = freeze(view, view.form)
-        sentence = f"{meaning(frozen)} Their deliveries are cancelled; the reason is kept: {reason}"
-        return view.confirm(
-            f"Discard {frozen.count:,} dead letters?",
-            sentence,
-            button="Discard",
-            fields=fixed(frozen),
-            back=back_of(view.form).path,
-            back_query=back_of(view.form).query,
-        )
+        return _ask(view, frozen, "Discard", f"Their deliveries are cancelled; the reason is kept: {reason}")
     frozen = freeze_again(view, view.form)
 
     def work(stop: threading.Event) -> Progress:
         return view.bus.resolving.discard(frozen, reason=reason, stop=stop)
 
-    return _carried_out(view, frozen, work, "discarded", back=back_of(view.form))
+    return _carried_out(view, frozen, work, "discarded")
 
 
 @page.post("/dead/restore")
@@ -118,13 +103,20 @@ def resolve(view: View) -> Response:
     )
 
 
-def _retry_all(view: View, frozen: Frozen, *, back: Back) -> Response:
-    return _carried_out(view, frozen, lambda stop: view.bus.resolving.retry(frozen, stop=stop), "retried", back=back)
+def _ask(view: View, frozen: Frozen, what: str, sentence: str) -> Response:
+    back = back_of(view.form)
+    return view.confirm(
+        f"{what} {frozen.count:,} dead letters?",
+        f"{meaning(frozen)} {sentence}",
+        button=what,
+        fields=fixed(frozen),
+        back=back.path,
+        back_query=back.query,
+    )
 
 
-def _carried_out(
-    view: View, frozen: Frozen, work: Callable[[threading.Event], Progress], done: str, *, back: Back
-) -> Response:
+def _carried_out(view: View, frozen: Frozen, work: Callable[[threading.Event], Progress], done: str) -> Response:
+    back = back_of(view.form)
     if frozen.count > _AT_ONCE:
         view.site.background.start(work, name=f"dead letters {done}", who=view.user.name)
         notice = f"{frozen.count:,} dead letters are being {done} in the background: the audit tells how far it came."
