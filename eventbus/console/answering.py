@@ -32,9 +32,8 @@ def endpoint_of(route: Shown | Changing, site: Site) -> Endpoint:
             visit = await enter(request, site, changes=changes)
             view = view_of(visit, request, site)
             answered = await run_in_thread(_call, route, view, among=site.threads.pages)
-        except (
-            Exception
-        ) as error:  # the edge of a request: what is not foreseen is logged, and answered without a word of it
+        except Exception as error:
+            # The edge of a request: what is not foreseen is logged, and answered without a word of it.
             answered = answer_trouble(error, request, site, user=visit.user if visit else None)
         else:
             if view.notice is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -18,7 +19,7 @@ from eventbus.console.access import Check, Checked
 from eventbus.console.answering import endpoint_of
 from eventbus.console.login import login_routes
 from eventbus.console.numbers import know_numbers
-from eventbus.console.page import Changing, Live, Page, Shown, Tailing
+from eventbus.console.page import Changing, Live, Shown, Tailing
 from eventbus.console.pages import PAGES
 from eventbus.console.protection import Protection, protect
 from eventbus.console.readings import Reading
@@ -45,9 +46,7 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
     """
     given = settings or load_console_settings()
     if check is not None:
-        given = ConsoleSettings(
-            access=Checked(check), proxies=given.proxies, secret=given.secret, flower_url=given.flower_url
-        )
+        given = replace(given, access=Checked(check))
     pulse = Reading(bus.pulse)
     site = Site(
         bus=bus,
@@ -80,21 +79,21 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         await run_in_threadpool(site.background.stop)
 
     return Starlette(
-        routes=_routes(site, PAGES),
+        routes=_routes(site),
         lifespan=life,
         middleware=[Middleware(Protection)],
         exception_handlers={404: answer_error, 405: answer_error, 500: answer_failure},
     )
 
 
-def _routes(site: Site, pages: tuple[Page, ...]) -> list[BaseRoute]:
+def _routes(site: Site) -> list[BaseRoute]:
     know_numbers()
     streams = Streams()
     routes: list[BaseRoute] = [
         Mount("/static", _Files(directory=str(files("eventbus.console") / "static")), name="static")
     ]
     routes += login_routes(site)
-    for page in pages:
+    for page in PAGES:
         for route in page.routes:
             match route:
                 case Shown() | Changing():

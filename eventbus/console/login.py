@@ -2,7 +2,6 @@
 
 import logging
 import math
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -104,12 +103,14 @@ class Login:
         remember(answer, request, self._site, fresh)
         return answer
 
-    def _form(self, request: Request, browser: Browser, *, target: str, status: int = 200, **data: Any) -> Response:
+    def _form(
+        self, request: Request, browser: Browser, *, target: str, message: str | None = None, status: int = 200
+    ) -> Response:
         text = self._site.templates.get_template("login.html").render(
             token=self._site.cookies.token(browser, ""),
             root=request.scope.get("root_path", ""),
             target=_own(target),
-            message=data.get("message"),
+            message=message,
         )
         answer = HTMLResponse(text, status_code=status)
         if browser.is_new:

@@ -9,9 +9,9 @@ A stream ends with its session, and when its browser goes.
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -156,7 +156,7 @@ async def _in_thread(function: Callable[[View], Answer], view: View) -> Answer:
     return await run_in_thread(call, among=view.site.threads.streams)
 
 
-def _shown(tail: Tail) -> Any:
+def _shown(tail: Tail) -> Iterator[Message]:
     try:
         for item in tail.source:
             message = tail.show(item)

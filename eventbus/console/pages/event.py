@@ -17,7 +17,7 @@ from eventbus.event import Event
 from eventbus.lifecycle.browsing import EventDetails
 from eventbus.lifecycle.causality import in_causal_order
 from eventbus.replay import Outcome
-from eventbus.storage.overview.failings import Failing
+from eventbus.storage.overview.failings import Failing, NewestLetter
 from eventbus.storage.overview.stories import Standing
 
 #: The statements of the page: the event, its deliveries, failures and letters; its story; its versions; the groups.
@@ -42,8 +42,7 @@ class GroupPart:
     standing: Standing
     failings: Sequence[Failing]
     #: Its newest dead letter, if it ever had one.
-    letter_id: int | None
-    letter_status: str | None
+    letter: NewestLetter | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,18 +126,14 @@ def _moving(view: View) -> dict[str, Any]:
 
 def _parts(details: EventDetails) -> list[GroupPart]:
     letters = {letter.group: letter for letter in details.letters}
-    parts = []
-    for standing in details.standings:
-        letter = letters.get(standing.group)
-        parts.append(
-            GroupPart(
-                standing=standing,
-                failings=[each for each in details.failings if each.group == standing.group],
-                letter_id=letter.id if letter else None,
-                letter_status=letter.status if letter else None,
-            )
+    return [
+        GroupPart(
+            standing=standing,
+            failings=[each for each in details.failings if each.group == standing.group],
+            letter=letters.get(standing.group),
         )
-    return parts
+        for standing in details.standings
+    ]
 
 
 def _branches(events: Sequence[Event], standings: Sequence[Standing]) -> list[Branch]:
