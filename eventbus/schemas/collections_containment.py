@@ -10,18 +10,12 @@ from typing import Any, Protocol
 
 from eventbus.schemas.alternatives import Case
 from eventbus.schemas.documents import Document
-from eventbus.schemas.findings import Finding, Rule, Step
+from eventbus.schemas.findings import Finding, Place, Rule, Step
 from eventbus.schemas.fingerprints import without_text
 from eventbus.schemas.languages import Undecided, find_text
 from eventbus.schemas.projection import PRUNES
 
 _Compare = Callable[[Any, Any, tuple[Step, ...]], list[Finding]]
-
-
-class _Place(Protocol):
-    @property
-    def steps(self) -> tuple[Step, ...]: ...
-    def finding(self, rule: Rule, *, writer: Any, reader: Any, **more: Any) -> Finding: ...
 
 
 class _Comparison(Protocol):
@@ -39,7 +33,7 @@ def all_of(nodes: Iterable[Any]) -> Any:
     return True if not told else told[0] if len(told) == 1 else {"allOf": told}
 
 
-def compare_arrays(case: Case, take: Case, place: _Place, compare: _Compare) -> list[Finding]:
+def compare_arrays(case: Case, take: Case, place: Place, compare: _Compare) -> list[Finding]:
     """Where arrays of *case* are none of *take*."""
     own, other = sizes(case, "minItems", "maxItems"), sizes(take, "minItems", "maxItems")
     most = reachable_length(case, own[1])
@@ -60,7 +54,7 @@ def compare_arrays(case: Case, take: Case, place: _Place, compare: _Compare) -> 
 
 
 def _compare_sizes(
-    own: tuple[int, int | None], other: tuple[int, int | None], what: str, place: _Place
+    own: tuple[int, int | None], other: tuple[int, int | None], what: str, place: Place
 ) -> list[Finding]:
     if own[0] >= other[0] and (other[1] is None or (own[1] is not None and own[1] <= other[1])):
         return []
@@ -103,7 +97,7 @@ def _item(part: dict[str, Any], index: int) -> Any:
     return part.get("items", True)
 
 
-def compare_objects(case: Case, take: Case, place: _Place, comparison: _Comparison) -> list[Finding]:
+def compare_objects(case: Case, take: Case, place: Place, comparison: _Comparison) -> list[Finding]:
     """Where objects of *case* are none of *take*."""
     if any(_value_of(case, key) is False for key in required(case)):
         return []
@@ -155,7 +149,7 @@ def is_closed(case: Case) -> bool:
     )
 
 
-def _compare_counts(case: Case, take: Case, place: _Place) -> list[Finding]:
+def _compare_counts(case: Case, take: Case, place: Place) -> list[Finding]:
     least, most = sizes(case, "minProperties", "maxProperties")
     if is_closed(case):
         possible = len({key for key in _named(case) if _value_of(case, key) is not False})
@@ -164,7 +158,7 @@ def _compare_counts(case: Case, take: Case, place: _Place) -> list[Finding]:
     return _compare_sizes(own, sizes(take, "minProperties", "maxProperties"), "Properties", place)
 
 
-def _compare_names(case: Case, take: Case, place: _Place, comparison: _Comparison) -> list[Finding]:
+def _compare_names(case: Case, take: Case, place: Place, comparison: _Comparison) -> list[Finding]:
     """The names of keys; those that the writer does not list are compared as any text."""
     found: list[Finding] = []
     own = all_of(case.find("propertyNames"))
@@ -188,7 +182,7 @@ def _compare_names(case: Case, take: Case, place: _Place, comparison: _Compariso
     return found
 
 
-def _compare_entries(case: Case, take: Case, place: _Place, comparison: _Comparison) -> list[Finding]:
+def _compare_entries(case: Case, take: Case, place: Place, comparison: _Comparison) -> list[Finding]:
     """Keys that the writer does not list: any that fits one of its patterns, and any other."""
     entry = Step(is_entry=True, taken=tuple(_named(case)))
     steps = (*place.steps, entry)
@@ -215,7 +209,7 @@ def _can_meet(one: str, two: str) -> bool:
         return True
 
 
-def _renamed(case: Case, take: Case, place: _Place) -> list[Finding]:
+def _renamed(case: Case, take: Case, place: Place) -> list[Finding]:
     """One optional field gone and one of the same type come: both load, and the value is lost on the way."""
     if not is_closed(case):
         return []
@@ -230,7 +224,7 @@ def _renamed(case: Case, take: Case, place: _Place) -> list[Finding]:
     return found
 
 
-def _pruned(case: Case, take: Case, place: _Place) -> list[Finding]:
+def _pruned(case: Case, take: Case, place: Place) -> list[Finding]:
     """Any key may come, on purpose, and the reader leaves out all that it does not name."""
     others = [part.get("additionalProperties", True) for part in case.parts]
     read = {pattern for pattern, _ in _patterns(take)}

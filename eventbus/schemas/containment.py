@@ -13,7 +13,7 @@ from typing import Any
 from eventbus.schemas.alternatives import Case, cases
 from eventbus.schemas.collections_containment import compare_arrays, compare_objects
 from eventbus.schemas.documents import Document
-from eventbus.schemas.findings import Finding, Rule, Step
+from eventbus.schemas.findings import Finding, Place, Rule, Step
 from eventbus.schemas.fingerprints import without_text
 from eventbus.schemas.json_values import same, type_of
 from eventbus.schemas.lexical import FORMAT
@@ -26,19 +26,6 @@ MAX_DEPTH = 60
 _HOOK = '"what": "hook'
 
 _Steps = tuple[Step, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A writer's and a reader's schema of one value."""
-
-    writer: Any
-    reader: Any
-    steps: _Steps
-
-    def finding(self, rule: Rule, *, writer: Any, reader: Any, **more: Any) -> Finding:
-        """A finding here; *writer* and *reader* are the keywords that do not go together."""
-        return Finding(rule=rule, steps=self.steps, writer=writer, reader=reader, node=self.writer, **more)
 
 
 @dataclass(kw_only=True)

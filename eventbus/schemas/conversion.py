@@ -102,10 +102,8 @@ def _object_schema(schema: Schema, path: str, walk: _Walk) -> dict[str, Any]:
             properties[key] = _property(each, where, converter)
         except InvalidSchema:  # of a field in it
             raise
-        except (
-            RegistryError,
-            *UNFIT,
-        ) as error:  # where marshmallow looks only now, as for the schema that a field names
+        # Where marshmallow looks only now, as for the schema that a field names.
+        except (RegistryError, *UNFIT) as error:
             raise InvalidSchema(where, _said(error)) from error
         if is_always_written(each):
             required.append(key)

@@ -20,8 +20,7 @@ def example(json_schema: Mapping[str, Any]) -> tuple[Any] | None:
     try:
         own = [each for each in json_schema.get("examples", ()) if document.accepts(document.root, each)]
         found = own[:1] or sorted(Samples(document).of(document.root), key=lambda each: len(json.dumps(each)))
-    except jsonschema_rs.ValidationError:  # a pattern that no validator knows
-        return None
-    except RecursionError:  # an object that must hold one of its own kind
+    # A pattern that no validator knows, or an object that must hold one of its own kind.
+    except (jsonschema_rs.ValidationError, RecursionError):
         return None
     return (found[-1],) if found else None

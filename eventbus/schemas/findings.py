@@ -70,3 +70,16 @@ class Finding:
         """Wire path of the field that it is about, empty for the whole event."""
         left_out = "" if self.omitted is None else f".{self.omitted}"
         return ("".join(step.text for step in self.steps) + left_out).removeprefix(".")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A writer's and a reader's schema of one value."""
+
+    writer: Any
+    reader: Any
+    steps: tuple[Step, ...]
+
+    def finding(self, rule: Rule, *, writer: Any, reader: Any, **more: Any) -> Finding:
+        """A finding here; *writer* and *reader* are the keywords that do not go together."""
+        return Finding(rule=rule, steps=self.steps, writer=writer, reader=reader, node=self.writer, **more)

@@ -3,20 +3,16 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from eventbus.schemas.alternatives import Case
 from eventbus.schemas.digits import exact, largest_with_places
-from eventbus.schemas.findings import Finding, Rule
+from eventbus.schemas.findings import Finding, Place, Rule
 from eventbus.schemas.languages import Undecided, find_text, length_pattern
 from eventbus.schemas.lexical import FORMAT, FORMS, form_reads, is_text_of, own_pattern
 
 PLACES = "x-eventbus-places"
 LENIENT = "x-eventbus-lenient"
-
-
-class _Place(Protocol):
-    def finding(self, rule: Rule, *, writer: Any, reader: Any, **more: Any) -> Finding: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +65,7 @@ def bounds(case: Case, prefix: str = "") -> Bounds:
     return Bounds(low=low, low_is_open=low_open, high=high, high_is_open=not high_open)
 
 
-def compare_numbers(case: Case, take: Case, place: _Place) -> list[Finding]:
+def compare_numbers(case: Case, take: Case, place: Place) -> list[Finding]:
     """Where numbers of *case* are none of *take*."""
     found = []
     own, other = bounds(case), bounds(take)
@@ -94,7 +90,7 @@ def _is_whole(case: Case) -> bool:
     return case.is_integer or any(exact(each).denominator == 1 for each in case.find("multipleOf"))
 
 
-def _compare_multiples(case: Case, take: Case, place: _Place) -> list[Finding]:
+def _compare_multiples(case: Case, take: Case, place: Place) -> list[Finding]:
     own = [exact(each) for each in case.find("multipleOf")] + ([Fraction(1)] if case.is_integer else [])
     for wanted in map(exact, take.find("multipleOf")):
         if not any((each / wanted).denominator == 1 for each in own):
@@ -126,7 +122,7 @@ def _told(own: Bounds) -> dict[str, Any]:
     return {name: int(end) if end.denominator == 1 else float(end) for name, end in names.items() if end is not None}
 
 
-def compare_strings(case: Case, take: Case, place: _Place) -> list[Finding]:
+def compare_strings(case: Case, take: Case, place: Place) -> list[Finding]:
     """Where texts of *case* are none of *take*."""
     own, other = lengths(case), lengths(take, with_forms=False)
     if own[1] is not None and own[0] > own[1]:
@@ -174,7 +170,7 @@ def _is_own_pattern(take: Case, pattern: str) -> bool:
     return any(pattern == own_pattern(form) for form in take.find(FORMAT))
 
 
-def _compare_pattern(patterns: list[str], wanted: str, case: Case, place: _Place) -> list[Finding]:
+def _compare_pattern(patterns: list[str], wanted: str, case: Case, place: Place) -> list[Finding]:
     told = {"pattern": wanted}
     mine = {"pattern": case.find("pattern")}
     try:
@@ -187,7 +183,7 @@ def _compare_pattern(patterns: list[str], wanted: str, case: Case, place: _Place
     return [place.finding(Rule.PATTERN_NARROWED, writer=mine, reader=told, candidates=(text,))]
 
 
-def _compare_forms(case: Case, take: Case, place: _Place) -> list[Finding]:
+def _compare_forms(case: Case, take: Case, place: Place) -> list[Finding]:
     written = [*case.find("format"), *case.find(FORMAT)]
     for wanted in (*take.find("format"), *take.find(FORMAT)):
         if not any(form_reads(wanted, form) for form in written):
@@ -195,7 +191,7 @@ def _compare_forms(case: Case, take: Case, place: _Place) -> list[Finding]:
     return _compare_digits(case, take, place)
 
 
-def _compare_digits(case: Case, take: Case, place: _Place) -> list[Finding]:
+def _compare_digits(case: Case, take: Case, place: Place) -> list[Finding]:
     """Numbers in text: their range, and how many places they keep."""
     own, other = bounds(case, "x-eventbus-"), bounds(take, "x-eventbus-")
     found = []
@@ -216,7 +212,7 @@ def _compare_digits(case: Case, take: Case, place: _Place) -> list[Finding]:
     return found
 
 
-def _compare_magnitude(own: Bounds, kept: int, place: _Place) -> list[Finding]:
+def _compare_magnitude(own: Bounds, kept: int, place: Place) -> list[Finding]:
     """Decimal arithmetic has 28 digits: more places leave fewer for the whole part."""
     limit = largest_with_places(kept)
     if own.is_within(Bounds(low=-limit, high=limit, low_is_open=True, high_is_open=True)):

@@ -93,7 +93,7 @@ class _Collection:
     root_name: str
     records: dict[str, Record] = field(default_factory=dict)
     #: Names given to referenced schemas; known before the record is, for recursion.
-    names: dict[str, TypeTree | None] = field(default_factory=dict)
+    names: dict[str, TypeTree] = field(default_factory=dict)
 
 
 def type_name(type: str, version: int) -> str:
@@ -142,16 +142,13 @@ def _of_type(kind: Any, node: dict[str, Any], name: str, collection: _Collection
 
 
 def _referenced(reference: Any, collection: _Collection) -> TypeTree:
-    name = (
-        f"{collection.root_name}{_camel(str(reference).rsplit('/', 1)[-1])}"
-        if reference != "#"
-        else collection.root_name
-    )
+    if reference == "#":
+        return Named(collection.root_name)
     if reference not in collection.names:
+        name = f"{collection.root_name}{_camel(str(reference).rsplit('/', 1)[-1])}"
         collection.names[reference] = Named(name)
-        target = resolve(collection.document, reference)
-        collection.names[reference] = _tree(target, name, collection) if reference != "#" else Named(name)
-    return collection.names[reference] or Scalar("any")
+        collection.names[reference] = _tree(resolve(collection.document, reference), name, collection)
+    return collection.names[reference]
 
 
 def _add_record(node: dict[str, Any], name: str, collection: _Collection) -> None:

@@ -28,8 +28,7 @@ def apply_validators(schema: _Json, field: fields.Field[Any]) -> _Json:
     """*schema* narrowed by the validators of *field*."""
     for validator in _flatten(field.validators):
         keywords = _keywords(validator, field)
-        known = keywords is not None
-        schema = narrow(schema, keywords or {}) if known else add_opaque(schema, describe("validator", validator))
+        schema = add_opaque(schema, describe("validator", validator)) if keywords is None else narrow(schema, keywords)
     return schema
 
 
