@@ -13,10 +13,10 @@ from eventbus.cli.schema_files import find_version, load_snapshot, snapshot_with
 from eventbus.cli.schema_lists import list_all, parked, state_of
 from eventbus.cli.schema_reports import problem_as_json
 from eventbus.cli.target import app_bus, plain_bus
+from eventbus.errors import IncompatibleSchema, SchemaEditedInPlace
 from eventbus.lifecycle.schema_comparing import compare
 from eventbus.lifecycle.schema_snapshots import take_snapshot, with_declared, write_snapshot
 from eventbus.schemas.assessment import Assessment
-from eventbus.schemas.refusal import IncompatibleSchema, SchemaEditedInPlace
 
 
 @click.group()

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from eventbus.errors import UnknownEventType, UnknownEventVersion
+from eventbus.errors import SchemaRetired, UnknownEventType, UnknownEventVersion, UnreachableVersion
 from eventbus.lifecycle.schema_registration import Registered, register_schemas
 from eventbus.schemas.bridging import Bridges
-from eventbus.schemas.refusal import SchemaRetired, UnreachableVersion
 from eventbus.schemas.registry import RegisteredSchema, SchemaRegistry, make_schema
 from eventbus.schemas.upcasting import Converted
 from eventbus.settings import SchemaRegistration

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from eventbus.errors import DatabaseError
+from eventbus.errors import DatabaseError, UnreachableVersion
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handler_sessions import ClaimLost, Sessions
 from eventbus.lifecycle.handling import handle
@@ -23,7 +23,6 @@ from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known
 from eventbus.lifecycle.settlement import Dead, Done, Fenced, Marking, Outcome, Retrying
 from eventbus.lifecycle.slots import Slots
-from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.storage import backends, claiming, settling
 from eventbus.storage.backends import Attempt
 from eventbus.storage.claiming import Claimant, Claimed

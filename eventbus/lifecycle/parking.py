@@ -6,9 +6,9 @@ unreachable version ─▶ parked ─▶ a worker starts, or looks again, that c
 import logging
 from dataclasses import dataclass
 
+from eventbus.errors import UnreachableVersion
 from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known
-from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.storage import parking
 from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Database

@@ -9,13 +9,12 @@ The same on every path: live, retry, dead-letter retry, replay and backfill run 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eventbus.errors import DatabaseError
+from eventbus.errors import DatabaseError, UnreachableVersion
 from eventbus.event import Event
 from eventbus.failure import ends_process
 from eventbus.lifecycle.catalog import Catalog
 from eventbus.lifecycle.handling import as_failure, limited
 from eventbus.schemas.reading import read
-from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.subscription import Subscription
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from eventbus.errors import InvalidUpcast, UnreachableVersion
 from eventbus.event import Event
 from eventbus.lifecycle.catalog import Catalog
-from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from eventbus.errors import SchemaEditedInPlace
 from eventbus.lifecycle.schema_registration import as_stored, assess_candidate
 from eventbus.lifecycle.schema_snapshots import Snapshot
 from eventbus.schemas.acceptance import Acceptance
 from eventbus.schemas.assessment import Assessment, sentence
 from eventbus.schemas.fingerprints import wire_fingerprint
-from eventbus.schemas.refusal import SchemaEditedInPlace
 from eventbus.schemas.registry import RegisteredSchema, SchemaRegistry
 from eventbus.storage.schemas import StoredSchema
 

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from eventbus.errors import InvalidUpcast, UnreachableVersion
 from eventbus.lifecycle.catalog import Catalog
 from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.loading import Trial, TriedForm
-from eventbus.schemas.refusal import InvalidUpcast, UnreachableVersion
 from eventbus.schemas.registry import RegisteredSchema
 from eventbus.schemas.upcasting import UpcastStep, run_steps
 from eventbus.storage import schema_history

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from eventbus.errors import IncompatibleSchema, SchemaEditedInPlace, SchemaNotRegistered
 from eventbus.lifecycle.auditing import whoami
 from eventbus.schemas.acceptance import Acceptance
 from eventbus.schemas.assessment import Assessment, assess, sentence
 from eventbus.schemas.bridging import Bridges
 from eventbus.schemas.contracts import GroupContract
 from eventbus.schemas.fingerprints import text_fingerprint, wire_fingerprint
-from eventbus.schemas.refusal import IncompatibleSchema, SchemaEditedInPlace, SchemaNotRegistered
 from eventbus.schemas.registry import RegisteredSchema, SchemaRegistry, make_schema
 from eventbus.schemas.versions import Mode
 from eventbus.settings import SchemaRegistration

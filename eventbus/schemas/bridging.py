@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventbus.errors import UnreachableVersion
 from eventbus.schemas.compatibility import check
 from eventbus.schemas.pruning import prune_stored
 from eventbus.schemas.reading import prune
-from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.schemas.registry import RegisteredSchema
 from eventbus.schemas.upcasting import Converted, Data, Upcasters, UpcastStep, Validate, run_steps
 

@@ -1,31 +1,6 @@
-"""Refusal: data that does not fit a schema, within the schema library; `publish` makes an InvalidEvent of it.
-
-The errors of versions and their steps are in `eventbus.errors`, and are passed on here for those who work with schemas alone.
-"""
+"""Refusal: data that does not fit a schema, within the schema library; `publish` makes an InvalidEvent of it."""
 
 from collections.abc import Mapping, Sequence
-
-from eventbus.errors import (
-    IncompatibleSchema as IncompatibleSchema,
-)
-from eventbus.errors import (
-    InvalidUpcast as InvalidUpcast,
-)
-from eventbus.errors import (
-    SchemaEditedInPlace as SchemaEditedInPlace,
-)
-from eventbus.errors import (
-    SchemaNotRegistered as SchemaNotRegistered,
-)
-from eventbus.errors import (
-    SchemaRetired as SchemaRetired,
-)
-from eventbus.errors import (
-    UnreachableVersion as UnreachableVersion,
-)
-from eventbus.errors import (
-    UpcasterConflict as UpcasterConflict,
-)
 
 
 class DataRefused(ValueError):

@@ -12,14 +12,14 @@ from typing import Any
 
 from marshmallow import Schema
 
-from eventbus.errors import InvalidSchema, UnknownEventType, UnknownEventVersion
+from eventbus.errors import InvalidSchema, UnknownEventVersion
 from eventbus.event import check_type
 from eventbus.schemas.about import About
 from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.conversion import convert, instance_of
 from eventbus.schemas.reading import read
 from eventbus.schemas.stored import StoredForm
-from eventbus.schemas.upcasting import Converted, Upcasters
+from eventbus.schemas.upcasting import Upcasters
 from eventbus.schemas.versions import refuse_edit_in_place
 
 
@@ -97,24 +97,6 @@ class SchemaRegistry:
         except KeyError:
             raise UnknownEventVersion(type, version, self.versions(type)) from None
 
-    def resolve(self, type: str, version: int | None, *, strict: bool) -> int:
-        """The version that an event of *type* is published in: the one given, else the only one, else 1 without a schema.
-
-        Raises:
-            UnknownEventVersion: That version has no schema but others have, or several have and none was given.
-            UnknownEventType: There is no schema at all, and *strict* asks for one.
-        """
-        known = self.versions(type)
-        if not known:
-            if strict:
-                raise UnknownEventType(type)
-            return version or 1
-        if version is None and len(known) == 1:
-            return known[0]
-        if version not in known:
-            raise UnknownEventVersion(type, version, known)
-        return version
-
     def find(self, type: str, version: int) -> RegisteredSchema | None:
         """One version of a type, or None."""
         return self._schemas.get(type, {}).get(version)
@@ -131,15 +113,6 @@ class SchemaRegistry:
             UnknownEventVersion: The version is not known.
         """
         return self.get(type, version).form(data)
-
-    def convert(self, type: str, from_version: int, to_version: int, data: dict[str, Any]) -> Converted:
-        """Stored data in the version that a handler reads; each step's output is validated.
-
-        Raises:
-            UnreachableVersion: There is no chain of steps. The event is to be parked.
-            InvalidUpcast: A step raised or gave what its version refuses.
-        """
-        return self.upcasters.convert(type, from_version, to_version, data, validate=self.canonical)
 
     def load(self, type: str, version: int, data: dict[str, Any]) -> Any:
         """What the schema of a version loads from stored data, unknown keys left out; the data itself without a class.

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from eventbus.errors import InvalidUpcast, UnreachableVersion, UpcasterConflict
 from eventbus.event import check_type
 from eventbus.failure import read_message
-from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion, UpcasterConflict
+from eventbus.schemas.refusal import DataRefused
 from eventbus.wording import shown
 
 Data = dict[str, Any]
@@ -143,27 +144,6 @@ class Upcasters:
                 return UnreachableVersion(type, from_version, to_version, (version, version + direction))
             found.append(step)
         return tuple(found)
-
-    def convert(
-        self, type: str, from_version: int, to_version: int, data: Data, *, validate: Validate | None = None
-    ) -> Converted:
-        """*data* of one version as data of another; *data* itself is not changed.
-
-        Args:
-            type: Event type.
-            from_version: The version in which the event is stored.
-            to_version: The version that the handler reads.
-            data: Canonical data.
-            validate: Checks the output of each step; None where its version has no schema to check against.
-
-        Raises:
-            UnreachableVersion: A step is missing. The event is to be parked, not failed.
-            InvalidUpcast: A step raised or gave what its target version refuses.
-        """
-        path = self.path(type, from_version, to_version)
-        if isinstance(path, UnreachableVersion):
-            raise path
-        return run_steps(path, data, version=to_version, validate=validate)
 
 
 def run_steps(

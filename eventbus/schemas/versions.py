@@ -11,14 +11,12 @@ and each step's output is validated.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-from eventbus.errors import InvalidSchema
+from eventbus.errors import InvalidSchema, SchemaEditedInPlace
 from eventbus.schemas.compatibility import Direction, Problem, check
 from eventbus.schemas.fingerprints import wire_fingerprint
-from eventbus.schemas.refusal import SchemaEditedInPlace
 
 
 class Mode(StrEnum):
@@ -128,5 +126,4 @@ def _problems(
     if Direction.BACKWARD in mode.directions and not bridges.can_convert(type, old, new):
         yield from check(new_schema, old_schema)
     if Direction.FORWARD in mode.directions and not bridges.can_convert(type, new, old):
-        for problem in check(old_schema, new_schema, direction=Direction.FORWARD):
-            yield replace(problem, direction=Direction.FORWARD)
+        yield from check(old_schema, new_schema, direction=Direction.FORWARD)

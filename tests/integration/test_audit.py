@@ -10,13 +10,12 @@ import pytest
 from marshmallow import fields
 
 from eventbus import Event, EventBus, EventSchema
-from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownEventVersion
+from eventbus.errors import InvalidInput, SchemaEditedInPlace, UnknownDeadLetter, UnknownEventVersion
 from eventbus.lifecycle import resolving
 from eventbus.lifecycle.auditing import acting_as, audited, whoami
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.schemas.acceptance import Acceptance
 from eventbus.schemas.findings import Rule
-from eventbus.schemas.refusal import SchemaEditedInPlace
 from eventbus.schemas.registry import SchemaRegistry
 from tests.integration.conftest import MakeWorker, Run
 from tests.integration.test_lists import leaves

@@ -25,8 +25,8 @@ from eventbus.cli import main
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.embedded.server import free_port
+from eventbus.errors import SchemaEditedInPlace
 from eventbus.event import Draft
-from eventbus.schemas.refusal import SchemaEditedInPlace
 from eventbus.storage.revision import HEAD
 
 GOOD: dict[str, Any] = {"type": "order.created", "data": {"orderId": "o-1"}, "source": "tests"}

@@ -10,10 +10,18 @@ import pytest
 from marshmallow import Schema, fields, pre_load
 
 from eventbus import Draft, Event, EventBus, EventSchema
-from eventbus.errors import HandlerError, HandlerTimeout, InvalidSchema, InvalidSubscription, NotMigrated
+from eventbus.errors import (
+    HandlerError,
+    HandlerTimeout,
+    InvalidSchema,
+    InvalidSubscription,
+    InvalidUpcast,
+    NotMigrated,
+    UnreachableVersion,
+)
 from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
-from eventbus.schemas.refusal import DataRefused, InvalidUpcast, UnreachableVersion
+from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.rewriting import compose, default, rename
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3, old_and_new

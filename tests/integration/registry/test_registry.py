@@ -10,15 +10,18 @@ from celery import Celery
 from marshmallow import Schema, fields
 
 from eventbus import EventBus, EventSchema
-from eventbus.errors import InvalidEvent, InvalidSchema, UnknownEventType, UnknownEventVersion
-from eventbus.lifecycle import catalog
-from eventbus.schemas.refusal import (
+from eventbus.errors import (
     IncompatibleSchema,
+    InvalidEvent,
+    InvalidSchema,
     SchemaEditedInPlace,
     SchemaNotRegistered,
     SchemaRetired,
+    UnknownEventType,
+    UnknownEventVersion,
     UpcasterConflict,
 )
+from eventbus.lifecycle import catalog
 from eventbus.settings import SchemaRegistration
 from tests.integration.conftest import MakeBus
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3, old_and_new

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from marshmallow import fields
 
+from eventbus.errors import UnreachableVersion
 from eventbus.schemas.bridging import Bridges
 from eventbus.schemas.event_schema import EventSchema
 from eventbus.schemas.pruning import prune_stored
-from eventbus.schemas.refusal import UnreachableVersion
 from eventbus.schemas.registry import SchemaRegistry
 
 #: The fields of each version; those in capitals are required.

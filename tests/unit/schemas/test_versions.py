@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from eventbus.schemas.refusal import SchemaEditedInPlace
+from eventbus.errors import SchemaEditedInPlace
 from eventbus.schemas.upcasting import Upcasters
 from eventbus.schemas.versions import Mode, check_version
 
