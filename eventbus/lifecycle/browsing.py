@@ -241,8 +241,8 @@ def _check_text(name: str, value: object) -> None:
 
 
 def _wanted(connection: Connection, sought: Sought, data: Mapping[tuple[str, ...], str]) -> Wanted:
-    if sought.group is not None and sought.group not in (known := subscriptions.list_groups(connection)):
-        raise UnknownGroup(sought.group, known)
+    if sought.group is not None:
+        subscriptions.require_group(connection, sought.group)
     bounds = resolve_window(connection, sought.since, sought.until)
     return Wanted(
         bounds=bounds,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
+from eventbus.errors import InvalidInput, UnknownDeadLetter
 from eventbus.event import Event, check_type
 from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import audited
@@ -129,8 +129,8 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
     if sought.fingerprint is not None:
         fingerprinting.check(sought.fingerprint)
     ids = None if sought.ids is None else check_ids(sought.ids)
-    if sought.group is not None and check_group(sought.group) not in (known := subscriptions.list_groups(connection)):
-        raise UnknownGroup(sought.group, known)
+    if sought.group is not None:
+        subscriptions.require_group(connection, check_group(sought.group))
     bounds = resolve_window(connection, sought.since, sought.until)
     return Filter(
         types=_types(connection, sought.type),

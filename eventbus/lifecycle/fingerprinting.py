@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from eventbus.errors import InvalidInput, NotPermitted, UnknownFingerprint, UnknownGroup
+from eventbus.errors import InvalidInput, NotPermitted, UnknownFingerprint
 from eventbus.failure import find_cause
 from eventbus.lifecycle.auditing import audited
 from eventbus.redaction import conceal
@@ -62,8 +62,8 @@ def list_page(
     with suppress(NotPermitted):
         settle(database)
     with database.autocommit() as connection:
-        if group is not None and check_group(group) not in (known := subscriptions.list_groups(connection)):
-            raise UnknownGroup(group, known)
+        if group is not None:
+            subscriptions.require_group(connection, check_group(group))
         found = fingerprints.list_known(connection, state=state, group=group, before=before, limit=limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     return FingerprintPage(

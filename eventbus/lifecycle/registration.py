@@ -132,9 +132,7 @@ def set_paused(database: Database, group: str, *, paused: bool) -> bool:
     """
     check_group(group)
     with database.autocommit() as connection:
-        known = subscriptions.list_groups(connection)
-    if group not in known:
-        raise UnknownGroup(group, known)
+        subscriptions.require_group(connection, group)
     with audited(database, "groups pause" if paused else "groups resume", {"group": group}) as change:
         with database.autocommit() as connection:
             changed = subscriptions.set_paused(connection, group, paused=paused)
@@ -185,7 +183,7 @@ def _stored(connection: Connection, group: str, pattern: str | None) -> list[Sto
         known = [f"{group} for {item.pattern}" for item in found]
         found = [item for item in found if item.pattern == pattern]
     else:
-        known = list(subscriptions.list_groups(connection))
+        known = subscriptions.list_groups(connection)
     if not found:
         raise UnknownGroup(group if pattern is None else f"{group} for {pattern}", known)
     return found

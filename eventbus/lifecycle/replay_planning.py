@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from eventbus.errors import InvalidInput, UnknownGroup
+from eventbus.errors import InvalidInput
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.replay import DELIVERED, Counts, Outcome, Selection, judge, total
 from eventbus.storage import replay_selection, subscriptions
@@ -71,9 +71,7 @@ def plan(database: Database, asked: Asked) -> Plan:
     """
     ids = _checked(asked)
     with database.autocommit() as connection:
-        known = subscriptions.list_groups(connection)
-        if asked.group not in known:
-            raise UnknownGroup(asked.group, known)
+        subscriptions.require_group(connection, asked.group)
         targets = subscriptions.list_targets(connection, asked.group)
         selection, unmatched = _select(connection, asked, ids, targets)
         outcomes = _count(connection, asked, selection, targets)

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from eventbus.errors import UnknownGroup
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc
 from eventbus.subscription import Subscription, matches
@@ -106,9 +107,20 @@ def remove(connection: Connection, ids: Iterable[int]) -> int:
     return connection.change(REMOVE, ids=list(ids))
 
 
-def list_groups(connection: Connection) -> Sequence[str]:
+def list_groups(connection: Connection) -> list[str]:
     """The names of all groups that ever subscribed, sorted."""
     return [row.name for row in connection.rows(GROUPS)]
+
+
+def require_group(connection: Connection, group: str) -> None:
+    """Make sure that *group* has ever subscribed.
+
+    Raises:
+        UnknownGroup: It has not.
+    """
+    known = list_groups(connection)
+    if group not in known:
+        raise UnknownGroup(group, known)
 
 
 def list_targets(connection: Connection, group: str) -> list[Target]:
