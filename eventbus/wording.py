@@ -1,6 +1,6 @@
 """Wording: values as messages and findings show them, readable whatever they are."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 #: In seconds, each with the next smaller one behind it.
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -16,6 +16,11 @@ def shown(value: object) -> str:
     """*value* for a message, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def moment(value: datetime | None) -> str:
+    """A time in UTC, to the second."""
+    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def span(value: timedelta | float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from eventbus.wording import span
+from eventbus.wording import moment, span
 
 _SIZES = ("kB", "MB", "GB", "TB")
 _LONGEST_JSON = 200_000
@@ -42,7 +42,7 @@ def time(value: datetime | None, empty: str = "never") -> str:
     if value is None:
         return escape(empty)
     utc = value.astimezone(UTC)
-    shown = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    shown = moment(utc)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(utc.isoformat(), shown, shown)
 
 

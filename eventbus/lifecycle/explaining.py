@@ -18,6 +18,7 @@ from eventbus.storage.database import Database
 from eventbus.storage.overview.reasons import Facts, read_facts
 from eventbus.storage.overview.stories import Standing
 from eventbus.subscription import check_group, matches
+from eventbus.wording import moment
 
 
 class Reason(StrEnum):
@@ -83,11 +84,11 @@ def _without_delivery(facts: Facts) -> _Answer:
     living = [wish for wish in meant if wish.removed_at is None]
     if living:
         wish = living[0]
-        sentence = f"{group} subscribed to {wish.pattern} at {wish.created_at:%Y-%m-%d %H:%M:%S} UTC, after the event."
+        sentence = f"{group} subscribed to {wish.pattern} at {moment(wish.created_at)}, after the event."
         return Reason.SUBSCRIBED_LATER, sentence, f"deliver it now: {replay}"
     if meant:
         wish = meant[0]
-        sentence = f"{group} was unsubscribed from {wish.pattern} at {wish.removed_at:%Y-%m-%d %H:%M:%S} UTC."
+        sentence = f"{group} was unsubscribed from {wish.pattern} at {moment(wish.removed_at)}."
         return Reason.UNSUBSCRIBED, sentence, f"subscribe it again (eventbus sync), then: {replay}"
     patterns = ", ".join(wish.pattern for wish in facts.wishes if wish.removed_at is None) or "nothing"
     sentence = f"no subscription of {group} matches {event.type}: it is subscribed to {patterns}."
@@ -109,7 +110,7 @@ def _of(facts: Facts, standing: Standing) -> _Answer:
 def _done(_facts: Facts, standing: Standing) -> _Answer:
     where = f" by {standing.worker}" if standing.worker else ""
     replayed = f", as part of replay {standing.replay_id}" if standing.replay_id else ""
-    return Reason.DONE, f"handled{where} at {standing.finished_at:%Y-%m-%d %H:%M:%S} UTC{replayed}.", None
+    return Reason.DONE, f"handled{where} at {moment(standing.finished_at)}{replayed}.", None
 
 
 def _dead(facts: Facts, standing: Standing) -> _Answer:
@@ -124,7 +125,7 @@ def _cancelled(facts: Facts, standing: Standing) -> _Answer:
     if facts.letter is not None and facts.letter.status == "discarded":
         sentence = f"its dead letter {facts.letter.id} was discarded: {facts.letter.note}"
         return Reason.DISCARDED, sentence, f"bring it back: eventbus dead restore {facts.letter.id}"
-    sentence = f"cancelled at {standing.finished_at:%Y-%m-%d %H:%M:%S} UTC, when {standing.group} was unsubscribed."
+    sentence = f"cancelled at {moment(standing.finished_at)}, when {standing.group} was unsubscribed."
     return Reason.CANCELLED, sentence, f"eventbus replay run --event-id {standing.event_id} --group {standing.group}"
 
 
@@ -140,7 +141,7 @@ def _parked(_facts: Facts, standing: Standing) -> _Answer:
 
 def _running(facts: Facts, standing: Standing) -> _Answer:
     if standing.due_at is not None and standing.due_at <= facts.asked_at:
-        sentence = f"{standing.worker} had it and was not heard of since {standing.due_at:%Y-%m-%d %H:%M:%S} UTC."
+        sentence = f"{standing.worker} had it and was not heard of since {moment(standing.due_at)}."
         return Reason.WORKER_LOST, sentence, None if facts.workers else _start(standing.group)
     return Reason.RUNNING, f"{standing.worker} has it; its lease lasts until {standing.due_at:%H:%M:%S} UTC.", None
 
@@ -158,13 +159,13 @@ def _waiting(facts: Facts, standing: Standing) -> _Answer:
     if standing.due_at is not None and standing.due_at > facts.asked_at:
         return _later(standing)
     names = ", ".join(worker.name for worker in facts.workers)
-    sentence = f"due since {standing.due_at:%Y-%m-%d %H:%M:%S} UTC, and waits its turn at {names}."
+    sentence = f"due since {moment(standing.due_at)}, and waits its turn at {names}."
     advice = f"if it does not move, their code may not know {wish.pattern} ({wish.handler}): eventbus doctor"
     return Reason.WAITING, sentence, advice
 
 
 def _later(standing: Standing) -> _Answer:
-    until = f"{standing.due_at:%Y-%m-%d %H:%M:%S} UTC"
+    until = moment(standing.due_at)
     if standing.state is State.RETRYING:
         tries = standing.attempts + standing.deaths
         return (

@@ -17,6 +17,7 @@ from eventbus.storage import deliveries, subscriptions
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.subscriptions import Stored
 from eventbus.subscription import Subscription, check_group, check_pattern, overlap
+from eventbus.wording import moment
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def _conflict(declared: Subscription, rival: Stored) -> SubscriptionConflict:
     return SubscriptionConflict(
         declared.group,
         (declared.pattern, declared.handler_name),
-        (rival.pattern, f"{rival.handler} (declared last at {rival.last_seen_at:%Y-%m-%d %H:%M:%S} UTC)"),
+        (rival.pattern, f"{rival.handler} (declared last at {moment(rival.last_seen_at)})"),
         "if the first replaces the second, run 'eventbus sync --replace' with this code; else give one its own group",
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc, as_utc_or_none
 from eventbus.wire import decode
+from eventbus.wording import moment
 
 # Each subscription's and state's oldest by its index, whatever the backlog. What waits for its time is not late.
 # Who paused a group stands in the audit alone, which is looked through for groups that are paused: the last change counts, or what
@@ -71,7 +72,7 @@ class GroupState:
         """That it is paused, as far as is known by whom and since when; in words that go on after its name."""
         if self.paused_at is None:
             return "is paused"
-        return f"is paused, by {self.paused_by}, since {self.paused_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"is paused, by {self.paused_by}, since {moment(self.paused_at)}"
 
 
 @dataclass(frozen=True, kw_only=True)
