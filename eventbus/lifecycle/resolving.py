@@ -10,9 +10,8 @@ is untouched.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from eventbus.broker import WakeUp
 from eventbus.errors import InvalidInput
@@ -194,11 +193,7 @@ class _Watching:
     def tell(self, progress: Progress, resolved: Sequence[Resolved]) -> None:
         self._change.changed = progress.changed
         for item in resolved:
-            facts: Mapping[str, Any] = {
-                "dead_letter": item.id,
-                "event_id": str(item.event_id),
-                "group": item.group,
-            }
+            facts = {"dead_letter": item.id, "event_id": str(item.event_id), "group": item.group}
             log.info(self._message, extra=facts)
         if self._then is not None and resolved:
             self._then(resolved)

@@ -92,7 +92,7 @@ COUNT_EVENTS = f"SELECT count(*) FROM eventbus.event_log AS e WHERE {_OF_TYPES}"
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """When and where in the log a replay begins and ends."""
+    """When and where in the log a window begins and ends."""
 
     since: datetime | None
     until: datetime | None

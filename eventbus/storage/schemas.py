@@ -61,16 +61,6 @@ WHERE removed_at IS NULL ORDER BY group_name, pattern
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatternReader:
-    """A subscription, and what its group says of its reading."""
-
-    group: str
-    pattern: str
-    reads: Mapping[str, Any] | None
-    version: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class StoredSchema:
     """One version of one event type, as the database has it."""
 
@@ -104,6 +94,13 @@ class Reader:
     group: str
     reads: Mapping[str, Any] | None
     version: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternReader(Reader):
+    """A subscription, and what its group says of its reading."""
+
+    pattern: str
 
 
 def lock(connection: Connection) -> None:

@@ -10,11 +10,12 @@ alerts    every two seconds: tells a webhook of causes of dead letters; while it
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from celery import bootsteps, signals
+from celery import Celery, bootsteps, signals
 from celery.worker import state as worker_state
 
 from eventbus.lifecycle.accounting import settle_account
@@ -129,11 +130,11 @@ def restart_consumer(worker: Any) -> None:
     worker.consumer.call_soon(lose_connection)
 
 
-def attend(app: Any, make: Any, stopping: Any) -> None:
+def attend(app: Celery, make: Callable[[Any], Attendance | None], stopping: Callable[[], None]) -> None:
     """Let each worker of *app* have an `Attendance`, made by *make* when its pool runs.
 
     Args:
-        make: Takes the worker; None if it serves no group.
+        make: Takes the worker; gives None if it serves no group.
         stopping: Called when it is told to stop: what has not started is then given back.
     """
 

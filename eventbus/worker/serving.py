@@ -165,14 +165,11 @@ class Serving:
         settings, groups = self._settings(), self._subscriptions.groups()
         queues = [settings.queue(group) for group in groups]
         strange = sorted(name for name in served - set(queues) if name in groups or name.startswith(settings.queue("")))
-        self._is_mistaken = bool(strange) and not served & set(queues)
-        if not groups or (served & set(queues) and not strange):
+        serves_some = not served.isdisjoint(queues)
+        self._is_mistaken = bool(strange) and not serves_some
+        if not groups or (serves_some and not strange):
             return
-        what = (
-            "this worker serves no consumer group"
-            if not served & set(queues)
-            else "some queues are of no consumer group"
-        )
+        what = "some queues are of no consumer group" if serves_some else "this worker serves no consumer group"
         sentence = (
             f"{what}: it consumes {', '.join(strange or sorted(served))}, and the queues of the app's groups are "
             f"{', '.join(queues)}. 'eventbus worker GROUP' names the right one."
