@@ -23,6 +23,7 @@ from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
 from eventbus.ids import check_id
 from eventbus.lifecycle.auditing import audited, whoami
+from eventbus.lifecycle.paging import check_limit
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
 from eventbus.lifecycle.windows import resolve_window
@@ -40,7 +41,6 @@ from eventbus.subscription import check_group, matches
 log = logging.getLogger(__name__)
 
 BATCH = 1000
-_LARGEST_PAGE = 1000
 #: How often a runner that waits shows that it lives, and looks whether it was cancelled.
 _TOUCH_SECONDS = 2.0
 
@@ -155,8 +155,7 @@ class Replaying:
         Raises:
             InvalidInput: Something that was given cannot be used.
         """
-        if not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
-            raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {_LARGEST_PAGE}.")
+        check_limit(limit)
         if group is not None:
             check_group(group)
         if state is not None and state not in list(ReplayState):

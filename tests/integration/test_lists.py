@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -215,6 +216,17 @@ def test_a_filter_that_cannot_be_is_bad_input(full: EventBus, run_here: Run) -> 
     assert {words: (ended.returncode, ended.stdout) for words, ended in done.items()} == dict.fromkeys(REFUSED, (2, ""))
     with pytest.raises(InvalidInput, match="must be one of"):
         full.replays(state="stopped")
+
+
+def test_a_page_of_every_list_has_one_to_a_thousand_items(bus: EventBus) -> None:
+    """In a program as on the command line, and in the same words."""
+    lists: list[Callable[..., object]] = [bus.events, bus.dead_letters, bus.fingerprints, bus.replays, bus.audit]
+    for look in lists:
+        for limit in (1, 1000):
+            look(limit=limit)
+        for refused in (0, -1, 1001, 1.0, "10", None):
+            with pytest.raises(InvalidInput, match=re.escape(f"limit={refused!r} must lie between 1 and 1000.")):
+                look(limit=refused)
 
 
 def test_every_command_shows_an_example() -> None:
