@@ -22,7 +22,7 @@ from eventbus.broker import WakeUp
 from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
 from eventbus.ids import check_id
-from eventbus.lifecycle.auditing import audited, whoami
+from eventbus.lifecycle.auditing import Change, audited, whoami
 from eventbus.lifecycle.paging import check_limit
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
@@ -102,9 +102,9 @@ class Replaying:
         log.info("replay_started", extra=_facts(job))
         try:
             with audited(self.database, "replay run", _audited(job), asked=job.total) as change:
-                left = self._batches(job, watch or _ignore, stop or threading.Event())
-                change.changed = total(left.counts, DELIVERED)
-                change.result = str(left.state)
+                left = self._batches(job, change, watch or _ignore, stop or threading.Event())
+                # Where another process goes on with it, this run was interrupted.
+                change.result = str(ReplayState.INTERRUPTED if left.state is ReplayState.RUNNING else left.state)
         except BaseException:  # KeyboardInterrupt too: whatever ends this run, the job can be resumed
             with suppress(DatabaseError), self.database.transaction() as connection:
                 replays.interrupt(connection, job)
@@ -119,10 +119,10 @@ class Replaying:
         Raises:
             UnknownReplay: There is none of that id.
         """
-        self.find(id)
-        with audited(self.database, "replay cancel", {"replay": str(id)}) as change:
+        job = self.find(id)
+        with audited(self.database, "replay cancel", {"replay": str(job.id), "group": job.group}) as change:
             with self.database.transaction() as connection:
-                cancelled = replays.cancel(connection, id)
+                cancelled = replays.cancel(connection, job.id)
             change.changed = int(cancelled)
         return cancelled
 
@@ -175,15 +175,18 @@ class Replaying:
             raise InvalidInput(f"replay {id} is {ended.state}: there is nothing left to resume.")
         return job
 
-    def _batches(self, job: Job, watch: Watch, stop: threading.Event) -> Job:
+    def _batches(self, job: Job, change: Change, watch: Watch, stop: threading.Event) -> Job:
+        before, change.changed = total(job.counts, DELIVERED), 0
         while not stop.is_set():
             began = time.monotonic()
             with self.database.transaction() as connection:
                 step = _batch(connection, job)
             if step is None:
                 return self.find(job.id)
-            self._wake(job, step.made_due)
             job = step.job
+            # First, for it must be right if the rest is cut short.
+            change.changed = total(job.counts, DELIVERED) - before
+            self._wake(job, step.made_due)
             watch(job)
             if job.state is ReplayState.DONE:
                 return job

@@ -196,6 +196,37 @@ def test_an_error_while_it_is_watched_leaves_it_resumable(shop: EventBus, rows: 
     assert_each_touched_once(rows)
 
 
+def changes(bus: EventBus) -> list[tuple[str, int | None, str]]:
+    """What the audit tells of the group's replays, oldest first."""
+    return [(entry.action, entry.changed, entry.result) for entry in bus.audit(action="replay", group="shop")][::-1]
+
+
+def test_the_audit_counts_what_each_run_of_a_replay_made_due(shop: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that committed before it was cut short, nothing of an earlier run; a cancellation is the group's as well."""
+    job = create(shop)
+    stop = threading.Event()
+
+    def fail(_wake_ups: object) -> None:
+        raise Interruption
+
+    with monkeypatch.context() as cut_short:
+        cut_short.setattr(shop.waking, "send", fail)
+        with pytest.raises(Interruption):
+            shop.resume_replay(job.id)
+    shop.replaying.run(job.id, watch=lambda moved: stop.set() if moved.seen == 30 else None, stop=stop)
+    shop.replaying.run(job.id, stop=stop)
+    shop.resume_replay(job.id)
+    shop.cancel_replay(create(shop).id)
+
+    assert changes(shop) == [
+        ("replay run", 10, "failed: Interruption"),
+        ("replay run", 20, "interrupted"),
+        ("replay run", 0, "interrupted"),
+        ("replay run", 10, "done"),
+        ("replay cancel", 1, "done"),
+    ]
+
+
 def test_killed_it_is_shown_as_interrupted_and_resumed_exactly_once(
     shop: EventBus, rows: Rows, environment: dict[str, str]
 ) -> None:
@@ -285,6 +316,7 @@ def test_resumed_elsewhere_the_first_process_stops(shop: EventBus, rows: Rows) -
     assert isinstance(error, ReplayStopped)
     assert "goes on in another process" in str(error)
     assert left[0].state is ReplayState.INTERRUPTED
+    assert [result for _, _, result in changes(shop)] == ["interrupted", "interrupted"]
     rows.all("UPDATE eventbus.replay SET rate = NULL")
     shop.resume_replay(job.id)
     assert_each_touched_once(rows)
