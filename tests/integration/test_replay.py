@@ -384,6 +384,7 @@ def test_a_replay_does_not_need_the_broker(make_bus: MakeBus, rows: Rows) -> Non
         ({"pattern": "#", "rate": 10**400}, InvalidInput, "rate=1000"),
         ({"pattern": "#", "rate": True}, InvalidInput, "rate=True"),
         ({"pattern": "#", "rate": "fast"}, InvalidInput, "rate='fast'"),
+        ({"pattern": "#", "rate": "fast", "dry_run": True}, InvalidInput, "rate='fast'"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_written(

@@ -14,6 +14,7 @@ from eventbus.lifecycle.explaining import Reason
 from eventbus.lifecycle.parking import Parked
 from eventbus.storage import workers
 from eventbus.storage.workers import Worker
+from eventbus.subscription import Subscriptions
 from tests.integration.conftest import MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
@@ -94,10 +95,34 @@ def unsubscribed(scene: Scene) -> UUID:
     return scene.publish()
 
 
+def unsubscribed_again(scene: Scene) -> UUID:
+    # What it was unsubscribed from last is what matters, not what comes first in the alphabet.
+    for pattern in ("*.created", "order.*"):
+        scene.subscribe(pattern)
+        scene.bus.remove_group("stock")
+        scene.bus.subscriptions = Subscriptions()
+    return scene.publish()
+
+
+def subscribed_later_for_a_while(scene: Scene) -> UUID:
+    event = subscribed_later(scene)
+    scene.bus.remove_group("stock")
+    return event
+
+
 def unsubscribed_meanwhile(scene: Scene) -> UUID:
     scene.subscribe()
     event = scene.publish()
     scene.rows.all("UPDATE eventbus.subscription SET removed_at = now()")
+    return event
+
+
+def retried_for_another_subscription(scene: Scene) -> UUID:
+    event = dead(scene)
+    scene.bus.remove_group("stock")
+    scene.bus.subscriptions = Subscriptions()
+    scene.subscribe("*.created")
+    scene.bus.retry_dead_letters(group="stock")
     return event
 
 
@@ -154,6 +179,12 @@ def worker_lost(scene: Scene) -> UUID:
 def worker_lost_and_others_live(scene: Scene) -> UUID:
     scene.beat()
     return worker_lost(scene)
+
+
+def worker_lost_and_paused(scene: Scene) -> UUID:
+    event = worker_lost_and_others_live(scene)
+    scene.bus.pause_group("stock")
+    return event
 
 
 def version_unreachable(scene: Scene) -> UUID:
@@ -224,7 +255,15 @@ CAUSES: list[tuple[Callable[[Scene], UUID], Reason, str, str | None]] = [
     (never_had_a_subscription, Reason.NOT_SUBSCRIBED, "it is subscribed to nothing.", "subscribe it"),
     (subscribed_later, Reason.SUBSCRIBED_LATER, "stock subscribed to order.* at 20", "replay run --event-id"),
     (unsubscribed, Reason.UNSUBSCRIBED, "stock was unsubscribed from order.* at 20", "subscribe it again"),
-    (unsubscribed_meanwhile, Reason.UNSUBSCRIBED, "while it was published", "eventbus sweep"),
+    (unsubscribed_again, Reason.UNSUBSCRIBED, "stock was unsubscribed from order.* at 20", "subscribe it again"),
+    (subscribed_later_for_a_while, Reason.SUBSCRIBED_LATER, "UTC, after the event.", "subscribe it again"),
+    (unsubscribed_meanwhile, Reason.UNSUBSCRIBED, "handled; the next sweep cancels it.", "eventbus sweep"),
+    (
+        retried_for_another_subscription,
+        Reason.UNSUBSCRIBED,
+        "from order.* before it was handled; the next sweep hands it to its subscription to *.created.",
+        "eventbus sweep",
+    ),
     (paused, Reason.PAUSED, "stock is paused, by ", "eventbus groups resume stock"),
     (no_worker, Reason.NO_WORKER, "no living worker serves stock.", "eventbus -A MODULE worker stock"),
     (waiting, Reason.WAITING, "waits its turn at w1@host.", "may not know order.*"),
@@ -233,6 +272,7 @@ CAUSES: list[tuple[Callable[[Scene], UUID], Reason, str, str | None]] = [
     (running, Reason.RUNNING, "worker-1 has it", None),
     (worker_lost, Reason.WORKER_LOST, "worker-1 had it", "eventbus -A MODULE worker stock"),
     (worker_lost_and_others_live, Reason.WORKER_LOST, "worker-1 had it", None),
+    (worker_lost_and_paused, Reason.WORKER_LOST, "; stock is paused, by ", "eventbus groups resume stock"),
     (version_unreachable, Reason.VERSION_UNREACHABLE, "order.created version 2 cannot become 1", "add an upcaster"),
     (done, Reason.DONE, "handled by worker-1 at 20", None),
     (done_again, Reason.DONE, "as part of replay ", None),
