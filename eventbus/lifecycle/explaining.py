@@ -146,7 +146,8 @@ def _running(facts: Facts, standing: Standing) -> _Answer:
     if standing.due_at is not None and standing.due_at <= facts.asked_at:
         sentence = f"{standing.worker} had it and was not heard of since {standing.due_at:%Y-%m-%d %H:%M:%S} UTC."
         if facts.group.paused:
-            return Reason.WORKER_LOST, f"{sentence[:-1]}; {standing.group} {facts.group.pause}.", _resume(standing.group)
+            sentence = f"{sentence[:-1]}; {standing.group} {facts.group.pause}."
+            return Reason.WORKER_LOST, sentence, _resume(standing.group)
         return Reason.WORKER_LOST, sentence, None if facts.workers else _start(standing.group)
     return Reason.RUNNING, f"{standing.worker} has it; its lease lasts until {standing.due_at:%H:%M:%S} UTC.", None
 
