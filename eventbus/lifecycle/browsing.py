@@ -9,7 +9,7 @@ from eventbus.delivery import State
 from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
 from eventbus.event import Event
 from eventbus.ids import check_id
-from eventbus.lifecycle.paging import check_limit
+from eventbus.lifecycle.paging import check_limit, is_number
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import audit, event_log, replay_selection, subscriptions, workers
 from eventbus.storage.database import Connection, Database
@@ -96,6 +96,8 @@ def find_events(
         UnknownGroup: The group never subscribed.
     """
     check_limit(limit)
+    if most_read is not None and not (is_number(most_read) and most_read > 0):
+        raise InvalidInput(f"most_read={most_read!r:.60} must be a number of events, from 1.")
     before = None if cursor is None else check_id("cursor", cursor)
     data = _checked(sought)
     with database.autocommit() as connection:
@@ -176,7 +178,7 @@ def list_changes(database: Database, sought: SoughtChanges, *, before: int | Non
         InvalidInput: The limit, *before*, a text or a time cannot be used.
     """
     check_limit(limit)
-    if before is not None and (not isinstance(before, int) or not abs(before) < 1 << 63):
+    if before is not None and not is_number(before):
         raise InvalidInput(f"cursor={before!r:.60} is not one: pass the id of the last change of the page before.")
     for name in ("who", "action", "group", "result"):
         _check_text(name, getattr(sought, name))

@@ -8,7 +8,7 @@ from eventbus.errors import InvalidInput, UnknownDeadLetter, UnknownGroup
 from eventbus.event import Event, check_type
 from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import audited
-from eventbus.lifecycle.paging import check_limit
+from eventbus.lifecycle.paging import check_limit, is_number
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import dead_letters, event_log, replay_selection, resolving, subscriptions
 from eventbus.storage.database import Connection, Database
@@ -128,6 +128,10 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
     if sought.fingerprint is not None:
         fingerprinting.check(sought.fingerprint)
     ids = None if sought.ids is None else check_ids(sought.ids)
+    if sought.last_id is not None and not _is_id(sought.last_id):
+        raise InvalidInput(
+            f"last_id={sought.last_id!r:.60} is not the id of a dead letter: 'eventbus dead list' shows them."
+        )
     if sought.group is not None and check_group(sought.group) not in (known := subscriptions.list_groups(connection)):
         raise UnknownGroup(sought.group, known)
     bounds = resolve_window(connection, sought.since, sought.until)
@@ -158,7 +162,7 @@ def check_ids(ids: object) -> tuple[int, ...]:
 
 
 def _check_id(id: object) -> None:
-    if not isinstance(id, int):
+    if not isinstance(id, int) or isinstance(id, bool):
         raise InvalidInput(f"id={id!r:.60} is not the id of a dead letter: 'eventbus dead list' shows them.")
 
 
@@ -185,4 +189,4 @@ def _types(connection: Connection, type: str | None) -> tuple[str, ...] | None:
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value < 1 << 63
+    return is_number(value) and value >= 0

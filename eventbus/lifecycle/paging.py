@@ -1,4 +1,6 @@
-"""Paging: how many items a page of a list may have, whatever is listed."""
+"""Paging: how many items a page of a list may have, and numbers that say where it begins, whatever is listed."""
+
+from typing import TypeGuard
 
 from eventbus.errors import InvalidInput
 
@@ -11,5 +13,10 @@ def check_limit(limit: object) -> None:
     Raises:
         InvalidInput: It is no whole number from 1 to 1000.
     """
-    if not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
+    if not is_number(limit) or not 1 <= limit <= _LARGEST_PAGE:
         raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {_LARGEST_PAGE}.")
+
+
+def is_number(value: object) -> TypeGuard[int]:
+    """Whether *value* is a whole number that PostgreSQL can compare with an id, which it cannot do with True."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63

@@ -224,7 +224,7 @@ def test_a_page_of_every_list_has_one_to_a_thousand_items(bus: EventBus) -> None
     for look in lists:
         for limit in (1, 1000):
             look(limit=limit)
-        for refused in (0, -1, 1001, 1.0, "10", None):
+        for refused in (0, -1, 1001, 1.0, "10", None, True):
             with pytest.raises(InvalidInput, match=re.escape(f"limit={refused!r} must lie between 1 and 1000.")):
                 look(limit=refused)
 
