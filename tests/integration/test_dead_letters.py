@@ -291,6 +291,20 @@ def test_a_letter_that_another_is_resolving_is_left_to_him(bus: EventBus, die: D
     assert bus.dead_letter(free).letter.status == "retried"
 
 
+def test_a_letter_is_restored_whatever_another_group_made_of_the_event(
+    bus: EventBus, die: Die, execution: SingleRuns, rows: Rows
+) -> None:
+    """Only a newer letter of the same delivery would say that it was tried since."""
+    id = die()
+    bus.discard_dead_letters(group="a", reason="test order")
+    claimed = execution.take("b", bus.dead_letter(id).event.id, task_id=None)
+    assert claimed is not None
+    settlement.settle_failed(bus.database, claimed, KeyError("sku"), policy=ONCE, worker="worker-1")
+
+    assert bus.restore_dead_letters([id]) == 1
+    assert sorted(letter.group for letter in bus.dead_letters().items) == ["a", "b"]
+
+
 def test_many_letters_are_resolved_in_batches(bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:
     """No transaction grows with their number, and none is left out between two."""
     monkeypatch.setattr(resolving, "_BATCH", 2)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from eventbus.event import Event
 from eventbus.lifecycle import replaying
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import Outcome, ReplayState
+from eventbus.storage import replays
 from eventbus.storage.replays import QUIET, Job
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support import wait_until
@@ -268,11 +269,16 @@ def in_thread(act: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     return thread, ended
 
 
-def test_cancelled_from_elsewhere_it_stops_between_batches(shop: EventBus, rows: Rows) -> None:
-    """At once for all who look; its own process notices while it waits for the rate."""
+def test_cancelled_from_elsewhere_it_stops_between_batches(
+    shop: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once for all who look; its own process notices while it waits for the rate, and shows meanwhile that it lives."""
+    monkeypatch.setattr(replaying, "_TOUCH_SECONDS", 0.1)
     job = create(shop, rate=0.1)
     thread, ended = in_thread(lambda: shop.resume_replay(job.id))
     wait_until(lambda: shop.find_replay(job.id).seen == 1)
+    rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
+    wait_until(lambda: shop.find_replay(job.id).shown_state is ReplayState.RUNNING)
 
     assert shop.cancel_replay(job.id) is True
 
@@ -294,6 +300,39 @@ def test_cancelled_before_a_batch_it_does_nothing_more(shop: EventBus, rows: Row
 
     assert (left.state, left.seen) == (ReplayState.CANCELLED, 10)
     assert_each_touched_once(rows, 10)
+
+
+def test_a_cancellation_waits_for_the_batch_that_is_under_way(shop: EventBus, rows: Rows) -> None:
+    """What was begun is done and counted; the process ends as one whose job was cancelled."""
+    job = create(shop)
+    with rows.transaction() as other:
+        other.execute("SELECT FROM eventbus.delivery ORDER BY event_id LIMIT 1 FOR UPDATE")
+        running, left = in_thread(lambda: shop.replaying.run(job.id))
+        wait_until(lambda: rows.waiting() == 1)
+        cancelling, cancelled = in_thread(lambda: shop.cancel_replay(job.id))
+        wait_until(lambda: cancelled or rows.waiting() == 2)
+        other.connection.rollback()
+        for thread in (running, cancelling):
+            thread.join(10)
+
+    [ended] = left
+    assert cancelled == [True]
+    assert (ended.state, ended.seen % 10) == (ReplayState.CANCELLED, 0)
+    assert_each_touched_once(rows, ended.seen)
+
+
+def test_each_batch_shows_that_the_replay_lives(shop: EventBus, rows: Rows) -> None:
+    """However long all of it takes: it is taken for interrupted only when no batch ends for a while."""
+    ages = []
+
+    def wait_long(moved: Job) -> None:
+        ages.append(moved.quiet)
+        rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
+
+    shop.replaying.run(create(shop).id, watch=wait_long)
+
+    assert len(ages) == 5
+    assert max(ages) < QUIET
 
 
 def assert_true(value: object) -> None:
@@ -320,6 +359,30 @@ def test_resumed_elsewhere_the_first_process_stops(shop: EventBus, rows: Rows) -
     rows.all("UPDATE eventbus.replay SET rate = NULL")
     shop.resume_replay(job.id)
     assert_each_touched_once(rows)
+
+
+@pytest.mark.parametrize("ending", ["fails", "is stopped"])
+def test_whoever_lost_a_job_to_another_process_does_not_interrupt_it(shop: EventBus, rows: Rows, ending: str) -> None:
+    """Neither when it fails nor when it is stopped; and what was taken up again is shown to run before its next batch."""
+    job = create(shop)
+    stop = threading.Event()
+    taken: list[Job | None] = []
+
+    def lose(moved: Job) -> None:
+        rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
+        with shop.database.transaction() as connection:
+            taken.append(replays.take(connection, moved.id))
+        stop.set()
+        if ending == "fails":
+            raise Interruption
+
+    with suppress(Interruption):
+        assert shop.replaying.run(job.id, watch=lose, stop=stop).state is ReplayState.RUNNING
+
+    [other] = taken
+    assert other is not None
+    now = shop.find_replay(job.id)
+    assert (now.state, now.shown_state, now.runner) == (ReplayState.RUNNING, ReplayState.RUNNING, other.runner)
 
 
 def test_cancelled_while_it_is_being_stopped_it_stays_cancelled(shop: EventBus) -> None:
