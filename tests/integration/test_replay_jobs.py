@@ -247,8 +247,10 @@ def test_killed_it_is_shown_as_interrupted_and_resumed_exactly_once(
     killed = shop.find_replay(job.id)
     assert killed.shown_state is ReplayState.RUNNING
     assert timedelta(0) < killed.quiet < QUIET
+    assert [[item.id for item in shop.replays(state=state)] for state in ("running", "interrupted")] == [[job.id], []]
     rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
     assert shop.find_replay(job.id).shown_state is ReplayState.INTERRUPTED
+    assert [[item.id for item in shop.replays(state=state)] for state in ("running", "interrupted")] == [[], [job.id]]
     rows.all("UPDATE eventbus.replay SET rate = NULL")
     assert shop.resume_replay(job.id).count == 40
     assert_each_touched_once(rows)
