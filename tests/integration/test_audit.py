@@ -274,6 +274,8 @@ def test_a_program_says_for_whom_it_acts(bus: EventBus, here: SingleRuns, run_he
         (whoami(), "groups resume"),
         (whoami(), "sync replace"),
     ]
+    assert [entry.action for entry in bus.audit(group="stock")] == ["sync replace", "groups resume", "groups pause"]
+    assert bus.audit(group="stoc") == []
 
 
 @pytest.mark.parametrize("action", ["retry", "discard"])
