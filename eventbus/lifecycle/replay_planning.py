@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from eventbus.errors import InvalidInput, InvalidTime, UnknownGroup
+from eventbus.errors import InvalidInput, UnknownGroup
+from eventbus.lifecycle.windows import resolve_window
 from eventbus.replay import DELIVERED, Counts, Outcome, Selection, judge, total
 from eventbus.storage import replay_selection, subscriptions
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.subscriptions import Target, find_target
 from eventbus.subscription import check_group, check_pattern, matches
-from eventbus.times import parse_moment
 from eventbus.wire import is_text
 
 _MOST_EVENT_IDS = 100_000
@@ -127,11 +127,7 @@ def _select(
     connection: Connection, asked: Asked, ids: tuple[UUID, ...] | None, targets: Sequence[Target]
 ) -> tuple[Selection, list[str]]:
     """What is selected, and the types that the pattern matches but no subscription does."""
-    since = None if asked.since is None else parse_moment("since", asked.since)
-    until = None if asked.until is None else parse_moment("until", asked.until)
-    bounds = replay_selection.resolve_bounds(connection, since=since, until=until)
-    if bounds.since is not None and bounds.until is not None and bounds.since >= bounds.until:
-        raise InvalidTime("since", asked.since, f"is not before until={asked.until!s:.40}")
+    bounds = resolve_window(connection, asked.since, asked.until)
     pattern = asked.pattern or "#"
     types: tuple[str, ...] | None = None
     unmatched: list[str] = []
