@@ -187,6 +187,7 @@ REFUSED = (
     "replay list --group A",
     "replay list --since yesterday",
     "replay list --since 1h --until 2h",
+    "events list --since 1h --until 1h",
     "audit --since yesterday",
     "schema list order.#.x",
     "schema parked --type order.#.x",
