@@ -191,8 +191,7 @@ class Replaying:
             if job.state is ReplayState.DONE:
                 return job
             due_at = began + (len(step.made_due) / job.rate if job.rate else 0)
-            if not self._wait_until(due_at, job, stop):
-                return self.find(job.id)
+            self._wait_until(due_at, job, stop)
         with self.database.transaction() as connection:
             return replays.interrupt(connection, job) or replays.lock(connection, job.id)
 
@@ -200,15 +199,14 @@ class Replaying:
         queue = self.settings.queue(job.group)
         self.waking.send([WakeUp(queue=queue, event_id=item.id, type=item.type) for item in made_due])
 
-    def _wait_until(self, moment: float, job: Job, stop: threading.Event) -> bool:
-        """Wait; False as soon as *job* is another's, or has ended."""
+    def _wait_until(self, moment: float, job: Job, stop: threading.Event) -> None:
+        """Wait, no longer than *job* is this runner's, which its next batch finds out."""
         while (seconds := moment - time.monotonic()) > 0:
             if stop.wait(min(seconds, _TOUCH_SECONDS)):
-                return True
+                return
             with self.database.transaction() as connection:
                 if not replays.touch(connection, job):
-                    return False
-        return True
+                    return
 
 
 @dataclass(frozen=True, kw_only=True)

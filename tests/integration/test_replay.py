@@ -227,11 +227,12 @@ def test_times_bound_what_is_selected_to_the_microsecond(shop: EventBus, rows: R
         assert replay.count == len(expected)
 
 
-def test_what_is_published_later_is_not_part_of_a_replay(shop: EventBus, rows: Rows) -> None:
+@pytest.mark.parametrize("options", [{}, {"until": datetime(9999, 1, 1, tzinfo=UTC)}])
+def test_what_is_published_later_is_not_part_of_a_replay(shop: EventBus, rows: Rows, options: dict[str, Any]) -> None:
     """The last id is fixed when it is planned: a handler that publishes what it is fed does not go round for ever."""
     publish(shop, "order.created")
     put_all(rows, "shop", "done")
-    planned = shop.replaying.plan(asking())
+    planned = shop.replaying.plan(asking(**options))
     job = shop.replaying.create(planned)
     [later] = publish(shop, "order.created")
 

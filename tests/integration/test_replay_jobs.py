@@ -182,6 +182,35 @@ def test_stopped_between_batches_it_goes_on_from_there(shop: EventBus, rows: Row
         shop.resume_replay(job.id)
 
 
+def test_stopped_while_it_waits_for_its_rate_it_stops_at_once(shop: EventBus) -> None:
+    """However long the wait would be."""
+    job = create(shop, rate=0.001)
+    stop = threading.Event()
+    thread, left = in_thread(lambda: shop.replaying.run(job.id, stop=stop))
+    wait_until(lambda: shop.find_replay(job.id).seen == 1)
+
+    stop.set()
+
+    thread.join(20)
+    assert [(job.state, job.seen) for job in left] == [(ReplayState.INTERRUPTED, 1)]
+
+
+def test_what_ended_a_run_is_told_though_its_end_cannot_be_written(shop: EventBus, rows: Rows) -> None:
+    """The reason must not be lost in an error of the database that follows from it."""
+    job = create(shop)
+
+    def lose(moved: Job) -> None:
+        rows.all("ALTER TABLE eventbus.replay RENAME TO replay_gone")
+        raise Interruption
+
+    with pytest.raises(Interruption):
+        shop.replaying.run(job.id, watch=lose)
+    rows.all("ALTER TABLE eventbus.replay_gone RENAME TO replay")
+
+    assert shop.find_replay(job.id).state is ReplayState.RUNNING
+    assert shop.resume_replay(job.id).count == 40
+
+
 def test_an_error_while_it_is_watched_leaves_it_resumable(shop: EventBus, rows: Rows) -> None:
     """The batch before stands."""
     job = create(shop)
@@ -415,24 +444,29 @@ def test_a_rate_holds_across_batches(shop: EventBus) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_many_types_with_many_events_are_read_in_one_pass(
-    shop: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("many", [30, 50_000])
+def test_events_of_many_types_are_read_in_the_order_of_the_log(
+    shop: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    """Another way to read, the same events in the same order."""
+    """In one pass where they are many, else merged: no batch leaves anything behind the cursor."""
     for number in range(20):
         fill_log(rows, 3, type=f"order.kind{number}", ago=f"{number + 1} minutes")
-    monkeypatch.setattr("eventbus.storage.replay_selection._MERGED_EVENTS", 30)
+    monkeypatch.setattr("eventbus.storage.replay_selection._MERGED_EVENTS", many)
 
     assert shop.replay("#", group="shop").count == 100
     assert_each_touched_once(rows, 100)
 
 
 def test_ids_are_taken_in_batches_whatever_they_name(shop: EventBus, rows: Rows) -> None:
-    """Unknown ids between known ones end no batch early."""
+    """Unknown ids between known ones end no batch early, and make none larger."""
     known = [id for (id,) in rows.all("SELECT id FROM eventbus.event_log ORDER BY id")]
-    unknown = [f"{id[:-12]}000000000000" for id in known]
+    unknown = [f"{id[:-12]}000000000000" for id in known[:7]]
+    job = shop.replaying.create(shop.replaying.plan(Asked(group="shop", event_ids=[*known, *unknown, *known])))
+    seen: list[int] = []
 
-    assert shop.replay(group="shop", event_ids=[*known, *unknown, *known]).count == 40
+    shop.replaying.run(job.id, watch=lambda moved: seen.append(moved.seen))
+
+    assert seen == [10, 20, 30, 40, 40]
     assert_each_touched_once(rows)
 
 

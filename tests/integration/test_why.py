@@ -329,6 +329,36 @@ def test_why_is_answered_on_the_command_line(
     assert run_here("why", str(uuid4()), "stock").returncode == 2
 
 
+def test_why_tells_the_newest_of_the_group_that_is_asked_for(bus: EventBus, rows: Rows, worker: MakeWorker) -> None:
+    """Its last dead letter and runs, newest first, whatever another group made of the event, and whoever serves that."""
+    scene = Scene(bus, rows, worker)
+    bus.subscribe("order.*", group="mail", handler=scene.handle)
+    event = dead(scene)
+    first = scene.letter()
+    bus.retry_dead_letters(group="stock")
+    scene.run()
+    second = scene.letter()
+    for statement in (
+        "INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, "
+        "fingerprint) VALUES (%s, 'mail', 'order.created', 1, 0, 'E', 'm', 't', 'f')",
+        "INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message) "
+        "VALUES (%s, 'mail', 'error', 1, 'E', 'm')",
+    ):
+        rows.all(statement, str(event))
+
+    found = bus.explain(event, "stock")
+
+    assert first < second
+    assert f"eventbus dead show {second};" in (found.advice or "")
+    assert [run.error_message for run in found.facts.runs] == ["no stock"] * 2
+    assert found.facts.runs[0].failed_at > found.facts.runs[1].failed_at
+    scene.beat()
+    waits = bus.explain(scene.publish(), "mail")
+    assert (waits.reason, waits.facts.workers) == (Reason.NO_WORKER, [])
+    assert waits.facts.standing is not None
+    assert waits.facts.standing.group == "mail"
+
+
 def test_why_of_what_does_not_exist_is_refused(bus: EventBus) -> None:
     """An event or a group nobody knows."""
     event = bus.publish("order.created", {}, source="tests")
