@@ -9,6 +9,7 @@ from eventbus.delivery import State
 from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
 from eventbus.event import Event
 from eventbus.ids import check_id
+from eventbus.lifecycle.paging import check_limit, is_number
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import audit, event_log, replay_selection, subscriptions, workers
 from eventbus.storage.database import Connection, Database
@@ -21,7 +22,6 @@ from eventbus.storage.workers import Seen
 from eventbus.subscription import check_group, check_pattern, matches
 from eventbus.wire import is_text
 
-LARGEST_PAGE = 1000
 #: A story is shown up to so many events.
 LONGEST_STORY = 1000
 _PATH_WORD = re.compile(r"[^.{}\x00]{1,200}")
@@ -95,7 +95,9 @@ def find_events(
         InvalidInput: Something that was given cannot be used; a subclass says what.
         UnknownGroup: The group never subscribed.
     """
-    _check_limit(limit)
+    check_limit(limit)
+    if most_read is not None and not (is_number(most_read) and most_read > 0):
+        raise InvalidInput(f"most_read={most_read!r:.60} must be a number of events, from 1.")
     before = None if cursor is None else check_id("cursor", cursor)
     data = _checked(sought)
     with database.autocommit() as connection:
@@ -175,8 +177,8 @@ def list_changes(database: Database, sought: SoughtChanges, *, before: int | Non
     Raises:
         InvalidInput: The limit, *before*, a text or a time cannot be used.
     """
-    _check_limit(limit)
-    if before is not None and (not isinstance(before, int) or not abs(before) < 1 << 63):
+    check_limit(limit)
+    if before is not None and not is_number(before):
         raise InvalidInput(f"cursor={before!r:.60} is not one: pass the id of the last change of the page before.")
     for name in ("who", "action", "group", "result"):
         _check_text(name, getattr(sought, name))
@@ -201,11 +203,6 @@ def check_fields(data: object) -> None:
     """
     if not isinstance(data, Mapping) or not all(isinstance(text, str) for pair in data.items() for text in pair):
         raise InvalidInput(f"data={data!r:.60} names no fields: give texts by dotted path, as {{'customer.id': '42'}}.")
-
-
-def _check_limit(limit: int) -> None:
-    if not isinstance(limit, int) or not 1 <= limit <= LARGEST_PAGE:
-        raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {LARGEST_PAGE}.")
 
 
 def _checked(sought: Sought) -> dict[tuple[str, ...], str]:

@@ -8,6 +8,7 @@ from eventbus.errors import InvalidInput, UnknownDeadLetter
 from eventbus.event import Event, check_type
 from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import audited
+from eventbus.lifecycle.paging import check_limit, is_number
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import dead_letters, event_log, replay_selection, resolving, subscriptions
 from eventbus.storage.database import Connection, Database
@@ -16,7 +17,6 @@ from eventbus.subscription import check_group, check_pattern, matches
 from eventbus.wire import is_text
 
 STATUSES = ("open", "retried", "discarded")
-_LARGEST_PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +75,7 @@ def list_page(database: Database, sought: Sought, *, status: str | None, cursor:
     """
     if status is not None and status not in STATUSES:
         raise InvalidInput(f"status={status!r} must be one of {', '.join(STATUSES)}, or None for all.")
-    if not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
-        raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {_LARGEST_PAGE}.")
+    check_limit(limit)
     if cursor is not None and not _is_id(cursor):
         raise InvalidInput(f"cursor={cursor!r:.60} is not one: pass what the page before gave as 'next'.")
     with database.autocommit() as connection:
@@ -129,6 +128,10 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
     if sought.fingerprint is not None:
         fingerprinting.check(sought.fingerprint)
     ids = None if sought.ids is None else check_ids(sought.ids)
+    if sought.last_id is not None and not _is_id(sought.last_id):
+        raise InvalidInput(
+            f"last_id={sought.last_id!r:.60} is not the id of a dead letter: 'eventbus dead list' shows them."
+        )
     if sought.group is not None:
         subscriptions.require_group(connection, check_group(sought.group))
     bounds = resolve_window(connection, sought.since, sought.until)
@@ -159,7 +162,7 @@ def check_ids(ids: object) -> tuple[int, ...]:
 
 
 def _check_id(id: object) -> None:
-    if not isinstance(id, int):
+    if not isinstance(id, int) or isinstance(id, bool):
         raise InvalidInput(f"id={id!r:.60} is not the id of a dead letter: 'eventbus dead list' shows them.")
 
 
@@ -186,4 +189,4 @@ def _types(connection: Connection, type: str | None) -> tuple[str, ...] | None:
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value < 1 << 63
+    return is_number(value) and value >= 0

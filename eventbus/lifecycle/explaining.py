@@ -87,9 +87,13 @@ def _without_delivery(facts: Facts) -> _Answer:
         sentence = f"{group} subscribed to {wish.pattern} at {moment(wish.created_at)}, after the event."
         return Reason.SUBSCRIBED_LATER, sentence, f"deliver it now: {replay}"
     if meant:
-        wish = meant[0]
-        sentence = f"{group} was unsubscribed from {wish.pattern} at {moment(wish.removed_at)}."
-        return Reason.UNSUBSCRIBED, sentence, f"subscribe it again (eventbus sync), then: {replay}"
+        wish = max(meant, key=lambda wish: wish.removed_at or wish.created_at)
+        advice = f"subscribe it again (eventbus sync), then: {replay}"
+        ended = f"was unsubscribed from {wish.pattern} at {moment(wish.removed_at)}"
+        if wish.created_at > event.created_at:
+            began = f"subscribed to it at {moment(wish.created_at)}, after the event"
+            return Reason.SUBSCRIBED_LATER, f"{group} {ended}; it had {began}.", advice
+        return Reason.UNSUBSCRIBED, f"{group} {ended}.", advice
     patterns = ", ".join(wish.pattern for wish in facts.wishes if wish.removed_at is None) or "nothing"
     sentence = f"no subscription of {group} matches {event.type}: it is subscribed to {patterns}."
     return Reason.NOT_SUBSCRIBED, sentence, f"subscribe it to {event.type} in code, then deliver it: {replay}"
@@ -142,6 +146,9 @@ def _parked(_facts: Facts, standing: Standing) -> _Answer:
 def _running(facts: Facts, standing: Standing) -> _Answer:
     if standing.due_at is not None and standing.due_at <= facts.asked_at:
         sentence = f"{standing.worker} had it and was not heard of since {moment(standing.due_at)}."
+        if facts.group.paused:
+            sentence = f"{sentence[:-1]}; {standing.group} {facts.group.pause}."
+            return Reason.WORKER_LOST, sentence, _resume(standing.group)
         return Reason.WORKER_LOST, sentence, None if facts.workers else _start(standing.group)
     return Reason.RUNNING, f"{standing.worker} has it; its lease lasts until {standing.due_at:%H:%M:%S} UTC.", None
 
@@ -150,10 +157,13 @@ def _waiting(facts: Facts, standing: Standing) -> _Answer:
     group = standing.group
     wish = next(wish for wish in facts.wishes if wish.id == standing.subscription_id)
     if wish.removed_at is not None:
-        sentence = f"{group} was unsubscribed from {wish.pattern} while it was published; the next sweep cancels it."
+        living = [each.pattern for each in facts.wishes if each.removed_at is None]
+        home = next((pattern for pattern in living if matches(pattern, facts.event.type)), None)
+        outcome = "cancels it" if home is None else f"hands it to its subscription to {home}"
+        sentence = f"{group} was unsubscribed from {wish.pattern} before it was handled; the next sweep {outcome}."
         return Reason.UNSUBSCRIBED, sentence, "eventbus sweep does so at once."
     if facts.group.paused:
-        return Reason.PAUSED, f"{group} {facts.group.pause}.", f"eventbus groups resume {group}"
+        return Reason.PAUSED, f"{group} {facts.group.pause}.", _resume(group)
     if not facts.workers:
         return Reason.NO_WORKER, f"no living worker serves {group}.", _start(group)
     if standing.due_at is not None and standing.due_at > facts.asked_at:
@@ -174,6 +184,10 @@ def _later(standing: Standing) -> _Answer:
             None,
         )
     return Reason.NOT_YET_DUE, f"it may be taken from {until} on.", None
+
+
+def _resume(group: str) -> str:
+    return f"eventbus groups resume {group}"
 
 
 def _start(group: str) -> str:

@@ -17,6 +17,7 @@ from datetime import datetime
 from eventbus.errors import InvalidInput, NotPermitted, UnknownFingerprint
 from eventbus.failure import find_cause
 from eventbus.lifecycle.auditing import audited
+from eventbus.lifecycle.paging import check_limit
 from eventbus.redaction import conceal
 from eventbus.storage import fingerprints, subscriptions
 from eventbus.storage.database import Database
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 STATES = ("new", "acknowledged", "resolved", "returned")
 _FORM = re.compile(r"[\w.-]{1,100}")
-_LARGEST_PAGE = 1000
 #: Fingerprints, and letters of each, of one transaction; letters that are adopted at once.
 _FINGERPRINTS, _LETTERS, _ADOPTED = 1000, 1000, 500
 _ADOPTING_SECONDS = 5.0
@@ -55,8 +55,7 @@ def list_page(
     """
     if state is not None and state not in STATES:
         raise InvalidInput(f"state={state!r:.60} must be one of {', '.join(STATES)}, or None for all.")
-    if not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
-        raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {_LARGEST_PAGE}.")
+    check_limit(limit)
     before = None if cursor is None else _read_cursor(cursor)
     # Who may only look sees what housekeeping has found a few seconds ago.
     with suppress(NotPermitted):

@@ -1,7 +1,7 @@
 """Housekeeping: what some worker has to do every now and then, so that nobody else has to think of it.
 
-    heartbeat 5 s · traffic 2 s · fingerprints 5 s · idempotency keys 10 min
-    partitions, adoption of dead letters, old minutes, dead workers 1 h
+    heartbeat 5 s · traffic 2 s · fingerprints 5 s · idempotency keys, adoption of dead letters 10 min
+    partitions, old minutes, dead workers 1 h
 
 Any number of workers may keep house at once: each chore is harmless to repeat, and to do at the same time. A chore that fails
 is tried again when it is due the next time, and keeps no other from being done.

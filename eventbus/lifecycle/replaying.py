@@ -22,7 +22,8 @@ from eventbus.broker import WakeUp
 from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
 from eventbus.ids import check_id
-from eventbus.lifecycle.auditing import audited, whoami
+from eventbus.lifecycle.auditing import Change, audited, whoami
+from eventbus.lifecycle.paging import check_limit
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
 from eventbus.lifecycle.windows import resolve_window
@@ -40,7 +41,6 @@ from eventbus.subscription import check_group, matches
 log = logging.getLogger(__name__)
 
 BATCH = 1000
-_LARGEST_PAGE = 1000
 #: How often a runner that waits shows that it lives, and looks whether it was cancelled.
 _TOUCH_SECONDS = 2.0
 
@@ -102,9 +102,9 @@ class Replaying:
         log.info("replay_started", extra=_facts(job))
         try:
             with audited(self.database, "replay run", _audited(job), asked=job.total) as change:
-                left = self._batches(job, watch or _ignore, stop or threading.Event())
-                change.changed = total(left.counts, DELIVERED)
-                change.result = str(left.state)
+                left = self._batches(job, change, watch or _ignore, stop or threading.Event())
+                # Where another process goes on with it, this run was interrupted.
+                change.result = str(ReplayState.INTERRUPTED if left.state is ReplayState.RUNNING else left.state)
         except BaseException:  # KeyboardInterrupt too: whatever ends this run, the job can be resumed
             with suppress(DatabaseError), self.database.transaction() as connection:
                 replays.interrupt(connection, job)
@@ -119,10 +119,10 @@ class Replaying:
         Raises:
             UnknownReplay: There is none of that id.
         """
-        self.find(id)
-        with audited(self.database, "replay cancel", {"replay": str(id)}) as change:
+        job = self.find(id)
+        with audited(self.database, "replay cancel", {"replay": str(job.id), "group": job.group}) as change:
             with self.database.transaction() as connection:
-                cancelled = replays.cancel(connection, id)
+                cancelled = replays.cancel(connection, job.id)
             change.changed = int(cancelled)
         return cancelled
 
@@ -155,8 +155,7 @@ class Replaying:
         Raises:
             InvalidInput: Something that was given cannot be used.
         """
-        if not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
-            raise InvalidInput(f"limit={limit!r:.60} must lie between 1 and {_LARGEST_PAGE}.")
+        check_limit(limit)
         if group is not None:
             check_group(group)
         if state is not None and state not in list(ReplayState):
@@ -176,21 +175,23 @@ class Replaying:
             raise InvalidInput(f"replay {id} is {ended.state}: there is nothing left to resume.")
         return job
 
-    def _batches(self, job: Job, watch: Watch, stop: threading.Event) -> Job:
+    def _batches(self, job: Job, change: Change, watch: Watch, stop: threading.Event) -> Job:
+        before, change.changed = total(job.counts, DELIVERED), 0
         while not stop.is_set():
             began = time.monotonic()
             with self.database.transaction() as connection:
                 step = _batch(connection, job)
             if step is None:
                 return self.find(job.id)
-            self._wake(job, step.made_due)
             job = step.job
+            # First, for it must be right if the rest is cut short.
+            change.changed = total(job.counts, DELIVERED) - before
+            self._wake(job, step.made_due)
             watch(job)
             if job.state is ReplayState.DONE:
                 return job
             due_at = began + (len(step.made_due) / job.rate if job.rate else 0)
-            if not self._wait_until(due_at, job, stop):
-                return self.find(job.id)
+            self._wait_until(due_at, job, stop)
         with self.database.transaction() as connection:
             return replays.interrupt(connection, job) or replays.lock(connection, job.id)
 
@@ -198,15 +199,14 @@ class Replaying:
         queue = self.settings.queue(job.group)
         self.waking.send([WakeUp(queue=queue, event_id=item.id, type=item.type) for item in made_due])
 
-    def _wait_until(self, moment: float, job: Job, stop: threading.Event) -> bool:
-        """Wait; False as soon as *job* is another's, or has ended."""
+    def _wait_until(self, moment: float, job: Job, stop: threading.Event) -> None:
+        """Wait, no longer than *job* is this runner's, which its next batch finds out."""
         while (seconds := moment - time.monotonic()) > 0:
             if stop.wait(min(seconds, _TOUCH_SECONDS)):
-                return True
+                return
             with self.database.transaction() as connection:
                 if not replays.touch(connection, job):
-                    return False
-        return True
+                    return
 
 
 @dataclass(frozen=True, kw_only=True)

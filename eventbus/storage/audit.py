@@ -20,7 +20,7 @@ SELECT id, who, action, CAST(filter AS text) AS filter, asked, changed, result, 
 FROM eventbus.audit WHERE id < :before
 AND (CAST(:who AS text) IS NULL OR who = :who)
 AND (CAST(:action AS text) IS NULL OR action = :action OR starts_with(action, :action || ' '))
-AND (CAST(:group AS text) IS NULL OR filter ->> 'group' = :group)
+AND (CAST(:group AS text) IS NULL OR filter ->> 'group' = :group OR filter -> 'groups' ? :group)
 AND (CAST(:result AS text) IS NULL OR result = :result OR starts_with(result, :result || ':'))
 AND (CAST(:since AS timestamptz) IS NULL OR began_at >= CAST(:since AS timestamptz))
 AND (CAST(:until AS timestamptz) IS NULL OR began_at < CAST(:until AS timestamptz))
@@ -56,6 +56,7 @@ class Wanted:
     who: str | None = None
     #: Or the first word of it.
     action: str | None = None
+    #: One of its groups.
     group: str | None = None
     #: Or what stands before its colon.
     result: str | None = None

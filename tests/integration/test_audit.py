@@ -243,6 +243,7 @@ def test_a_change_that_fails_says_so(bus: EventBus, here: SingleRuns, run_here: 
         "failed: RuntimeError",
         "done",
     ]
+    assert (len(bus.audit(result="failed")), bus.audit(result="fail")) == (2, [])
     assert (during["result"], during["ended_at"]) == ("began", None)
 
 
@@ -273,6 +274,8 @@ def test_a_program_says_for_whom_it_acts(bus: EventBus, here: SingleRuns, run_he
         (whoami(), "groups resume"),
         (whoami(), "sync replace"),
     ]
+    assert [entry.action for entry in bus.audit(group="stock")] == ["sync replace", "groups resume", "groups pause"]
+    assert (len(bus.audit(action="groups")), bus.audit(action="group"), bus.audit(group="stoc")) == (2, [], [])
 
 
 @pytest.mark.parametrize("action", ["retry", "discard"])

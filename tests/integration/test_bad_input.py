@@ -597,6 +597,26 @@ def test_a_text_that_no_database_stores_is_refused(bus: EventBus, text: str) -> 
         (lambda bus: bus.dead_letter(1), errors.UnknownDeadLetter, ["dead letter 1", "eventbus dead list"]),
         (lambda bus: bus.dead_letter(2**70), errors.UnknownDeadLetter, ["dead letter"]),
         (lambda bus: bus.dead_letter("x"), errors.InvalidInput, ["id"]),
+        (lambda bus: bus.dead_letter(True), errors.InvalidInput, ["id=True"]),
+        (lambda bus: bus.note_dead_letter(True, "x"), errors.InvalidInput, ["id=True"]),
+        (lambda bus: bus.restore_dead_letters([True]), errors.InvalidInput, ["ids=[True]"]),
+        *(
+            (
+                lambda bus, last=last: bus.freeze_dead_letters(group="inventory", last_id=last),
+                errors.InvalidInput,
+                ["last_id="],
+            )
+            for last in ("x", -1, 2**70, True)
+        ),
+        *(
+            (lambda bus, most=most: bus.events(state="done", most_read=most), errors.InvalidInput, ["most_read="])
+            for most in ("x", 0, -1, 2**70, True)
+        ),
+        (
+            lambda bus: bus.retire_schema("order.seen", 1),
+            errors.UnknownEventVersion,
+            ["no version 1: none is registered"],
+        ),
         *(
             (ask, errors.InvalidInput, ["'nonsense'", "is not the id of"])
             for ask in (
@@ -614,6 +634,7 @@ def test_a_text_that_no_database_stores_is_refused(bus: EventBus, text: str) -> 
         (lambda bus: bus.event_details(str(uuid4())), errors.UnknownEvent, ["does not exist"]),
         (lambda bus: bus.audit(cursor="nonsense"), errors.InvalidInput, ["cursor='nonsense'"]),
         (lambda bus: bus.audit(cursor=2**70), errors.InvalidInput, ["cursor="]),
+        (lambda bus: bus.audit(cursor=True), errors.InvalidInput, ["cursor=True"]),
         (lambda bus: bus.retry_dead_letters(group="nobody"), errors.UnknownGroup, ["'nobody'"]),
         (lambda bus: bus.retry_dead_letters("a b", group="inventory"), errors.InvalidEventType, ["a b"]),
         (lambda bus: bus.retry_dead_letters(group="inventory", ids=[2**70]), errors.InvalidInput, ["ids"]),

@@ -211,6 +211,9 @@ def test_a_hidden_story_is_told_of_its_events(make_bus: MakeBus) -> None:
         bus.story("c")
     with pytest.raises(InvalidInput, match="is redacted"):
         bus.replay(correlation_id="c", group="stock", dry_run=True)
+    replay = make_bus().replay(correlation_id="c", group="stock")
+    assert replay.id is not None
+    assert {job.selection.correlation_id for job in (*bus.replays(), bus.find_replay(replay.id))} == {"[redacted]"}
 
 
 def test_metadata_may_be_hidden_as_a_whole(make_bus: MakeBus) -> None:

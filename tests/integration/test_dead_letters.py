@@ -181,6 +181,7 @@ def test_a_retried_delivery_is_as_if_new(
 ) -> None:
     """Its counts begin again, its group is woken, and its letter stays as history."""
     id = die()
+    bus.note_dead_letter(id, "Ann looks after it")
     woken = len(messages("a"))
 
     count = bus.retry_dead_letters(group="a")
@@ -190,7 +191,7 @@ def test_a_retried_delivery_is_as_if_new(
     assert count == 1
     assert (row["state"], row["attempts"], row["deaths"], row["suspect"]) == ("pending", 0, 0, False)
     assert (row["finished_at"], row["last_error"]) == (None, None)
-    assert (letter.status, letter.resolved_at is not None) == ("retried", True)
+    assert (letter.status, letter.resolved_at is not None, letter.note) == ("retried", True, "Ann looks after it")
     assert listed(bus) == []
     assert listed(bus, status=None) == listed(bus, status="retried") == [id]
     assert len(messages("a")) == woken + 1
@@ -289,6 +290,31 @@ def test_a_letter_that_another_is_resolving_is_left_to_him(bus: EventBus, die: D
     assert count == 1
     assert listed(bus) == [held]
     assert bus.dead_letter(free).letter.status == "retried"
+
+
+def test_what_was_cancelled_after_a_retry_is_not_restored(bus: EventBus, die: Die, rows: Rows) -> None:
+    """The group has unsubscribed from it: its letter was never discarded."""
+    id = die()
+    bus.retry_dead_letters(group="a")
+    bus.remove_group("a")
+
+    assert bus.restore_dead_letters([id]) == 0
+    assert bus.dead_letter(id).letter.status == "retried"
+    assert rows.delivery(bus.dead_letter(id).event.id, "a")["state"] == "cancelled"
+
+
+def test_a_letter_is_restored_whatever_another_group_made_of_the_event(
+    bus: EventBus, die: Die, execution: SingleRuns, rows: Rows
+) -> None:
+    """Only a newer letter of the same delivery would say that it was tried since."""
+    id = die()
+    bus.discard_dead_letters(group="a", reason="test order")
+    claimed = execution.take("b", bus.dead_letter(id).event.id, task_id=None)
+    assert claimed is not None
+    settlement.settle_failed(bus.database, claimed, KeyError("sku"), policy=ONCE, worker="worker-1")
+
+    assert bus.restore_dead_letters([id]) == 1
+    assert sorted(letter.group for letter in bus.dead_letters().items) == ["a", "b"]
 
 
 def test_many_letters_are_resolved_in_batches(bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:

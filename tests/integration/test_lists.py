@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -186,6 +187,7 @@ REFUSED = (
     "replay list --group A",
     "replay list --since yesterday",
     "replay list --since 1h --until 2h",
+    "events list --since 1h --until 1h",
     "audit --since yesterday",
     "schema list order.#.x",
     "schema parked --type order.#.x",
@@ -215,6 +217,38 @@ def test_a_filter_that_cannot_be_is_bad_input(full: EventBus, run_here: Run) -> 
     assert {words: (ended.returncode, ended.stdout) for words, ended in done.items()} == dict.fromkeys(REFUSED, (2, ""))
     with pytest.raises(InvalidInput, match="must be one of"):
         full.replays(state="stopped")
+
+
+def test_a_window_begins_with_since_and_ends_before_until(full: EventBus) -> None:
+    """To the microsecond, in every list that has one: two windows that touch share nothing and miss nothing."""
+    lists: dict[str, Callable[..., Any]] = {
+        "events created_at": full.events,
+        "dead_letters failed_at": full.dead_letters,
+        "replays created_at": full.replays,
+        "audit began_at": full.audit,
+    }
+    for name, look in lists.items():
+        _, time = name.split()
+        whole = items(look())
+        between = getattr(whole[1], time)
+        assert [item.id for item in items(look(since=between))] == [item.id for item in whole[:2]], name
+        assert [item.id for item in items(look(until=between))] == [item.id for item in whole[2:]], name
+
+
+def items(listed: Any) -> list[Any]:
+    """What a page, or a plain list, holds."""
+    return list(getattr(listed, "items", listed))
+
+
+def test_a_page_of_every_list_has_one_to_a_thousand_items(bus: EventBus) -> None:
+    """In a program as on the command line, and in the same words."""
+    lists: list[Callable[..., object]] = [bus.events, bus.dead_letters, bus.fingerprints, bus.replays, bus.audit]
+    for look in lists:
+        for limit in (1, 1000):
+            look(limit=limit)
+        for refused in (0, -1, 1001, 1.0, "10", None, True):
+            with pytest.raises(InvalidInput, match=re.escape(f"limit={refused!r} must lie between 1 and 1000.")):
+                look(limit=refused)
 
 
 def test_every_command_shows_an_example() -> None:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from eventbus.event import Event
 from eventbus.lifecycle import replaying
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import Outcome, ReplayState
+from eventbus.storage import replays
 from eventbus.storage.replays import QUIET, Job
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support import wait_until
@@ -181,6 +182,35 @@ def test_stopped_between_batches_it_goes_on_from_there(shop: EventBus, rows: Row
         shop.resume_replay(job.id)
 
 
+def test_stopped_while_it_waits_for_its_rate_it_stops_at_once(shop: EventBus) -> None:
+    """However long the wait would be."""
+    job = create(shop, rate=0.001)
+    stop = threading.Event()
+    thread, left = in_thread(lambda: shop.replaying.run(job.id, stop=stop))
+    wait_until(lambda: shop.find_replay(job.id).seen == 1)
+
+    stop.set()
+
+    thread.join(20)
+    assert [(job.state, job.seen) for job in left] == [(ReplayState.INTERRUPTED, 1)]
+
+
+def test_what_ended_a_run_is_told_though_its_end_cannot_be_written(shop: EventBus, rows: Rows) -> None:
+    """The reason must not be lost in an error of the database that follows from it."""
+    job = create(shop)
+
+    def lose(moved: Job) -> None:
+        rows.all("ALTER TABLE eventbus.replay RENAME TO replay_gone")
+        raise Interruption
+
+    with pytest.raises(Interruption):
+        shop.replaying.run(job.id, watch=lose)
+    rows.all("ALTER TABLE eventbus.replay_gone RENAME TO replay")
+
+    assert shop.find_replay(job.id).state is ReplayState.RUNNING
+    assert shop.resume_replay(job.id).count == 40
+
+
 def test_an_error_while_it_is_watched_leaves_it_resumable(shop: EventBus, rows: Rows) -> None:
     """The batch before stands."""
     job = create(shop)
@@ -194,6 +224,37 @@ def test_an_error_while_it_is_watched_leaves_it_resumable(shop: EventBus, rows: 
     assert (shop.find_replay(job.id).state, shop.find_replay(job.id).seen) == (ReplayState.INTERRUPTED, 10)
     shop.resume_replay(job.id)
     assert_each_touched_once(rows)
+
+
+def changes(bus: EventBus) -> list[tuple[str, int | None, str]]:
+    """What the audit tells of the group's replays, oldest first."""
+    return [(entry.action, entry.changed, entry.result) for entry in bus.audit(action="replay", group="shop")][::-1]
+
+
+def test_the_audit_counts_what_each_run_of_a_replay_made_due(shop: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that committed before it was cut short, nothing of an earlier run; a cancellation is the group's as well."""
+    job = create(shop)
+    stop = threading.Event()
+
+    def fail(_wake_ups: object) -> None:
+        raise Interruption
+
+    with monkeypatch.context() as cut_short:
+        cut_short.setattr(shop.waking, "send", fail)
+        with pytest.raises(Interruption):
+            shop.resume_replay(job.id)
+    shop.replaying.run(job.id, watch=lambda moved: stop.set() if moved.seen == 30 else None, stop=stop)
+    shop.replaying.run(job.id, stop=stop)
+    shop.resume_replay(job.id)
+    shop.cancel_replay(create(shop).id)
+
+    assert changes(shop) == [
+        ("replay run", 10, "failed: Interruption"),
+        ("replay run", 20, "interrupted"),
+        ("replay run", 0, "interrupted"),
+        ("replay run", 10, "done"),
+        ("replay cancel", 1, "done"),
+    ]
 
 
 def test_killed_it_is_shown_as_interrupted_and_resumed_exactly_once(
@@ -215,8 +276,10 @@ def test_killed_it_is_shown_as_interrupted_and_resumed_exactly_once(
     killed = shop.find_replay(job.id)
     assert killed.shown_state is ReplayState.RUNNING
     assert timedelta(0) < killed.quiet < QUIET
+    assert [[item.id for item in shop.replays(state=state)] for state in ("running", "interrupted")] == [[job.id], []]
     rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
     assert shop.find_replay(job.id).shown_state is ReplayState.INTERRUPTED
+    assert [[item.id for item in shop.replays(state=state)] for state in ("running", "interrupted")] == [[], [job.id]]
     rows.all("UPDATE eventbus.replay SET rate = NULL")
     assert shop.resume_replay(job.id).count == 40
     assert_each_touched_once(rows)
@@ -237,11 +300,16 @@ def in_thread(act: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     return thread, ended
 
 
-def test_cancelled_from_elsewhere_it_stops_between_batches(shop: EventBus, rows: Rows) -> None:
-    """At once for all who look; its own process notices while it waits for the rate."""
+def test_cancelled_from_elsewhere_it_stops_between_batches(
+    shop: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once for all who look; its own process notices while it waits for the rate, and shows meanwhile that it lives."""
+    monkeypatch.setattr(replaying, "_TOUCH_SECONDS", 0.1)
     job = create(shop, rate=0.1)
     thread, ended = in_thread(lambda: shop.resume_replay(job.id))
     wait_until(lambda: shop.find_replay(job.id).seen == 1)
+    rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
+    wait_until(lambda: shop.find_replay(job.id).shown_state is ReplayState.RUNNING)
 
     assert shop.cancel_replay(job.id) is True
 
@@ -265,6 +333,39 @@ def test_cancelled_before_a_batch_it_does_nothing_more(shop: EventBus, rows: Row
     assert_each_touched_once(rows, 10)
 
 
+def test_a_cancellation_waits_for_the_batch_that_is_under_way(shop: EventBus, rows: Rows) -> None:
+    """What was begun is done and counted; the process ends as one whose job was cancelled."""
+    job = create(shop)
+    with rows.transaction() as other:
+        other.execute("SELECT FROM eventbus.delivery ORDER BY event_id LIMIT 1 FOR UPDATE")
+        running, left = in_thread(lambda: shop.replaying.run(job.id))
+        wait_until(lambda: rows.waiting() == 1)
+        cancelling, cancelled = in_thread(lambda: shop.cancel_replay(job.id))
+        wait_until(lambda: cancelled or rows.waiting() == 2)
+        other.connection.rollback()
+        for thread in (running, cancelling):
+            thread.join(10)
+
+    [ended] = left
+    assert cancelled == [True]
+    assert (ended.state, ended.seen % 10) == (ReplayState.CANCELLED, 0)
+    assert_each_touched_once(rows, ended.seen)
+
+
+def test_each_batch_shows_that_the_replay_lives(shop: EventBus, rows: Rows) -> None:
+    """However long all of it takes: it is taken for interrupted only when no batch ends for a while."""
+    ages = []
+
+    def wait_long(moved: Job) -> None:
+        ages.append(moved.quiet)
+        rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
+
+    shop.replaying.run(create(shop).id, watch=wait_long)
+
+    assert len(ages) == 5
+    assert max(ages) < QUIET
+
+
 def assert_true(value: object) -> None:
     assert value is True
 
@@ -285,9 +386,34 @@ def test_resumed_elsewhere_the_first_process_stops(shop: EventBus, rows: Rows) -
     assert isinstance(error, ReplayStopped)
     assert "goes on in another process" in str(error)
     assert left[0].state is ReplayState.INTERRUPTED
+    assert [result for _, _, result in changes(shop)] == ["interrupted", "interrupted"]
     rows.all("UPDATE eventbus.replay SET rate = NULL")
     shop.resume_replay(job.id)
     assert_each_touched_once(rows)
+
+
+@pytest.mark.parametrize("ending", ["fails", "is stopped"])
+def test_whoever_lost_a_job_to_another_process_does_not_interrupt_it(shop: EventBus, rows: Rows, ending: str) -> None:
+    """Neither when it fails nor when it is stopped; and what was taken up again is shown to run before its next batch."""
+    job = create(shop)
+    stop = threading.Event()
+    taken: list[Job | None] = []
+
+    def lose(moved: Job) -> None:
+        rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
+        with shop.database.transaction() as connection:
+            taken.append(replays.take(connection, moved.id))
+        stop.set()
+        if ending == "fails":
+            raise Interruption
+
+    with suppress(Interruption):
+        assert shop.replaying.run(job.id, watch=lose, stop=stop).state is ReplayState.RUNNING
+
+    [other] = taken
+    assert other is not None
+    now = shop.find_replay(job.id)
+    assert (now.state, now.shown_state, now.runner) == (ReplayState.RUNNING, ReplayState.RUNNING, other.runner)
 
 
 def test_cancelled_while_it_is_being_stopped_it_stays_cancelled(shop: EventBus) -> None:
@@ -318,24 +444,29 @@ def test_a_rate_holds_across_batches(shop: EventBus) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_many_types_with_many_events_are_read_in_one_pass(
-    shop: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("many", [30, 50_000])
+def test_events_of_many_types_are_read_in_the_order_of_the_log(
+    shop: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
-    """Another way to read, the same events in the same order."""
+    """In one pass where they are many, else merged: no batch leaves anything behind the cursor."""
     for number in range(20):
         fill_log(rows, 3, type=f"order.kind{number}", ago=f"{number + 1} minutes")
-    monkeypatch.setattr("eventbus.storage.replay_selection._MERGED_EVENTS", 30)
+    monkeypatch.setattr("eventbus.storage.replay_selection._MERGED_EVENTS", many)
 
     assert shop.replay("#", group="shop").count == 100
     assert_each_touched_once(rows, 100)
 
 
 def test_ids_are_taken_in_batches_whatever_they_name(shop: EventBus, rows: Rows) -> None:
-    """Unknown ids between known ones end no batch early."""
+    """Unknown ids between known ones end no batch early, and make none larger."""
     known = [id for (id,) in rows.all("SELECT id FROM eventbus.event_log ORDER BY id")]
-    unknown = [f"{id[:-12]}000000000000" for id in known]
+    unknown = [f"{id[:-12]}000000000000" for id in known[:7]]
+    job = shop.replaying.create(shop.replaying.plan(Asked(group="shop", event_ids=[*known, *unknown, *known])))
+    seen: list[int] = []
 
-    assert shop.replay(group="shop", event_ids=[*known, *unknown, *known]).count == 40
+    shop.replaying.run(job.id, watch=lambda moved: seen.append(moved.seen))
+
+    assert seen == [10, 20, 30, 40, 40]
     assert_each_touched_once(rows)
 
 

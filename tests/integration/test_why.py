@@ -14,6 +14,7 @@ from eventbus.lifecycle.explaining import Reason
 from eventbus.lifecycle.parking import Parked
 from eventbus.storage import workers
 from eventbus.storage.workers import Worker
+from eventbus.subscription import Subscriptions
 from tests.integration.conftest import MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
@@ -94,10 +95,34 @@ def unsubscribed(scene: Scene) -> UUID:
     return scene.publish()
 
 
+def unsubscribed_again(scene: Scene) -> UUID:
+    # What it was unsubscribed from last is what matters, not what comes first in the alphabet.
+    for pattern in ("*.created", "order.*"):
+        scene.subscribe(pattern)
+        scene.bus.remove_group("stock")
+        scene.bus.subscriptions = Subscriptions()
+    return scene.publish()
+
+
+def subscribed_later_for_a_while(scene: Scene) -> UUID:
+    event = subscribed_later(scene)
+    scene.bus.remove_group("stock")
+    return event
+
+
 def unsubscribed_meanwhile(scene: Scene) -> UUID:
     scene.subscribe()
     event = scene.publish()
     scene.rows.all("UPDATE eventbus.subscription SET removed_at = now()")
+    return event
+
+
+def retried_for_another_subscription(scene: Scene) -> UUID:
+    event = dead(scene)
+    scene.bus.remove_group("stock")
+    scene.bus.subscriptions = Subscriptions()
+    scene.subscribe("*.created")
+    scene.bus.retry_dead_letters(group="stock")
     return event
 
 
@@ -154,6 +179,12 @@ def worker_lost(scene: Scene) -> UUID:
 def worker_lost_and_others_live(scene: Scene) -> UUID:
     scene.beat()
     return worker_lost(scene)
+
+
+def worker_lost_and_paused(scene: Scene) -> UUID:
+    event = worker_lost_and_others_live(scene)
+    scene.bus.pause_group("stock")
+    return event
 
 
 def version_unreachable(scene: Scene) -> UUID:
@@ -224,7 +255,15 @@ CAUSES: list[tuple[Callable[[Scene], UUID], Reason, str, str | None]] = [
     (never_had_a_subscription, Reason.NOT_SUBSCRIBED, "it is subscribed to nothing.", "subscribe it"),
     (subscribed_later, Reason.SUBSCRIBED_LATER, "stock subscribed to order.* at 20", "replay run --event-id"),
     (unsubscribed, Reason.UNSUBSCRIBED, "stock was unsubscribed from order.* at 20", "subscribe it again"),
-    (unsubscribed_meanwhile, Reason.UNSUBSCRIBED, "while it was published", "eventbus sweep"),
+    (unsubscribed_again, Reason.UNSUBSCRIBED, "stock was unsubscribed from order.* at 20", "subscribe it again"),
+    (subscribed_later_for_a_while, Reason.SUBSCRIBED_LATER, "UTC, after the event.", "subscribe it again"),
+    (unsubscribed_meanwhile, Reason.UNSUBSCRIBED, "handled; the next sweep cancels it.", "eventbus sweep"),
+    (
+        retried_for_another_subscription,
+        Reason.UNSUBSCRIBED,
+        "from order.* before it was handled; the next sweep hands it to its subscription to *.created.",
+        "eventbus sweep",
+    ),
     (paused, Reason.PAUSED, "stock is paused, by ", "eventbus groups resume stock"),
     (no_worker, Reason.NO_WORKER, "no living worker serves stock.", "eventbus -A MODULE worker stock"),
     (waiting, Reason.WAITING, "waits its turn at w1@host.", "may not know order.*"),
@@ -233,6 +272,7 @@ CAUSES: list[tuple[Callable[[Scene], UUID], Reason, str, str | None]] = [
     (running, Reason.RUNNING, "worker-1 has it", None),
     (worker_lost, Reason.WORKER_LOST, "worker-1 had it", "eventbus -A MODULE worker stock"),
     (worker_lost_and_others_live, Reason.WORKER_LOST, "worker-1 had it", None),
+    (worker_lost_and_paused, Reason.WORKER_LOST, "; stock is paused, by ", "eventbus groups resume stock"),
     (version_unreachable, Reason.VERSION_UNREACHABLE, "order.created version 2 cannot become 1", "add an upcaster"),
     (done, Reason.DONE, "handled by worker-1 at 20", None),
     (done_again, Reason.DONE, "as part of replay ", None),
@@ -287,6 +327,36 @@ def test_why_is_answered_on_the_command_line(
     assert lines[2].split()[0] == "error"
     assert (found["reason"], found["delivery"]["state"], found["runs"][0]["worker"]) == ("dead", "dead", "worker-1")
     assert run_here("why", str(uuid4()), "stock").returncode == 2
+
+
+def test_why_tells_the_newest_of_the_group_that_is_asked_for(bus: EventBus, rows: Rows, worker: MakeWorker) -> None:
+    """Its last dead letter and runs, newest first, whatever another group made of the event, and whoever serves that."""
+    scene = Scene(bus, rows, worker)
+    bus.subscribe("order.*", group="mail", handler=scene.handle)
+    event = dead(scene)
+    first = scene.letter()
+    bus.retry_dead_letters(group="stock")
+    scene.run()
+    second = scene.letter()
+    for statement in (
+        "INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, "
+        "fingerprint) VALUES (%s, 'mail', 'order.created', 1, 0, 'E', 'm', 't', 'f')",
+        "INSERT INTO eventbus.attempt (event_id, group_name, kind, number, error_type, error_message) "
+        "VALUES (%s, 'mail', 'error', 1, 'E', 'm')",
+    ):
+        rows.all(statement, str(event))
+
+    found = bus.explain(event, "stock")
+
+    assert first < second
+    assert f"eventbus dead show {second};" in (found.advice or "")
+    assert [run.error_message for run in found.facts.runs] == ["no stock"] * 2
+    assert found.facts.runs[0].failed_at > found.facts.runs[1].failed_at
+    scene.beat()
+    waits = bus.explain(scene.publish(), "mail")
+    assert (waits.reason, waits.facts.workers) == (Reason.NO_WORKER, [])
+    assert waits.facts.standing is not None
+    assert waits.facts.standing.group == "mail"
 
 
 def test_why_of_what_does_not_exist_is_refused(bus: EventBus) -> None:
