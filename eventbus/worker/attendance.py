@@ -121,12 +121,17 @@ def is_idle(worker: Any) -> bool:
 
 def restart_consumer(worker: Any) -> None:
     """Let a worker's consumer connect to the broker anew."""
+    consumer = worker.consumer
 
-    def lose_connection() -> None:
+    def lose_connection(**_: Any) -> None:
         if worker.blueprint.state == bootsteps.RUN:
             raise ConnectionResetError("eventbus: this worker's queues were not read any more")
 
-    worker.consumer.call_soon(lose_connection)
+    if consumer.hub is not None:
+        consumer.call_soon(lose_connection)
+    else:
+        # Without a hub, as with gevent, Celery only logs what such a call raises; but it asks the connection again and again.
+        consumer.connection.drain_events = lose_connection
 
 
 def attend(app: Any, make: Any, stopping: Any) -> None:
