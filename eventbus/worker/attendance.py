@@ -92,7 +92,10 @@ class Attendance:
         """Settle the accounts of the dead."""
         self._children.look()
         slots = self._execution.slots
-        for account in slots.list_accounts():
+        accounts = slots.list_accounts()
+        # Most of a mixed worker's processes may never take a slot; nobody will ask how these ended.
+        self._children.keep(account.pid for account in accounts)
+        for account in accounts:
             if not slots.is_dead(account):
                 continue
             waited = time.monotonic() - self._first_seen.setdefault(account.pid, time.monotonic())
