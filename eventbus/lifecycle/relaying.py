@@ -11,10 +11,10 @@ run: the broker tops a queue up to a length, whoever asks.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from eventbus.broker import Broker, WakeUp
 from eventbus.lifecycle import sweeping
+from eventbus.lifecycle.sweeping import GRACE
 from eventbus.storage import deliveries, repairs
 from eventbus.storage.database import Database
 from eventbus.storage.deliveries import Due
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 #: Wake-ups that a queue is topped up to; each of them may run many deliveries.
 CAP = 100
-#: What has been due for less was most likely just published, and a worker is on its way.
-GRACE = timedelta(milliseconds=250)
 #: Sweeps after which a delivery that has not moved is taken for one that nobody hears of.
 PATIENCE = 2
 _ORPHAN_SWEEPS = 20
@@ -53,8 +51,6 @@ class Relay:
     #: Whether this worker reads its queues and has a free process; asked while something is stuck.
     is_idle: Callable[[], bool]
     restart_consumer: Callable[[], None]
-    #: Wake-ups that had to be sent.
-    repairs: int = 0
     _stuck: dict[str, Stuck] = field(default_factory=dict)
     _restarted_sweep: int = -_RESTART_SWEEPS
     _sweeps: int = 0
@@ -89,9 +85,9 @@ class Relay:
         return Stuck(due=oldest, sweeps=before.sweeps + 1)
 
     def _top_up(self, group: str, items: Sequence[Due]) -> int:
-        sent = self.broker.top_up(items[0].queue, [wake_up(item) for item in items[:CAP]], min(CAP, len(items)))
+        # No more messages than due deliveries, however long nobody takes any.
+        sent = self.broker.top_up(items[0].queue, [wake_up(item) for item in items], min(CAP, len(items)))
         if sent:
-            self.repairs += sent
             log.info("relayed", extra={"group": group, "wake_ups": sent})
         return sent
 
@@ -103,7 +99,6 @@ class Relay:
         was_idle, self._was_idle = self._was_idle, self.is_idle()
         sent = self.broker.top_up(self.own_queue, [wake_up(due) for due in stuck], len(stuck))
         if sent:
-            self.repairs += sent
             log.info("relayed_directly", extra={"groups": [due.group for due in stuck], "wake_ups": sent})
         # What an earlier sweep has sent is still there, and nothing has kept this worker from reading it since then.
         elif was_idle and self._was_idle and self._sweeps - self._restarted_sweep >= _RESTART_SWEEPS:

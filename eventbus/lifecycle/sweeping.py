@@ -17,8 +17,8 @@ from eventbus.storage.database import Database
 
 log = logging.getLogger(__name__)
 
-#: What became due so lately has a message on its way.
-_GRACE = timedelta(milliseconds=250)
+#: What became due so lately was most likely just published, and has a message on its way.
+GRACE = timedelta(milliseconds=250)
 _ORPHANS = 1000
 
 
@@ -53,15 +53,14 @@ def relay(database: Database, broker: Broker) -> dict[str, int]:
         BrokerUnreachable: Some or all were not sent.
     """
     with database.autocommit() as connection:
-        due = deliveries.list_due(connection, limit=QUEUE_CAP, grace=_GRACE)
+        due = deliveries.list_due(connection, limit=QUEUE_CAP, grace=GRACE)
     by_queue: dict[tuple[str, str], list[WakeUp]] = {}
     for item in due:
         wake_up = WakeUp(queue=item.queue, event_id=item.event_id, type=item.type)
         by_queue.setdefault((item.group, item.queue), []).append(wake_up)
     # No more messages than due deliveries: here nobody may take any for a long time.
     sent = {
-        group: broker.top_up(queue, found[:QUEUE_CAP], min(len(found), QUEUE_CAP))
-        for (group, queue), found in by_queue.items()
+        group: broker.top_up(queue, found, min(len(found), QUEUE_CAP)) for (group, queue), found in by_queue.items()
     }
     if repaired := {group: count for group, count in sent.items() if count}:
         with database.autocommit() as connection:
