@@ -49,18 +49,22 @@ class Attendant:
     def watching(self, *attended: Attended) -> Iterator[None]:
         """Attend to these while the block runs."""
         with self._lock:
-            self._held += attended
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="eventbus-attendant", daemon=True)
-                self._thread.start()
+                self._thread = self._begin()
             elif self._is_waiting:
                 self._needed.notify()
+            self._held += attended
         try:
             yield
         finally:
             with self._lock:
                 for item in attended:
                     self._held.remove(item)
+
+    def _begin(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="eventbus-attendant", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
         idle_since = time.monotonic()

@@ -53,8 +53,6 @@ class Relay:
     #: Whether this worker reads its queues and has a free process; asked while something is stuck.
     is_idle: Callable[[], bool]
     restart_consumer: Callable[[], None]
-    #: Wake-ups that had to be sent.
-    repairs: int = 0
     _stuck: dict[str, Stuck] = field(default_factory=dict)
     _restarted_sweep: int = -_RESTART_SWEEPS
     _sweeps: int = 0
@@ -87,7 +85,6 @@ class Relay:
     def _top_up(self, group: str, items: Sequence[Due]) -> int:
         sent = _top_up(self.broker, items)
         if sent:
-            self.repairs += sent
             log.info("relayed", extra={"group": group, "wake_ups": sent})
         return sent
 
@@ -99,7 +96,6 @@ class Relay:
         was_idle, self._was_idle = self._was_idle, self.is_idle()
         sent = self.broker.top_up(self.own_queue, [wake_up(due) for due in stuck], len(stuck))
         if sent:
-            self.repairs += sent
             log.info("relayed_directly", extra={"groups": [due.group for due in stuck], "wake_ups": sent})
         # What an earlier sweep has sent is still there, and nothing has kept this worker from reading it since then.
         elif was_idle and self._was_idle and self._sweeps - self._restarted_sweep >= _RESTART_SWEEPS:
@@ -130,7 +126,7 @@ def _by_group(found: Sequence[Due]) -> dict[str, list[Due]]:
 
 def _top_up(broker: Broker, items: Sequence[Due]) -> int:
     """No more messages than due deliveries: it may be long before anybody takes them."""
-    return broker.top_up(items[0].queue, [wake_up(item) for item in items[:CAP]], min(CAP, len(items)))
+    return broker.top_up(items[0].queue, [wake_up(item) for item in items], min(CAP, len(items)))
 
 
 def _note_repairs(database: Database, sent: dict[str, int]) -> dict[str, int]:

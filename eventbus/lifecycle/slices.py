@@ -154,24 +154,24 @@ class Slice:
         holding = Holding(self._execution.database, self._slot, batch)
         began, ran = time.monotonic(), 0
         sessions = self._execution.sessions()
-        with sessions, self._attendant.watching(holding, sessions):
-            try:
+        try:
+            with sessions, self._attendant.watching(holding, sessions):
                 for row in range(len(batch)):
                     if self._slots.is_stopping or time.monotonic() > self._ends_seconds + SLICE_SECONDS:
                         self._execution.insist(holding.release)
                     if holding.start(row):
                         self._run_row(holding, row, sessions, on_failure)
                         ran += 1
-            except BaseException as error:
-                # A fault of ours. Nobody comes back to what is held: its lease would have to end, and each run to be repeated.
-                if not ends_process(error):
-                    for settle in (holding.flush, holding.release):
-                        with suppress(DatabaseError):
-                            self._execution.insist(settle)
-                raise
-            seconds = time.monotonic() - began
-            self._execution.insist(holding.release)
-            self._execution.insist(holding.flush)
+        except BaseException as error:
+            # A fault of ours. Nobody comes back to what is held: its lease would have to end, and each run to be repeated.
+            if not ends_process(error):
+                for settle in (holding.flush, holding.release):
+                    with suppress(DatabaseError):
+                        self._execution.insist(settle)
+            raise
+        seconds = time.monotonic() - began
+        self._execution.insist(holding.release)
+        self._execution.insist(holding.flush)
         self.done += holding.done
         self.again += holding.again
         if ran:

@@ -93,7 +93,10 @@ class Attendance:
         """Settle the accounts of the dead."""
         self._children.look()
         slots = self._execution.slots
-        for account in slots.list_accounts():
+        accounts = slots.list_accounts()
+        # Most of a mixed worker's processes may never take a slot; nobody will ask how these ended.
+        self._children.keep(account.pid for account in accounts)
+        for account in accounts:
             if not slots.is_dead(account):
                 continue
             waited = time.monotonic() - self._first_seen.setdefault(account.pid, time.monotonic())
@@ -122,12 +125,17 @@ def is_idle(worker: Any) -> bool:
 
 def restart_consumer(worker: Any) -> None:
     """Let a worker's consumer connect to the broker anew."""
+    consumer = worker.consumer
 
-    def lose_connection() -> None:
+    def lose_connection(**_: Any) -> None:
         if worker.blueprint.state == bootsteps.RUN:
             raise ConnectionResetError("eventbus: this worker's queues were not read any more")
 
-    worker.consumer.call_soon(lose_connection)
+    if consumer.hub is not None:
+        consumer.call_soon(lose_connection)
+    else:
+        # Without a hub, as with gevent, Celery only logs what such a call raises; but it asks the connection again and again.
+        consumer.connection.drain_events = lose_connection
 
 
 def attend(app: Celery, make: Callable[[Any], Attendance | None], stopping: Callable[[], None]) -> None:

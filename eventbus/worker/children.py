@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -11,6 +12,7 @@ class Children:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._processes: dict[int, Any] = {}
+        self._in_pool: set[int] = set()
         self._limits: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -19,7 +21,9 @@ class Children:
         found = getattr(getattr(self._pool, "_pool", None), "_pool", None)
         if isinstance(found, list):
             with self._lock:
-                self._processes.update({process.pid: process for process in list(found)})
+                processes = {process.pid: process for process in list(found)}
+                self._processes.update(processes)
+                self._in_pool = set(processes)
 
     def note_limit(self, pid: int, seconds: float) -> None:
         """Remember that a process is being ended because its task ran longer than *seconds*."""
@@ -44,6 +48,12 @@ class Children:
         except ValueError:
             name = f"signal {-code}"
         return f"its process was killed by {name} while the handler ran"
+
+    def keep(self, pids: Iterable[int]) -> None:
+        """Forget those that had left the pool when it was looked at, but for *pids*, which have accounts still."""
+        with self._lock:
+            wanted = self._in_pool.union(pids)
+            self._processes = {pid: process for pid, process in self._processes.items() if pid in wanted}
 
     def forget(self, pid: int) -> None:
         """Its accounts are settled."""

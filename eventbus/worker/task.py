@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from celery import Task
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
@@ -195,8 +195,8 @@ class DeliveryTask(Task):
                 argsrepr=f"{event.type} {event.id}",
                 kwargsrepr="{}",
             )
-        except OperationalError as error:
-            log.warning("retry_not_announced", extra={"group": self.group, "reason": str(error)})
+        except Reject as error:  # what Celery makes of whatever kept the message from being sent
+            log.warning("retry_not_announced", extra={"group": self.group, "reason": str(error.reason)})
         raise Retry(exc=exc, when=seconds)
 
     def _continue_alone(self, claimed: Claimed, error: BaseException, outcome: Outcome) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from eventbus.failure import from_exception
 from eventbus.lifecycle.settlement import Dead, Outcome, Retrying
@@ -54,6 +53,6 @@ class TaskEvents:
                 dispatcher.send(
                     kind, **common, exception=failure.summary, traceback=failure.traceback, timestamp=time.time()
                 )
-        except OperationalError as failure_to_send:
+        except Exception as failure_to_send:  # noqa: BLE001 - a dispatcher lets through whatever its broker's client raises
             log.warning("task_events_not_sent", extra={"reason": str(failure_to_send)})
         return task_id

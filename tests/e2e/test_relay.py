@@ -121,9 +121,10 @@ def test_a_backlog_at_the_start_is_no_reason_to_connect_anew(stage: Stage) -> No
     assert "Connection to broker lost" not in worker.log
 
 
-def test_a_consumer_that_silently_stopped_is_restarted(stage: Stage) -> None:
-    """Nothing is read any more, and no error says so: the worker's relay notices, and connects anew."""
-    worker = stage.start(module="tests.e2e.shop.deaf", groups=["courier"])
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_consumer_that_silently_stopped_is_restarted(stage: Stage, pool: str) -> None:
+    """Nothing is read any more, and no error says so: the worker's relay notices, and connects anew. Celery reads in two ways."""
+    worker = stage.start(module="tests.e2e.shop.deaf", groups=["courier"], pool=pool)
     stage.wait_for_state(stage.publish("parcel.sent", {}), "courier", "done")
     (worker.folder / "deaf").touch()
     wait_until((worker.folder / "deaf now").exists, timeout=TIMEOUT)

@@ -1,20 +1,23 @@
 """The Celery task of a group: however it ends, nothing stays held by a process that lives on."""
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from celery import Task
+from celery.app.trace import build_tracer
 
 from eventbus import Draft, Event, EventBus
+from eventbus.embedded import EmbeddedValkey
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.storage.claiming import Claimed
 from eventbus.worker.task import DeliveryTask, Equipment
 from eventbus.worker.task_events import TaskEvents
-from tests.integration.conftest import MakeWorker
+from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -49,19 +52,27 @@ def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
 @pytest.fixture
 def task_of(bus: EventBus) -> Callable[[SingleRuns], Task]:
     """A function that returns the group's task, as a worker with this execution has it."""
+    return lambda execution: equip(bus, execution)
 
-    def make(execution: SingleRuns) -> Task:
-        task: DeliveryTask = bus.app.tasks[bus.settings.queue("a")]
-        task.runtime.equipment = Equipment(
-            execution=execution,
-            attendant=Attendant(execution.slots),
-            pace=Pace(),
-            waking=bus.waking,
-            events=TaskEvents(bus.app, hostname="w@h", are_sent=False),
-        )
-        return task
 
-    return make
+def equip(bus: EventBus, execution: SingleRuns, *, shows_events: bool = False) -> Task:
+    """The task of the group ``a`` of *bus*, in a worker with *execution*."""
+    task: DeliveryTask = bus.app.tasks[bus.settings.queue("a")]
+    task.runtime.equipment = Equipment(
+        execution=execution,
+        attendant=Attendant(execution.slots),
+        pace=Pace(),
+        waking=bus.waking,
+        events=TaskEvents(bus.app, hostname="w@h", are_sent=shows_events),
+    )
+    return task
+
+
+def run_in_worker(task: Task, *args: str) -> Any:
+    """What a worker's process makes of a message with *args*: the state of the task, and its result."""
+    trace = build_tracer(task.name, task, app=task.app)
+    ended = trace("id-1", args, {}, {"id": "id-1", "args": args, "kwargs": {}, "delivery_info": {}, "is_eager": False})
+    return (ended.info.state if ended.info else "SUCCESS"), ended.retval
 
 
 def broken(execution: SingleRuns, fault: BaseException) -> Broken:
@@ -96,3 +107,32 @@ def test_a_fault_of_ours_leaves_nothing_held(
     assert [account.rows for account in failing.slots.list_accounts()] == [[]]
     # The one whose handler ran waits for the end of its lease.
     assert dict(rows.all(STATES)) == {"running": 1, "pending": 2}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_failed_run_is_retried_though_its_broker_was_lost(
+    named: bool,
+    make_bus: MakeBus,
+    worker: MakeWorker,
+    rows: Rows,
+    valkey: EmbeddedValkey,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whether or not a message names it, also in a worker that shows Flower what it does, and had a connection for that."""
+    bus = make_bus(broker_url=valkey.url)
+    bus.subscribe("order.created", group="a", handler=fail)
+    task = equip(bus, worker(bus), shows_events=True)
+    task.app.conf.broker_url = valkey.url
+    bus.publish("order.created", 1, source="orders")
+    before = run_in_worker(task)
+    event = bus.publish("order.created", 2, source="orders")
+    valkey.stop()
+
+    state, result = run_in_worker(task, *([str(event.id)] if named else []))
+
+    assert before == ("SUCCESS", {"done": 0, "retried": 1, "dead": 0})
+    assert state == ("RETRY" if named else "SUCCESS"), result
+    assert dict(rows.all(STATES)) == {"retrying": 2}
+    assert [record.message for record in caplog.records if record.levelno > logging.WARNING] == []
+    said = {record.message for record in caplog.records}
+    assert said >= ({"retry_not_announced"} if named else {"retry_not_announced", "task_events_not_sent"})

@@ -277,6 +277,26 @@ def test_a_batch_that_no_ordinary_exception_ends_leaves_nothing_held(
     assert states(rows) == {"dead": 1, "pending": 2}
 
 
+def test_where_no_thread_can_be_started_nothing_is_held(
+    bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine may have no room for one; the next slice asks for it again."""
+    publish(bus, 2)
+    turn = begin(execution)
+    attendant = turn._attendant
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="new thread"):
+        patched.setattr(threading.Thread, "start", lambda _: _raise(RuntimeError("can't start new thread")))
+        turn.run_batches(Told())
+    before = states(rows), list(attendant._held)
+
+    turn.run_batches(Told())
+
+    assert before == ({"pending": 2}, [])
+    assert states(rows) == {"done": 2}
+    assert attendant._thread is not None
+    assert attendant._thread.is_alive()
+
+
 def test_the_end_of_the_process_leaves_all_to_those_who_live(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """They find in the slot what it held, and whose handler it ended in."""
     behaviour.act = lambda event: _raise(SystemExit(-241))

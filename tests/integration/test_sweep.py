@@ -1,14 +1,16 @@
 """Sweeping: what is due and was never announced, or whose announcement was lost, is announced again."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 from sqlalchemy.orm import Session
 
-from eventbus import EventBus
+from eventbus import Draft, EventBus
 from eventbus.errors import BrokerUnreachable
+from eventbus.lifecycle import relaying
 from eventbus.lifecycle.settlement import Done
 from eventbus.lifecycle.sweeping import sweep
 from eventbus.storage import subscriptions
@@ -93,6 +95,28 @@ def test_a_sweep_is_bounded(subscribed: EventBus) -> None:
         subscribed.publish("order.created", number, source="orders")
 
     assert sweep(subscribed.database, subscribed.broker, limit=2) == {"a": 2, "b": 2}
+
+
+def test_a_relay_leaves_what_was_just_published_to_its_own_message(
+    bus: EventBus, redis_client: "redis.Redis[bytes]", prefix: str, messages: Messages, rows: Rows
+) -> None:
+    """Of a group that takes events by several patterns, too, no more are announced than a queue is to hold."""
+    types = ("order.created", "order.paid")
+    for group, pattern in zip("aab", (*types, "#"), strict=True):
+        bus.subscribe(pattern, group=group, handler=handle)
+    bus.sync()
+    bus.publish_many([Draft(type=type, data=number, source="orders") for number in range(3) for type in types])
+    redis_client.delete(f"{prefix}.a", f"{prefix}.b")
+    rows.all(
+        "UPDATE eventbus.delivery SET due_at = clock_timestamp() - make_interval(hours => (group_name = 'a')::int)"
+    )
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(relaying, "GRACE", timedelta(minutes=30))
+        patched.setattr(relaying, "CAP", 4)
+        bus.relay()
+
+    assert (len(messages("a")), len(messages("b"))) == (4, 0)
 
 
 def test_a_sweep_without_a_broker_says_so(make_bus: MakeBus) -> None:

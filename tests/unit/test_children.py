@@ -113,6 +113,25 @@ def test_what_is_settled_is_forgotten(children: Children, start: StartProcess) -
     assert known_anew == "its process exited with code 3 while the handler ran"
 
 
+@pytest.mark.parametrize(
+    ("leaves", "has_account", "is_known"), [(False, False, True), (True, True, True), (True, False, False)]
+)
+def test_only_those_that_may_be_asked_for_are_kept(
+    leaves: bool, has_account: bool, is_known: bool, children: Children, start: StartProcess, processes: list[Any]
+) -> None:
+    """A pool that replaces its processes after a few tasks has very many of them in time."""
+    process = start(lambda: os._exit(3))
+    process.join()
+    children.look()
+    if leaves:
+        processes.clear()
+        children.look()
+
+    children.keep([process.pid] if has_account else [])
+
+    assert ("code 3" in str(children.explain_end(process.pid))) is is_known
+
+
 @pytest.mark.parametrize("pool", [None, SimpleNamespace(), SimpleNamespace(_pool=SimpleNamespace(_pool=object()))])
 def test_a_pool_without_processes_has_none_to_look_at(pool: Any) -> None:
     """Threads, and the solo pool."""
