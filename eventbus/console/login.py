@@ -77,8 +77,10 @@ class Login:
     async def _try(self, request: Request, browser: Browser, target: str, name: str, password: str) -> Response:
         address = address_of(request, self._site.settings.proxies)
         login = passwords(self._site.settings.access)
+        # Of the password that is tried: a session that is opened while another one is set is over at once.
+        fingerprint = login.users.fingerprint(name) if login else ""
         # A name that nobody has may be a password that slipped into the wrong field.
-        facts = {"user": name if login and login.users.fingerprint(name) else None, "address": address}
+        facts = {"user": name if fingerprint else None, "address": address}
         wait = self._site.throttle.wait_seconds(name, address)
         if wait > 0:
             log.warning("console_login_throttled", extra=facts)
@@ -99,7 +101,7 @@ class Login:
         # A new id: whoever planted the old one has nothing of it.
         self._site.sessions.close(browser)
         fresh = self._site.cookies.meet(None)
-        self._site.sessions.open(fresh, user.name, login.users.fingerprint(user.name))
+        self._site.sessions.open(fresh, user.name, fingerprint)
         answer = RedirectResponse(f"{request.scope.get('root_path', '')}{_own(target)}", status_code=303)
         remember(answer, request, self._site, fresh)
         return answer

@@ -1,5 +1,6 @@
 """Sessions and throttling by the clock: what ends, when it ends; and streams that end with it."""
 
+import hashlib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from eventbus import EventBus
 from eventbus.console import Role, User, create_app, streaming, throttling
 from eventbus.console.sessions import IDLE, LIFETIME, Browser, Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
@@ -75,6 +77,27 @@ def test_a_session_ends_with_its_password(clock: Clock) -> None:
 
     assert sessions.user_of(browser, lambda name: "new") is None
     assert sessions.user_of(browser, lambda name: "old") is None
+
+
+def test_a_password_that_is_changed_during_a_login_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has stolen the old one and logs in at that moment is not let in as if it were the new one."""
+    path, scrypt = tmp_path / "users", hashlib.scrypt
+    old, new = (user_line("alice", Role.VIEWER, f"{word} password", cost=1 << 10) for word in ("the old", "the new"))
+    path.write_text(old)
+    bus = EventBus.from_env(database_url="postgresql://x/y", broker_url="redis://x")
+    client = Client(create_app(bus, settings=ConsoleSettings(access=Passwords(UserFile(path)))), follow_redirects=False)
+
+    def change(*arguments: Any, **options: Any) -> bytes:
+        path.write_text(new)
+        return scrypt(*arguments, **options)
+
+    monkeypatch.setattr(hashlib, "scrypt", change)
+    answer = client.press("/login", "/login", name="alice", password="the old password")
+
+    assert answer.headers["location"] == "/"
+    assert client.get("/audit").headers["location"].startswith("/login")
 
 
 def test_sessions_do_not_fill_the_memory(clock: Clock) -> None:
