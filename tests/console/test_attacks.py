@@ -586,6 +586,23 @@ def test_a_console_without_a_login_answers_to_this_machine_only(seed: Seed) -> N
     assert outside.get("/live").status_code == 403
 
 
+def test_a_socket_for_both_versions_of_ip_tells_who_is_near(seed: Seed) -> None:
+    """It says an address of IPv4 as one of IPv6: this machine is still this machine, and a proxy the proxy."""
+    proxies = parse_networks("P", "10.0.0.0/8")
+    access = Proxied("Remote-User", proxies=proxies, operators=[])
+    local, proxied = (
+        create_app(seed.bus, settings=ConsoleSettings(access=each, proxies=proxies)) for each in (LocalOnly(), access)
+    )
+    asked = ((local, "127.0.0.1"), (local, "10.1.2.3"), (proxied, "10.1.2.3"), (proxied, "192.168.0.1"))
+
+    statuses = [
+        Client(app, address=f"::ffff:{address}").get("/audit", headers={"remote-user": "bob"}).status_code
+        for app, address in asked
+    ]
+
+    assert statuses == [200, 403, 200, 403]
+
+
 def test_only_a_trusted_proxy_names_users(seed: Seed) -> None:
     """From elsewhere the header is worth nothing; from the proxy there is one of it, or nobody is let in."""
     proxies = parse_networks("P", "10.0.0.0/8")
