@@ -54,7 +54,7 @@ def is_local_host(request: Request) -> bool:
     if len(hosts) != 1:
         return False
     name, _, port = hosts[0].rpartition(":")
-    if not (port.isascii() and port.isdigit()):
+    if not port.isdecimal():
         name = hosts[0]
     if name.lower() == "localhost":
         return True

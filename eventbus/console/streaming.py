@@ -75,17 +75,14 @@ class Streams:
         try:
             yield
         finally:
-            self._open[user] -= 1
-            if not self._open[user]:
-                del self._open[user]
+            self._open -= Counter([user])
 
 
 class _Stream(StreamingResponse):
     """Keeps *place* until it has ended, however it ends."""
 
     def __init__(self, chunks: AsyncIterator[bytes], *, place: ExitStack) -> None:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        super().__init__(chunks, media_type="text/event-stream", headers=headers)
+        super().__init__(chunks, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
         self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,10 +12,12 @@ from starlette.applications import Starlette
 from eventbus import EventBus
 from eventbus.console import User, create_app, streaming
 from eventbus.console import app as console
+from eventbus.console.answering import PATIENCE
 from eventbus.console.message import Message, Tail
 from eventbus.console.page import Page
 from eventbus.console.view import View
 from eventbus.errors import InvalidInput
+from eventbus.storage import deadlines
 from tests.console.streams import listen
 from tests.support import wait_until
 
@@ -97,6 +99,22 @@ def test_streams_that_are_opened_at_the_same_moment_are_counted(stage: Stage, mo
         return sorted(heard.status for heard in await asyncio.gather(*(listen(app, "/live/x") for _ in range(4))))
 
     assert [asyncio.run(open_all()) for _ in range(2)] == [[200, 200, 503, 503]] * 2
+
+
+def test_a_stream_keeps_its_place_while_it_is_open(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not a moment longer."""
+    monkeypatch.setattr(streaming, "MOST_OF_ONE_USER", 1)
+    app = stage.pulsing(lambda view: [message(1)])
+    statuses: list[int] = []
+
+    async def until_another_was_refused(told: bytes) -> bool:
+        statuses.append((await listen(app, "/live/x")).status)
+        return True
+
+    asyncio.run(listen(app, "/live/x", until=until_another_was_refused))
+
+    assert {*statuses} == {503}
+    assert asyncio.run(listen(app, "/live/x")).status == 200
 
 
 def test_a_stream_that_cannot_be_opened_takes_no_place(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +237,21 @@ def test_no_proxy_holds_back_or_keeps_a_stream(stage: Stage) -> None:
     assert heard.headers["x-content-type-options"] == "nosniff"
 
 
+def test_what_a_stream_asks_of_postgresql_has_an_end(stage: Stage) -> None:
+    """As what a page asks: a server that is frozen must not keep a thread for ever."""
+    limits: list[timedelta | None] = []
+
+    def note() -> int:
+        limits.append(deadlines._usual.get())
+        return 1
+
+    tailing = stage.tailing(lambda view: Tail(source=Source(note), show=message))
+    asyncio.run(listen(tailing, "/live/x", until=lambda told: told.endswith(said(1))))
+    asyncio.run(listen(stage.pulsing(lambda view: [message(note())]), "/live/x"))
+
+    assert {*limits} == {PATIENCE}
+
+
 # --- when they end ----------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +264,20 @@ def test_what_was_read_during_the_logout_is_told_to_nobody(stage: Stage) -> None
 
 def test_what_comes_after_the_logout_is_told_to_nobody(stage: Stage) -> None:
     """A tail waits for the next event for as long as it takes."""
-    source = Source(stage.leave)
+    asked: list[User | None] = []
+
+    def who() -> User | None:
+        asked.append(stage.user)
+        return stage.user
+
+    stage.who = who
+
+    def come_after_the_logout() -> str:
+        # When it was opened, and before it began to wait.
+        wait_until(lambda: len(asked) == 2)
+        return stage.leave()
+
+    source = Source(come_after_the_logout)
     app = stage.tailing(lambda view: Tail(source=source, show=message))
 
     heard = asyncio.run(listen(app, "/live/x", until=lambda told: False))
