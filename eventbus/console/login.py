@@ -18,6 +18,8 @@ from eventbus.errors import InvalidInput
 
 log = logging.getLogger(__name__)
 
+#: As long as an address may be for servers.
+_LONGEST_TARGET = 1 << 16
 _REFUSED = "No user has that name and that password."
 
 
@@ -48,7 +50,7 @@ class Login:
         browser = meet(request, self._site)
         try:
             form = await read_form(request)
-            target = form.text("next") or "/"
+            target = form.text("next", longest=_LONGEST_TARGET) or "/"
             check_origin(request, self._site, form, browser, "")
             name, password = form.text("name", longest=200) or "", form.text("password", longest=1000) or ""
         except InvalidInput as error:
@@ -110,7 +112,7 @@ class Login:
         text = self._site.templates.get_template("login.html").render(
             token=self._site.cookies.token(browser, ""),
             root=request.scope.get("root_path", ""),
-            target=_own(target),
+            target=target,
             message=data.get("message"),
         )
         answer = HTMLResponse(text, status_code=status)
@@ -121,5 +123,5 @@ class Login:
 
 def _own(target: str) -> str:
     """*target*, if it is a path of ours: a login leads nowhere else."""
-    is_path = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    is_path = target.startswith("/") and not target.startswith("//") and target.isprintable()
     return target if is_path and "\\" not in target else "/"
