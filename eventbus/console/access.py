@@ -93,12 +93,20 @@ class Proxied:
         """The one whom the proxy names."""
         if not is_among(peer_of(asked.request), self._proxies):
             raise Refused("This console answers only to its proxy.")
-        names = asked.request.headers.getlist(self._header)
+        names = [_text(name) for name in asked.request.headers.getlist(self._header)]
         # Two headers: one of them came past the proxy.
-        if len(names) != 1 or not names[0].strip() or not names[0].isprintable() or len(names[0]) > 200:
+        if len(names) != 1 or not names[0] or not names[0].isprintable() or len(names[0]) > 200:
             raise Refused("The proxy did not say who you are.")
-        name = names[0].strip()
+        [name] = names
         return User(name=name, role=Role.OPERATOR if name in self._operators else Role.VIEWER)
+
+
+def _text(header: str) -> str:
+    """What *header* says: its bytes, which are UTF-8 nearly always, were read as Latin-1."""
+    try:
+        return header.encode("latin-1").decode().strip()
+    except UnicodeDecodeError:
+        return header.strip()
 
 
 #: What a host app gives: who sent the request, or None if they may not see the console.

@@ -3,7 +3,6 @@
 tail, every second ─▶ new events ─▶ how do these and those that are shown stand? ─▶ whatever is not as it was told
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -38,15 +37,16 @@ class EventFollowing:
         """
         self._bus = bus
         self._tail = tail
-        self._told: dict[UUID, list[Standing] | None] = dict.fromkeys(shown[:_MOST])
-        #: Oldest first.
-        self._followed = deque(reversed(shown[:_MOST]), maxlen=_MOST)
+        #: Of the rows that are followed, the oldest first: how each stands, as far as that was told.
+        self._told: dict[UUID, list[Standing] | None] = dict.fromkeys(reversed(shown))
 
     def __iter__(self) -> Iterator[Seen]:
         for found in self._tail.looks():
             new = {event.id: event for event in found}
-            self._followed.extend(id for id in new if id not in self._told)
-            self._told = {id: self._told.get(id) for id in self._followed}
+            for id in new:
+                self._told.setdefault(id, None)
+            for id in list(self._told)[:-_MOST]:
+                del self._told[id]
             yield from self._changed(new)
 
     def close(self) -> None:
@@ -54,10 +54,10 @@ class EventFollowing:
         self._tail.close()
 
     def _changed(self, new: dict[UUID, Event]) -> Iterator[Seen]:
-        now: dict[UUID, list[Standing]] = {id: [] for id in self._followed}
+        now: dict[UUID, list[Standing]] = {id: [] for id in self._told}
         for standing in self._bus.standings(list(now)):
             now[standing.event_id].append(standing)
         for id, standings in now.items():
-            if id in new or self._told[id] != standings:
+            if self._told[id] != standings:
                 self._told[id] = standings
                 yield Seen(id=id, event=new.get(id), standings=standings)

@@ -42,7 +42,7 @@ class EventTail:
             InvalidInput, DatabaseError: Nothing can be found that way.
         """
         self._bus = bus
-        self._sought = {**sought, "until": None}
+        self._sought = sought
         self._closed = threading.Event()
         now = bus.clock()
         self._since = (now if after is None else max(after, now - _LONGEST_AWAY)) - _LATE
@@ -70,7 +70,7 @@ class EventTail:
         """The newest that are sought, oldest first."""
         now = self._bus.clock()
         page = self._bus.events(**{**self._sought, "since": self._since}, limit=most, most_read=_MOST_READ)
-        self._since = max(self._since, now - _LATE)
+        self._since = now - _LATE
         return list(reversed(page.items))
 
     def _remember(self, events: list[Event]) -> None:

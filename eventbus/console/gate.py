@@ -87,7 +87,7 @@ async def read_form(request: Request) -> Filters:
         if len(body) > _MOST_FORM_BYTES:
             raise InvalidInput(f"the form is larger than {_MOST_FORM_BYTES:,} bytes: choose fewer.")
     try:
-        return Filters(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS))
+        return Filters(parse_qsl(body.decode(), errors="strict", max_num_fields=_MOST_FIELDS))
     except ValueError:
         raise InvalidInput(
             f"the form cannot be read: it has more than {_MOST_FIELDS:,} fields, or is no text."
@@ -101,7 +101,7 @@ def check_origin(request: Request, site: Site, form: Filters, browser: Browser, 
         Forbidden: It was.
     """
     tokens = [value for name, value in form.items() if name == TOKEN]
-    is_ours = len(tokens) == 1 and not browser.is_new and site.cookies.is_token(tokens[0], browser, user)
+    is_ours = len(tokens) == 1 and site.cookies.is_token(tokens[0], browser, user)
     if not is_ours or _is_from_elsewhere(request, site):
         raise Forbidden(
             "This form is out of date, or was not made here. Nothing was changed: reload the page, then repeat."

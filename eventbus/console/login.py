@@ -17,6 +17,8 @@ from eventbus.errors import InvalidInput
 
 log = logging.getLogger(__name__)
 
+#: As long as an address may be for servers.
+_LONGEST_TARGET = 1 << 16
 _REFUSED = "No user has that name and that password."
 
 
@@ -47,7 +49,7 @@ class Login:
         browser = meet(request, self._site)
         try:
             form = await read_form(request)
-            target = form.text("next") or "/"
+            target = form.text("next", longest=_LONGEST_TARGET) or "/"
             check_origin(request, self._site, form, browser, "")
             name, password = form.text("name", longest=200) or "", form.text("password", longest=1000) or ""
         except InvalidInput as error:
@@ -76,8 +78,10 @@ class Login:
     async def _try(self, request: Request, browser: Browser, target: str, name: str, password: str) -> Response:
         address = address_of(request, self._site.settings.proxies)
         login = passwords(self._site.settings.access)
+        # Of the password that is tried: a session that is opened while another one is set is over at once.
+        fingerprint = login.users.fingerprint(name) if login else ""
         # A name that nobody has may be a password that slipped into the wrong field.
-        facts = {"user": name if login and login.users.fingerprint(name) else None, "address": address}
+        facts = {"user": name if fingerprint else None, "address": address}
         wait = self._site.throttle.wait_seconds(name, address)
         if wait > 0:
             log.warning("console_login_throttled", extra=facts)
@@ -98,7 +102,7 @@ class Login:
         # A new id: whoever planted the old one has nothing of it.
         self._site.sessions.close(browser)
         fresh = self._site.cookies.meet(None)
-        self._site.sessions.open(fresh, user.name, login.users.fingerprint(user.name))
+        self._site.sessions.open(fresh, user.name, fingerprint)
         answer = RedirectResponse(f"{request.scope.get('root_path', '')}{_own(target)}", status_code=303)
         remember(answer, request, self._site, fresh)
         return answer
@@ -109,7 +113,7 @@ class Login:
         text = self._site.templates.get_template("login.html").render(
             token=self._site.cookies.token(browser, ""),
             root=request.scope.get("root_path", ""),
-            target=_own(target),
+            target=target,
             message=message,
         )
         answer = HTMLResponse(text, status_code=status)
@@ -120,5 +124,5 @@ class Login:
 
 def _own(target: str) -> str:
     """*target*, if it is a path of ours: a login leads nowhere else."""
-    is_path = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    is_path = target.startswith("/") and not target.startswith("//") and target.isprintable()
     return target if is_path and "\\" not in target else "/"

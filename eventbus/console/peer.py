@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from eventbus.errors import InvalidSetting
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 #: What proxies are known to add, beside X-Forwarded-*.
@@ -30,7 +31,7 @@ def peer_of(request: Request) -> str | None:
     if request.client is None:
         return None
     try:
-        return str(ipaddress.ip_address(request.client.host))
+        return str(_parsed(request.client.host))
     except ValueError:
         return None
 
@@ -53,7 +54,7 @@ def is_local_host(request: Request) -> bool:
     if len(hosts) != 1:
         return False
     name, _, port = hosts[0].rpartition(":")
-    if not (port.isascii() and port.isdigit()):
+    if not port.isdecimal():
         name = hosts[0]
     if name.lower() == "localhost":
         return True
@@ -68,10 +69,10 @@ def address_of(request: Request, proxies: Collection[Network]) -> str:
     peer = peer_of(request)
     if (forwarded := _forwarded(request, "x-forwarded-for")) and is_among(peer, proxies):
         try:
-            return _client(ipaddress.ip_address(forwarded))
+            return _client(_parsed(forwarded))
         except ValueError:
             pass
-    return _client(ipaddress.ip_address(peer)) if peer else "unknown"
+    return _client(_parsed(peer)) if peer else "unknown"
 
 
 def host_of(request: Request, proxies: Collection[Network]) -> str | None:
@@ -93,9 +94,12 @@ def _forwarded(request: Request, name: str) -> str:
     return lines[-1].rpartition(",")[2].strip() if lines else ""
 
 
-def _client(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), 64), strict=False))
+def _parsed(text: str) -> Address:
+    """An address; one of IPv4 also where a socket for both versions says it as one of IPv6."""
+    address = ipaddress.ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _client(address: Address) -> str:
+    is_ipv4 = isinstance(address, ipaddress.IPv4Address)
+    return str(address if is_ipv4 else ipaddress.ip_network((int(address), 64), strict=False))

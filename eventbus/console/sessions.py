@@ -64,7 +64,7 @@ class Cookies:
         if cookie is not None:
             try:
                 return Browser(id=self._signer.unsign(cookie).decode(), is_new=False)
-            except (BadSignature, UnicodeError):
+            except BadSignature:
                 pass
         return Browser(id=secrets.token_urlsafe(32), is_new=True)
 
@@ -78,7 +78,7 @@ class Cookies:
 
     def is_token(self, token: str, browser: Browser, user: str) -> bool:
         """Whether *token* is theirs."""
-        return hmac.compare_digest(token.encode("utf-8", "replace"), self.token(browser, user).encode())
+        return hmac.compare_digest(token.encode(), self.token(browser, user).encode())
 
 
 class Sessions:

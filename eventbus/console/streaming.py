@@ -10,12 +10,13 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from eventbus.console.access import Refused
 from eventbus.console.answering import PATIENCE, view_of
@@ -51,36 +52,42 @@ class Streams:
         """What answers requests to *route*."""
 
         async def answer(request: Request) -> Response:
-            try:
-                visit = await enter(request, site, is_active=False)
-                self._refuse_too_many(visit.user.name)
-                view = view_of(visit, request, site)
-                chunks = await _chunks_of(route, view)
-            except LoginNeeded:
-                # A way to the login would end in a cookie, in the place of the one that a form was just made for.
-                return Response(status_code=401)
-            except Exception as error:  # the edge of a request
-                return answer_trouble(error, request, site)
-            headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-            return StreamingResponse(
-                self._counted(chunks, visit.user.name), media_type="text/event-stream", headers=headers
-            )
+            with ExitStack() as stack:
+                try:
+                    visit = await enter(request, site, is_active=False)
+                    # Before anything is waited for, so that streams that are opened at the same moment see each other.
+                    stack.enter_context(self._counted(visit.user.name))
+                    chunks = await _chunks_of(route, view_of(visit, request, site))
+                except LoginNeeded:
+                    # A way to the login would end in a cookie, in the place of the one that a form was just made for.
+                    return Response(status_code=401)
+                except Exception as error:  # the edge of a request
+                    return answer_trouble(error, request, site)
+                return _Stream(chunks, place=stack.pop_all())
 
         return answer
 
-    def _refuse_too_many(self, user: str) -> None:
+    @contextmanager
+    def _counted(self, user: str) -> Iterator[None]:
         if self._open.total() >= MOST_STREAMS or self._open[user] >= MOST_OF_ONE_USER:
             raise HTTPException(503, "Too many pages are open: close some.")
-
-    async def _counted(self, chunks: AsyncIterator[bytes], user: str) -> AsyncIterator[bytes]:
         self._open[user] += 1
         try:
-            async for chunk in chunks:
-                yield chunk
+            yield
         finally:
-            self._open[user] -= 1
-            if not self._open[user]:
-                del self._open[user]
+            self._open -= Counter([user])
+
+
+class _Stream(StreamingResponse):
+    """Keeps *place* until it has ended, however it ends."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], *, place: ExitStack) -> None:
+        super().__init__(chunks, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
 
 
 async def _chunks_of(route: Live | Tailing, view: View) -> AsyncIterator[bytes]:
@@ -96,26 +103,28 @@ async def _pulses(route: Live, view: View) -> AsyncIterator[bytes]:
             messages = await _in_thread(route.function, view)
         except Exception as error:  # the edge of a request: the page goes on as soon as it can
             messages = [_of_trouble(error)]
+        # It may have waited for long.
+        if not await _may_go_on(view):
+            yield _GOODBYE
+            return
         chunks = {number: message.encoded() for number, message in enumerate(messages)}
         changed = [chunk for number, chunk in chunks.items() if before.get(number) != chunk]
         before = chunks
         yield b"".join(changed) or _STILL_HERE
         await asyncio.sleep(route.every.total_seconds())
-        if not await _may_go_on(view):
-            yield _GOODBYE
-            return
 
 
 async def _tailed(tail: Tail, view: View) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Message | None] = asyncio.Queue(_QUEUED)
+    queue: asyncio.Queue[Message | None] = asyncio.Queue()
     missed = 0
 
     def put(message: Message | None) -> None:
         nonlocal missed
-        try:
+        # The end is not missed, however slow the browser is.
+        if queue.qsize() < _QUEUED or message is None:
             queue.put_nowait(message)
-        except asyncio.QueueFull:
+        else:
             missed += 1
 
     def wait_for_items() -> None:

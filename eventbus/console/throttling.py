@@ -31,9 +31,9 @@ class Throttle:
         """A login failed, or is about to be tried."""
         now = self._clock()
         with self._lock:
-            for key, limit in _limits(name, address):
+            for key, _ in _limits(name, address):
                 recent = [at for at in self._failures.pop(key, []) if now - at < WINDOW_SECONDS]
-                self._failures[key] = [*recent, now][-limit:]
+                self._failures[key] = [*recent, now]
             while len(self._failures) > _MOST_KEYS:
                 self._failures.popitem(last=False)
 

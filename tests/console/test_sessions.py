@@ -1,5 +1,7 @@
 """Sessions and throttling by the clock: what ends, when it ends; and streams that end with it."""
 
+import asyncio
+import hashlib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from eventbus import EventBus
 from eventbus.console import Role, User, create_app, streaming, throttling
 from eventbus.console.sessions import IDLE, LIFETIME, Browser, Cookies, Sessions
 from eventbus.console.settings import ConsoleSettings
@@ -15,6 +18,7 @@ from eventbus.console.users import Passwords, UserFile, user_line
 from tests.console.client import Client
 from tests.console.seed import Seed
 from tests.console.serving import serving
+from tests.console.streams import listen
 from tests.console.test_readings import Clock
 
 
@@ -77,8 +81,29 @@ def test_a_session_ends_with_its_password(clock: Clock) -> None:
     assert sessions.user_of(browser, lambda name: "old") is None
 
 
+def test_a_password_that_is_changed_during_a_login_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has stolen the old one and logs in at that moment is not let in as if it were the new one."""
+    path, scrypt = tmp_path / "users", hashlib.scrypt
+    old, new = (user_line("alice", Role.VIEWER, f"{word} password", cost=1 << 10) for word in ("the old", "the new"))
+    path.write_text(old)
+    bus = EventBus.from_env(database_url="postgresql://x/y", broker_url="redis://x")
+    client = Client(create_app(bus, settings=ConsoleSettings(access=Passwords(UserFile(path)))), follow_redirects=False)
+
+    def change(*arguments: Any, **options: Any) -> bytes:
+        path.write_text(new)
+        return scrypt(*arguments, **options)
+
+    monkeypatch.setattr(hashlib, "scrypt", change)
+    answer = client.press("/login", "/login", name="alice", password="the old password")
+
+    assert answer.headers["location"] == "/"
+    assert client.get("/audit").headers["location"].startswith("/login")
+
+
 def test_sessions_do_not_fill_the_memory(clock: Clock) -> None:
-    """The oldest make room, and those that are over go first."""
+    """The oldest make room."""
     sessions = Sessions(most=3, clock=clock)
     browsers = [Browser(id=str(number), is_new=True) for number in range(4)]
     for browser in browsers:
@@ -86,6 +111,49 @@ def test_sessions_do_not_fill_the_memory(clock: Clock) -> None:
 
     assert sessions.user_of(browsers[0], same) is None
     assert sessions.user_of(browsers[1], same) == sessions.user_of(browsers[-1], same) == "alice"
+
+
+def test_sessions_that_are_over_make_room_first(clock: Clock) -> None:
+    """Nobody who is there is logged out for one who has left."""
+    sessions = Sessions(most=2, clock=clock)
+    here, gone, new = (Browser(id=name, is_new=True) for name in ("here", "gone", "new"))
+    sessions.open(here, "alice", "fingerprint")
+    sessions.open(gone, "bob", "fingerprint")
+    for _ in range(2):
+        clock.now += IDLE.total_seconds()
+        sessions.user_of(here, same)
+
+    sessions.open(new, "carol", "fingerprint")
+
+    assert [sessions.user_of(each, same) for each in (here, gone, new)] == ["alice", None, "carol"]
+
+
+def test_what_a_page_asks_by_itself_keeps_no_session_alive(
+    own_seed: Seed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tab that is open all night is logged out as if it were not."""
+    path = tmp_path / "users"
+    path.write_text(user_line("alice", Role.OPERATOR, "correct horse battery", cost=1 << 10))
+    app = create_app(own_seed.bus, settings=ConsoleSettings(access=Passwords(UserFile(path))))
+    client = Client(app)
+    client.press("/login", "/login", name="alice", password="correct horse battery")
+    cookie = {"cookie": f"eventbus_console={client.cookies['eventbus_console']}"}
+    asked: list[bool] = []
+    find = Sessions.user_of
+
+    def user_of(*arguments: Any, is_active: bool) -> str | None:
+        asked.append(is_active)
+        return find(*arguments, is_active=is_active)
+
+    monkeypatch.setattr(Sessions, "user_of", user_of)
+    client.get("/audit")
+    by_person = asked.copy()
+    asked.clear()
+    for stream in ("/live/audit", "/live/events"):
+        assert asyncio.run(listen(app, stream, headers=cookie)).status == 200
+
+    assert by_person == [True]
+    assert set(asked) == {False}
 
 
 def test_two_processes_with_one_secret_know_each_others_browsers() -> None:
@@ -117,6 +185,18 @@ def test_guessing_is_possible_again_later(clock: Clock) -> None:
     throttle.forgive("bob", "10.0.0.1")
     throttle.note_failure("bob", "10.0.0.1")
     assert throttle.wait_seconds("bob", "10.0.0.1") == 0
+
+
+def test_a_login_of_ones_own_forgives_no_guesses_at_others(clock: Clock) -> None:
+    """Whoever has a password may not guess others' without end from one address."""
+    throttle = Throttle(clock=clock)
+    for number in range(20):
+        throttle.note_failure(f"user{number}", "10.0.0.1")
+        throttle.note_failure("mallory", "10.0.0.1")
+        throttle.forgive("mallory", "10.0.0.1")
+
+    assert throttle.wait_seconds("alice", "10.0.0.1") > 0
+    assert throttle.wait_seconds("mallory", "10.0.0.2") == 0
 
 
 def test_right_logins_close_nothing(clock: Clock) -> None:

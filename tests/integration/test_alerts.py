@@ -9,8 +9,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -18,10 +19,11 @@ from eventbus import EventBus, webhook
 from eventbus.embedded.server import free_port
 from eventbus.errors import InvalidSetting
 from eventbus.lifecycle import alerting, housekeeping, settlement
-from eventbus.lifecycle.alerting import Alerting
+from eventbus.lifecycle.alerting import Alerting, compose_slack
 from eventbus.retry import RetryPolicy
 from eventbus.settings import load_settings
 from eventbus.storage import alerts
+from eventbus.storage.alerts import Alert
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.receiver import Received, Receiver
 from tests.support.rows import Rows
@@ -177,6 +179,36 @@ def test_a_message_for_slack_is_text(die: Die, make_alerting: MakeAlerting, rece
     assert texts[1].startswith("*New in a*\nValueError: &lt;b&gt; &amp; co at a\n`eventbus dead show ")
     assert f"eventbus dead acknowledge {known}" in texts[1]
     assert "\nValueError at a\n" in texts[2]
+
+
+def test_slack_takes_whatever_an_error_says() -> None:
+    """A text of more than 3,000 characters would be refused, and with it the message, and all alerts behind it."""
+    moment = datetime.now(UTC)
+    alert = Alert(
+        id=1,
+        kind="new",
+        attempts=1,
+        created_at=moment,
+        fingerprint="f" * 16,
+        error_type="E" * 500,
+        gist="&" * 500,
+        place="<" * 500,
+        groups=tuple(f"group-{number}" for number in range(100)),
+        state="new",
+        occurrences=1,
+        first_seen_at=moment,
+        last_seen_at=moment,
+        letter_id=2**63 - 1,
+        event_id=uuid4(),
+        event_type="order.created",
+        group="group-0",
+        failed_at=moment,
+    )
+
+    _, block = compose_slack([alert], "bus")["blocks"]
+
+    assert len(block["text"]["text"]) <= 3000
+    assert block["text"]["text"].endswith(f"eventbus dead acknowledge {alert.fingerprint}`")
 
 
 @pytest.mark.parametrize("secret", ["a plain one", "whsec_" + base64.b64encode(b"32 bytes of it").decode()])
