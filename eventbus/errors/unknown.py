@@ -21,9 +21,10 @@ class UnknownEventVersion(InvalidInput):
 
     def __init__(self, type: str, version: int | None, known: Sequence[int]) -> None:
         self.type, self.version, self.known = type, version, tuple(known)
-        versions = ", ".join(map(str, known))
         asked = "needs a version" if version is None else f"has no version {version}"
-        super().__init__(f"{type} {asked}: versions {versions} are registered here; pass version=.")
+        versions = ", ".join(map(str, known))
+        there = f"versions {versions} are" if len(known) > 1 else f"version {versions} is" if known else "none is"
+        super().__init__(f"{type} {asked}: {there} registered here; pass version=.")
 
 
 class UnknownGroup(InvalidInput):
