@@ -234,6 +234,23 @@ def test_what_flower_cannot_use_is_said(run: Run, option: str, settings: dict[st
     assert words in last
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--prot=1"], "Flower has no option --prot: "),
+        (["--port=5556", "--pass=hush"], "Flower has no option --pass: "),
+        (["--debug", "hush"], "Flower takes options alone"),
+    ],
+)
+def test_what_flower_does_not_know_is_refused(run: Run, given: list[str], said: str) -> None:
+    """It would ignore it, and start on a port, or with a password, that nobody meant."""
+    done = run("flower", *given)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"eventbus: {said}")
+    assert (done.stderr.count("\n"), "hush" in done.stderr) == (1, False)
+
+
 def test_the_examples_in_the_help_are_correct(
     run: Run, folder: Path, variables: dict[str, str], rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
