@@ -4,10 +4,12 @@
     what is made by running code, as by a factory or a partial ──▶ its code and all that it holds when it is declared
 
 Only a difference that shows makes two of them: a setup that runs again makes new objects, such as clients, as it made those before.
-What a handler counts or keeps while it is used is no difference, nor is the moment at which it was made.
+What a handler counts or keeps while it is used is no difference, nor is the moment at which it was made. Two functions that are
+written in the very code that runs are two, though: nobody has loaded that again.
 """
 
 import functools
+import inspect
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -33,6 +35,22 @@ def signature(handler: object) -> object:
         return _Reading().of(handler)
     except Exception:  # noqa: BLE001 - values are the user's: one that cannot be looked into shows no difference
         return None
+
+
+def are_written_apart(one: object, other: object) -> bool:
+    """Whether two functions are both written in code that is running now, such as that of a module on its import.
+
+    A module that is loaded again has other code, in which the function of before is not, whatever was changed.
+    """
+    codes = [inspect.unwrap(each).__code__ for each in (one, other) if isinstance(each, FunctionType)]
+    if len(codes) < 2 or codes[0] is codes[1]:
+        return False
+    frame = inspect.currentframe()
+    while frame is not None:
+        if all(any(code is each for each in frame.f_code.co_consts) for code in codes):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class _Reading:

@@ -15,7 +15,7 @@ from typing import Any
 from eventbus.errors import InvalidGroup, InvalidPattern, InvalidSubscription, SubscriptionConflict
 from eventbus.event import MAX_TYPE_LENGTH, MAX_WORDS
 from eventbus.retry import RetryPolicy, check_duration
-from eventbus.sameness import signature
+from eventbus.sameness import are_written_apart, signature
 
 Handler = Callable[..., Any]
 #: What a handler may ask for by name, beside the event.
@@ -74,12 +74,18 @@ class Subscriptions:
         key, now = (subscription.group, subscription.pattern), signature(subscription.handler)
         for other in self.of_group(subscription.group):
             same = (other.pattern, other.handler_name) == (subscription.pattern, subscription.handler_name)
-            if same and None not in (now, before := self._signatures[key]) and now != before:
+            if same and self._are_two(other, subscription, now):
                 raise _conflict(subscription, other, _apart(other.handler, subscription.handler))
             if not same and overlap(other.pattern, subscription.pattern):
                 way_out = "give one of them its own group, or use one handler for both patterns"
                 raise _conflict(subscription, other, way_out)
         self._by_key[key], self._signatures[key] = subscription, now
+
+    def _are_two(self, other: Subscription, declared: Subscription, now: object) -> bool:
+        """Whether it shows that two subscriptions of one name and pattern have two handlers."""
+        before = self._signatures[other.group, other.pattern]
+        differ = None not in (now, before) and now != before
+        return differ or are_written_apart(other.handler, declared.handler)
 
     def of_group(self, group: str) -> list[Subscription]:
         return [item for item in self._by_key.values() if item.group == group]

@@ -12,6 +12,7 @@ _NAMES_AND_VALUES = re.compile(r"\s*(\w+)\s*=")
 #: Whether it belongs to a value or ends a password, who knows.
 _AT_IN_QUERY = re.compile(r"[?&]\w+=[^@]*@")
 _BRACKET = re.compile(r"[\[\]]")
+_OPTION = re.compile(r"[?&](\w+)=")
 
 
 def without_password(url: str) -> str:
@@ -60,6 +61,12 @@ def is_redis_url(url: str) -> bool:
     path, _, query = before_fragment.partition("?")
     is_cut = not at and "@" in path + query.partition("=")[0] + fragment
     return not is_cut and _DATABASE.fullmatch(path) is not None and has_address(f"{kind}://{address}")
+
+
+def options_hint(url: str, package: str) -> str:
+    """What to say of a *url* that is not understood, which may be because of an option; no password is searched for one."""
+    named = ", ".join(_OPTION.findall(url.rpartition("@")[2]))
+    return f", with options as {package} takes them (it has {named})" if named else ""
 
 
 def encoding_hint(url: str) -> str:

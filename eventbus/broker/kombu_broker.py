@@ -14,7 +14,7 @@ from eventbus.broker.contract import TIMEOUT_SECONDS, Announcement, Notice, Wake
 from eventbus.broker.envelopes import Envelopes
 from eventbus.broker.redis_server import RedisListeners
 from eventbus.errors import InvalidSetting
-from eventbus.urls import encoding_hint, without_password
+from eventbus.urls import encoding_hint, options_hint, scheme, without_password
 
 #: At once, for an app that keeps no pool of its own.
 _CONNECTIONS = 10
@@ -126,15 +126,23 @@ def check_url(app: Celery, url: str) -> None:
     try:
         for each in app.connection_for_write().alt or [None]:
             _ = app.connection_for_write(each).transport
-    except ImportError as error:
-        reason = f": {error}"
-    except Exception:  # noqa: BLE001 - transports are anybody's code; the text may hold a part of the password
-        reason = ""
-    if reason is not None:
-        expected = (
-            f"the URL of a broker that Celery can use here, such as redis://host:6379/0{encoding_hint(url)}{reason}"
-        )
+    except Exception as error:  # noqa: BLE001 - transports are anybody's code
+        reason = _reason(error, url)
+    if reason is not None:  # raised here, for the cause may hold a part of the password
+        hints = f"{options_hint(url, 'Celery')}{encoding_hint(url)}"
+        expected = f"the URL of a broker that Celery can use here, such as redis://host:6379/0{hints}{reason}"
         raise InvalidSetting("EVENTBUS_BROKER_URL", without_password(url), expected)
+
+
+def _reason(error: Exception, url: str) -> str:
+    """What *error* says against *url*, where no part of a password can be in it; else nothing."""
+    if isinstance(error, ImportError | NameError):  # of a package that is not installed
+        return f": {error}"
+    if isinstance(error, KeyError) and error.args == (f"No such transport: {scheme(url)}",):
+        return f": it knows no {scheme(url)}://"
+    if isinstance(error, ValueError) and str(error).startswith("Port "):
+        return ": the port is no number from 0 to 65535"
+    return ""
 
 
 def _limit(connection: Connection) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 import redis
 
 from eventbus.errors import InvalidSetting
-from eventbus.urls import encoding_hint, without_password
+from eventbus.urls import encoding_hint, options_hint, without_password
 
-_OPTION = re.compile(r"[?&](\w+)=")
 _CERTIFICATES = re.compile(r"([?&]ssl_cert_reqs=)CERT_(REQUIRED|OPTIONAL|NONE)\b")
 
 
@@ -25,9 +24,8 @@ def redis_client(url: str, setting: str, **options: Any) -> redis.Redis:
     except (ValueError, TypeError, AttributeError, redis.RedisError):
         client = None
     if client is None:  # raised here, for the cause may hold a part of the password
-        named = ", ".join(_OPTION.findall(url.rpartition("@")[2]))
-        known = f", with options as the redis package takes them (it has {named})" if named else ""
-        expected = f"a Redis URL such as redis://host:6379/0{known}{encoding_hint(url)}"
+        hints = f"{options_hint(url, 'the redis package')}{encoding_hint(url)}"
+        expected = f"a Redis URL such as redis://host:6379/0{hints}"
         raise InvalidSetting(setting, without_password(url), expected)
     return client
 

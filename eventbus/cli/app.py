@@ -6,7 +6,8 @@ Commands are imported when they are called or when their own help is asked for.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -69,17 +70,35 @@ class Commands(click.Group):
         found = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the arguments, which may ask for help."""
+        with _ended_by_output():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader of our output that has seen enough ends it in good order."""
-        try:
+        """Run the command."""
+        with _ended_by_output():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            discard_output()
-            raise click.exceptions.Exit(OK) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@contextmanager
+def _ended_by_output() -> Iterator[None]:
+    """End in good order where a reader of our output has seen enough, and with a sentence where it cannot be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        discard_output()
+        raise click.exceptions.Exit(OK) from None
+    except OSError as error:
+        if not is_not_written(error):
+            raise
+        discard_output()
+        click.echo(f"eventbus: the output cannot be written: {error.strerror}.", err=True)
+        raise click.exceptions.Exit(CANNOT_TELL) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -124,12 +143,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EventBusError as error:
         click.echo(f"eventbus: {error}", err=True)
         code = code_of(error)
-    except OSError as error:
-        if not is_not_written(error):
-            raise
-        discard_output()
-        click.echo(f"eventbus: the output cannot be written: {error.strerror}.", err=True)
-        code = CANNOT_TELL
     sys.exit(code or OK)
 
 

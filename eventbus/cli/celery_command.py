@@ -15,8 +15,11 @@ from eventbus.errors import EventBusError
 class PluggedCommands(Commands):
     """The same commands, whose errors are sentences and exit codes here too."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         prepare_streams()
+        return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             with shown_warnings():
                 return super().invoke(ctx)

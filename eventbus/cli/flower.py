@@ -6,6 +6,7 @@ or asks for a password.
 
 import ipaddress
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -27,8 +28,8 @@ _COLUMNS = "name,args,state,retries,received,runtime,worker,uuid"
 def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
     """Start Flower on http://127.0.0.1:5555, to watch workers and tasks; workers tell it of tasks with -E.
 
-    Options go to Flower as they are; so do FLOWER_* in the environment. Any other address than this machine's needs
-    --basic-auth or --auth. Flower shows /metrics and /healthcheck to everyone who reaches it.
+    Options go to Flower as they are, if it knows them; so do FLOWER_* in the environment. Any other address than this
+    machine's needs --basic-auth or --auth. Flower shows /metrics and /healthcheck to everyone who reaches it.
 
     \b
     Examples:
@@ -43,7 +44,7 @@ def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
     def protect_this_flower(**_: Any) -> None:
         nonlocal has_options
         has_options = True
-        _protect_this_flower()
+        _protect_this_flower(options)
 
     # Flower sends this signal when it has put its options together, and before it listens to anyone.
     import_modules.connect(protect_this_flower, weak=False)
@@ -53,6 +54,8 @@ def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
         if has_options:
             raise
         raise click.UsageError(f"Flower cannot use its options, or FLOWER_* in the environment: {error}.") from error
+    finally:
+        import_modules.disconnect(protect_this_flower)
 
 
 def protect(options: Any) -> None:
@@ -76,9 +79,25 @@ def protect(options: Any) -> None:
         )
 
 
-def _protect_this_flower() -> None:
+def refuse_unknown(given: Sequence[str], options: Any) -> None:
+    """Refuse the first of the *given* arguments that Flower, which has these *options*, would ignore without a word.
+
+    Raises:
+        SystemExit: There is one.
+    """
+    for argument in given:
+        name = argument.partition("=")[0]
+        if not name.startswith("-"):
+            # It may be a password that somebody wrote after --basic-auth and a space.
+            _refuse("Flower takes options alone, as --port=5556: write the value of one after '='.")
+        if name.lstrip("-") not in options:
+            _refuse(f"Flower has no option {name}: https://flower.readthedocs.io/en/latest/config.html lists them.")
+
+
+def _protect_this_flower(given: Sequence[str]) -> None:
     from flower.options import options  # noqa: PLC0415 - defines options of the whole process, which only Flower needs
 
+    refuse_unknown(given, options)
     protect(options)
 
 

@@ -15,6 +15,7 @@ from eventbus.cli.schema_reports import FORMATS
 from eventbus.cli.target import app_bus
 from eventbus.lifecycle.schema_checking import Status, check_declared
 from eventbus.lifecycle.schema_history import check_history
+from eventbus.lifecycle.schema_registration import today
 from eventbus.lifecycle.schema_snapshots import take_snapshot
 from eventbus.schemas.acceptance import Acceptance
 from eventbus.schemas.findings import Rule
@@ -33,7 +34,7 @@ def accepting(command: Command) -> Command:
 
 
 def acceptances(accept: tuple[str, ...], until: str | None, reason: str | None) -> list[Acceptance]:
-    """What the options say.
+    """What the options say; on stderr, that they say nothing any more.
 
     Raises:
         UsageError: They say too little, or name no rule or no day.
@@ -48,6 +49,12 @@ def acceptances(accept: tuple[str, ...], until: str | None, reason: str | None) 
         day = date.fromisoformat(until)
     except ValueError:
         raise click.UsageError(f"--until {until!r} is no day: write it as 2026-12-31.") from None
+    if day < today():
+        # No error: what was accepted is registered by now, most often, and the command stands in a pipeline.
+        click.echo(
+            f"eventbus: --accept lets nothing pass any more: its last day was {day}; give a later --until, or leave it out.",
+            err=True,
+        )
     found = []
     for text in accept:
         type, _, rule = text.rpartition(":")

@@ -6,20 +6,39 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 _AS_JSON = "eventbus.json"
 #: What a file answers that has no room for more, or is broken.
 _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
+class _Lossy(io.FileIO):
+    """A file that loses what it cannot take."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 def prepare_streams() -> None:
-    """Make a closed stream an empty one, lest a connection take its number; write as an escape what an encoding has not."""
+    """Make a closed stream an empty one, lest a connection take its number; write as an escape what an encoding has not.
+
+    Errors that cannot be written are lost, but the exit code is told all the same.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - open as long as the process
     if isinstance(sys.stdout, io.TextIOWrapper):
         codecs.register_error(_AS_JSON, _escape)
         sys.stdout.reconfigure(errors=_AS_JSON)
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        raw = _Lossy(sys.stderr.fileno(), "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=sys.stderr.encoding, errors=sys.stderr.errors, line_buffering=True
+        )
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:

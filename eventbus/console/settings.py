@@ -32,7 +32,7 @@ def load_console_settings(environment: Mapping[str, str] = os.environ) -> Consol
     """What *environment* says.
 
     Raises:
-        ConfigurationError: It names two ways to log in, or one that cannot be used.
+        ConfigurationError: It names two ways to log in, or one that cannot be used, or operators of none.
     """
     proxies = parse_networks("EVENTBUS_CONSOLE_PROXIES", environment.get("EVENTBUS_CONSOLE_PROXIES", ""))
     return ConsoleSettings(
@@ -44,10 +44,17 @@ def load_console_settings(environment: Mapping[str, str] = os.environ) -> Consol
 
 
 def _access(environment: Mapping[str, str], proxies: tuple[Network, ...]) -> Access:
-    users, header = (environment.get(f"EVENTBUS_CONSOLE_{name}", "") for name in ("USERS", "USER_HEADER"))
+    users, header, operators = (
+        environment.get(f"EVENTBUS_CONSOLE_{name}", "") for name in ("USERS", "USER_HEADER", "OPERATORS")
+    )
     if users and header:
         raise ConfigurationError(
             "EVENTBUS_CONSOLE_USERS and EVENTBUS_CONSOLE_USER_HEADER are both set: users log in here, or at the proxy."
+        )
+    if operators and not header:
+        raise ConfigurationError(
+            "EVENTBUS_CONSOLE_OPERATORS needs EVENTBUS_CONSOLE_USER_HEADER, in which a proxy names who asks; "
+            "a user's role in EVENTBUS_CONSOLE_USERS stands in that file."
         )
     if users:
         return Passwords(UserFile(Path(users)))
@@ -59,8 +66,8 @@ def _access(environment: Mapping[str, str], proxies: tuple[Network, ...]) -> Acc
         raise ConfigurationError(
             "EVENTBUS_CONSOLE_USER_HEADER needs EVENTBUS_CONSOLE_PROXIES, the addresses of the proxies that may send it."
         )
-    operators = [name.strip() for name in environment.get("EVENTBUS_CONSOLE_OPERATORS", "").split(",") if name.strip()]
-    return Proxied(header, proxies=proxies, operators=operators)
+    names = [name.strip() for name in operators.split(",") if name.strip()]
+    return Proxied(header, proxies=proxies, operators=names)
 
 
 def _flower_url(url: str) -> str | None:

@@ -1,10 +1,10 @@
 """Event files: newline-delimited JSON, one event a line, each ``{"type": …, "source": …, "data": …}``."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from eventbus.cli.json_text import RepeatedKey, read_json
 from eventbus.errors import EventTooLarge, InvalidInput
 from eventbus.event import Draft, check_draft, encode_data
 
@@ -59,13 +59,10 @@ def _event(line: bytes) -> Draft:
 
 def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line.decode())
-    except UnicodeDecodeError:
-        raise UnusableFile("the line is not UTF-8 text.") from None
-    except json.JSONDecodeError as error:
-        raise UnusableFile(f"the line is not JSON: {error.msg.lower()} at column {error.colno}.") from None
-    except ValueError:
-        # Python refuses to read integers of thousands of digits.
-        raise UnusableFile("the line is not JSON that can be read: it holds too long a number.") from None
+        return read_json(line)
+    except RepeatedKey as error:
+        raise UnusableFile(f"the line {error}.") from None
+    except ValueError as error:
+        raise UnusableFile(f"the line is not JSON ({error}).") from None
     except RecursionError:
         raise UnusableFile("the line is nested too deeply.") from None

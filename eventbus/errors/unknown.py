@@ -21,10 +21,13 @@ class UnknownEventVersion(InvalidInput):
 
     def __init__(self, type: str, version: int | None, known: Sequence[int]) -> None:
         self.type, self.version, self.known = type, version, tuple(known)
-        versions = ", ".join(map(str, known))
-        there = f"versions {versions} are registered here; pass version=" if known else "none is registered"
         asked = "needs a version" if version is None else f"has no version {version}"
-        super().__init__(f"{type} {asked}: {there}.")
+        there = "none is registered."
+        if known:
+            versions = ", ".join(map(str, known))
+            some = f"versions {versions} are" if len(known) > 1 else f"version {versions} is"
+            there = f"{some} registered here; pass version=."
+        super().__init__(f"{type} {asked}: {there}")
 
 
 class UnknownGroup(InvalidInput):

@@ -13,6 +13,7 @@ from eventbus.lifecycle import health
 from eventbus.lifecycle.health import Verdict
 from eventbus.storage.database import Database
 from eventbus.storage.overview.condition import Condition, read_clock, read_condition
+from eventbus.storage.workers import Seen
 from eventbus.subscription import matches
 from eventbus.wording import span
 
@@ -71,7 +72,7 @@ def diagnose(
         after = clock()
         condition = read_condition(connection)
     found.append(_skew(before, there, after))
-    parts = (_database, _workers, _groups, _types, _repairs)
+    parts = (_database, _workers, _namesakes, _groups, _types, _repairs)
     return [*found, *(finding for part in parts for finding in part(condition, version))]
 
 
@@ -135,6 +136,24 @@ def _workers(condition: Condition, version: str) -> Iterator[Finding]:
             subject=worker.name,
             advice=f"this command has version {version}: finish the deploy." if differs else None,
         )
+
+
+def _namesakes(condition: Condition, _version: str) -> Iterator[Finding]:
+    """Workers of one name that live at once; one that was killed was not seen since the start of the one in its place."""
+    by_name: dict[str, list[Seen]] = {}
+    for worker in condition.workers:  # by name, then start
+        by_name.setdefault(worker.name, []).append(worker)
+    for name, workers in by_name.items():
+        at_once = [each for each in workers if each.seen_at >= workers[-1].started_at]
+        if len(at_once) > 1:
+            places = ", ".join(f"process {each.pid} on {each.host}" for each in at_once)
+            yield Finding(
+                check="worker",
+                level=Level.NOTICE,
+                sentence=f"{len(at_once)} workers are called {name}: {places}.",
+                subject=name,
+                advice="they take each other's messages: give each a name of its own, as with -n inventory-1@%h.",
+            )
 
 
 def _groups(condition: Condition, _version: str) -> Iterator[Finding]:

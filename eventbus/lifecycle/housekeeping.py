@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
+from uuid import UUID
 
 from eventbus.errors import DatabaseError
 from eventbus.lifecycle import fingerprinting
@@ -44,10 +45,16 @@ class Chore:
 
 def chores_of(worker: Worker) -> Sequence[Chore]:
     """All that *worker* has to do, the most urgent first; one without groups only says that it lives."""
+    namesakes: set[UUID] = set()
 
     def beat(database: Database) -> None:
         with database.autocommit() as connection:
             workers.beat(connection, worker)
+            found = workers.find_namesakes(connection, worker)
+        for other in found:
+            if other.id not in namesakes:
+                namesakes.add(other.id)
+                log.warning("worker_name_shared", extra={"worker": worker.name, "host": other.host, "pid": other.pid})
 
     heartbeat = Chore(name="heartbeat", every=timedelta(seconds=5), do=beat)
     if not worker.groups:

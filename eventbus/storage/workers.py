@@ -16,6 +16,12 @@ INSERT INTO eventbus.worker AS known (id, name, host, pid, pool, concurrency, ve
 VALUES (CAST(:id AS uuid), :name, :host, :pid, :pool, :concurrency, :version, CAST(:groups AS text[]))
 ON CONFLICT (id) DO UPDATE SET seen_at = GREATEST(clock_timestamp(), known.started_at), groups = EXCLUDED.groups
 """
+# One that was killed before this one started is none: it was not seen since.
+NAMESAKES = """
+SELECT other.id, other.host, other.pid FROM eventbus.worker AS own
+JOIN eventbus.worker AS other ON other.name = own.name AND other.id <> own.id AND other.seen_at > own.started_at
+WHERE own.id = CAST(:id AS uuid)
+"""
 LEAVE = "DELETE FROM eventbus.worker WHERE id = CAST(:id AS uuid)"
 LIST_LIVE = """
 SELECT id, name, host, pid, pool, concurrency, version, groups, started_at, seen_at FROM eventbus.worker
@@ -44,6 +50,15 @@ class Worker:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Namesake:
+    """Another worker of the same name, which has lived at the same time."""
+
+    id: UUID
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seen(Worker):
     """A worker, and when it was seen."""
 
@@ -64,6 +79,12 @@ def beat(connection: Connection, worker: Worker) -> None:
         version=worker.version,
         groups=list(worker.groups),
     )
+
+
+def find_namesakes(connection: Connection, worker: Worker) -> list[Namesake]:
+    """Others that were called as *worker* is, and were seen since it started; in no order."""
+    rows = connection.rows(NAMESAKES, id=str(worker.id))
+    return [Namesake(id=as_uuid(row.id), host=row.host, pid=row.pid) for row in rows]
 
 
 def leave(connection: Connection, worker: Worker) -> None:

@@ -53,6 +53,8 @@ def test_it_is_open_to_nobody_without_a_login(run: Run, host: str) -> None:
         ({"USERS": "{broken}"}, "users:2 is not name:role:hash"),
         ({"USERS": "{broken}", "USER_HEADER": "X-User"}, "both set"),
         ({"USER_HEADER": "X-User"}, "needs EVENTBUS_CONSOLE_PROXIES"),
+        ({"OPERATORS": "alice"}, "EVENTBUS_CONSOLE_OPERATORS needs EVENTBUS_CONSOLE_USER_HEADER"),
+        ({"OPERATORS": "alice", "USERS": "{empty}"}, "needs EVENTBUS_CONSOLE_USER_HEADER"),
         ({"USER_HEADER": "X User:", "PROXIES": "10.0.0.0/8"}, "EVENTBUS_CONSOLE_USER_HEADER is 'X User:'"),
         ({"USER_HEADER": "X-User", "PROXIES": "the proxy"}, "EVENTBUS_CONSOLE_PROXIES is 'the proxy'"),
         ({"SECRET": "short"}, "EVENTBUS_CONSOLE_SECRET is '***'"),

@@ -123,13 +123,18 @@ def test_ctrl_c_ends_the_demo_and_all_that_it_started(environment: dict[str, str
             b'{"type": "a.b", "source": "s", "data": 1}\n{"type": "a.b", "source"\n',
             "{file}, line 2: the line is not JSON",
         ),
+        (
+            b'{"type": "a.b", "source": "s", "data": {"n": 1, "n": 2}}\n',
+            "{file}, line 1: the line has the key 'n' twice in one object; keep one of the two.",
+        ),
+        (b"\xff\n", "{file}, line 1: the line is not JSON ('utf-8' codec can't decode byte 0xff"),
         (b'{"type": "a b", "source": "s", "data": 1}\n', "{file}, line 1: 'a b' is not an event type"),
         (
             b'{"type": "a", "source": "s", "data": [NaN]}\n',
             "{file}, line 1: a was refused: [0]: nan is not a JSON number",
         ),
     ],
-    ids=["missing", "empty", "cut off", "malformed type", "not JSON"],
+    ids=["missing", "empty", "cut off", "repeated key", "not UTF-8", "malformed type", "not JSON"],
 )
 def test_a_file_that_cannot_be_published_is_refused_in_one_sentence(
     content: bytes | None, sentence: str, tmp_path: Path, environment: dict[str, str]

@@ -41,6 +41,8 @@ def book(event): pass
 WIDER = SHOP.replace('"order.created"', '"order.*"')
 TERMINAL_SECONDS = 30
 
+needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+
 Terminal = Callable[..., "pexpect.spawn[str]"]
 
 
@@ -232,6 +234,23 @@ def test_what_flower_cannot_use_is_said(run: Run, option: str, settings: dict[st
     last = done.stderr.splitlines()[-1]
     assert last.startswith("Error: Flower cannot use its options")
     assert words in last
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--prot=1"], "Flower has no option --prot: "),
+        (["--port=5556", "--pass=hush"], "Flower has no option --pass: "),
+        (["--debug", "hush"], "Flower takes options alone"),
+    ],
+)
+def test_what_flower_does_not_know_is_refused(run: Run, given: list[str], said: str) -> None:
+    """It would ignore it, and start on a port, or with a password, that nobody meant."""
+    done = run("flower", *given)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"eventbus: {said}")
+    assert (done.stderr.count("\n"), "hush" in done.stderr) == (1, False)
 
 
 def test_the_examples_in_the_help_are_correct(
@@ -720,7 +739,7 @@ def test_a_closed_standard_input_is_an_empty_one(
     assert all(word in done.stdout + done.stderr for word in words)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@needs_full_device
 def test_output_that_cannot_be_written_is_said(folder: Path, variables: dict[str, str]) -> None:
     """In one sentence, with an exit code of its own: a program that reads the file would miss it."""
     with Path("/dev/full").open("w") as full:
@@ -730,6 +749,40 @@ def test_output_that_cannot_be_written_is_said(folder: Path, variables: dict[str
 
     assert done.returncode == 3
     assert done.stderr == "eventbus: the output cannot be written: No space left on device.\n"
+
+
+@needs_full_device
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&-", "2</dev/null"])
+@pytest.mark.parametrize(
+    ("arguments", "stdout", "code"),
+    [
+        (["groups", "show", "nobody"], "", 2),
+        (["nosuch"], "", 2),
+        (["--help"], ">/dev/full", 3),
+        (["publish", "order.created", "{}", "--source", "tests"], "", 4),
+    ],
+)
+def test_what_cannot_be_said_is_told_by_the_exit_code(
+    folder: Path, variables: dict[str, str], arguments: list[str], stdout: str, stderr: str, code: int
+) -> None:
+    """The command's own one, where standard error is full, closed or not open for writing."""
+    if code == 4:
+        variables |= {"EVENTBUS_DATABASE_URL": "postgresql://127.0.0.1:1/nowhere"}
+    script = ["sh", "-c", f'exec "$@" {stdout} {stderr}', "sh", *command_line(*arguments)]
+
+    assert subprocess.run(script, cwd=folder, env=variables, timeout=60, check=False).returncode == code
+
+
+def test_a_reader_of_the_help_that_has_seen_enough_is_no_error(folder: Path, variables: dict[str, str]) -> None:
+    """`eventbus --help | true`."""
+    writer = subprocess.Popen(
+        command_line("--help"), cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    writer.stdout.close()
+    _, printed = writer.communicate(timeout=60)
+
+    assert (writer.returncode, printed) == (0, "")
 
 
 def test_a_character_that_the_output_lacks_is_escaped(run: Run) -> None:

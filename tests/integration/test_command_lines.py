@@ -51,6 +51,28 @@ def test_celery_runs_the_commands(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["sync"]])
+def test_output_that_celery_cannot_write_is_said(tmp_path: Path, environment: dict[str, str], words: list[str]) -> None:
+    """In one sentence, with an exit code of its own, as by the command itself."""
+    (tmp_path / "shop.py").write_text(SHOP)
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "celery", "-A", "shop", "eventbus", *words],
+            cwd=tmp_path,
+            env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 3
+    assert done.stderr == "eventbus: the output cannot be written: No space left on device.\n"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(run_here: Run, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
     """By what `completion` prints, which asks the command itself."""

@@ -72,6 +72,11 @@ def worker_without_group(bus: EventBus, rows: Rows) -> None:
     beat(bus)
 
 
+def namesakes(bus: EventBus, rows: Rows) -> None:
+    beat(bus, "stock")
+    rows.all("UPDATE eventbus.worker SET seen_at = clock_timestamp()")
+
+
 def only_a_worker_without_group(bus: EventBus, rows: Rows) -> None:
     no_worker(bus, rows)
     beat(bus)
@@ -131,6 +136,7 @@ FAULTS: list[tuple[Sick, list[tuple[str, str]]]] = [
     (no_worker, [("workers", "fault"), ("group", "fault")]),
     (group_without_worker, [("group", "fault")]),
     (worker_without_group, [("worker", "notice")]),
+    (namesakes, [("worker", "notice")]),
     (only_a_worker_without_group, [("workers", "fault"), ("worker", "notice"), ("group", "fault")]),
     (late, [("group", "fault")]),
     (paused, [("group", "notice")]),
@@ -212,6 +218,14 @@ def test_ages_are_told_in_words(well: EventBus, rows: Rows) -> None:
     # What waits would be cancelled with the group.
     removes = "eventbus groups remove stock"
     assert [removes in str(finding.advice) for finding in (behind, unserved, waiting)] == [False, False, True]
+
+
+def test_a_worker_in_the_place_of_one_that_was_killed_has_no_namesake(well: EventBus, run_here: Run) -> None:
+    """The old one counts as living for a while, but was not seen since the new one started."""
+    beat(well, "stock")
+
+    assert found(run_here) == []
+    assert len(well.workers()) == 2
 
 
 @pytest.mark.parametrize("off", [timedelta(seconds=9), timedelta(seconds=-9)])

@@ -81,6 +81,21 @@ def test_a_heartbeat_renews_the_row_of_its_worker(database: Database, rows: Rows
     assert renewed[0].seen_at - renewed[0].started_at > timedelta(seconds=30)
 
 
+def test_a_worker_hears_of_another_of_its_name(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Once from each that lives at the same time; not from one that was killed before it started."""
+    killed, first, second = (make_worker() for _ in range(3))
+    with database.autocommit() as connection:
+        workers.beat(connection, killed)
+        workers.beat(connection, make_worker("w2"))
+    beats = [chores_of(worker)[0].do for worker in (first, second)]
+
+    for beat in (*beats, *beats, *beats):
+        beat(database)
+
+    told = [(record.message, record.__dict__["worker"], record.__dict__["pid"]) for record in caplog.records]
+    assert told == [("worker_name_shared", "w1", 1)] * 2
+
+
 def test_all_chores_are_done_at_once_and_then_when_they_are_due(
     bus: EventBus, database: Database, rows: Rows, stop: threading.Event
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -411,6 +412,61 @@ handlers = [plain, make(Sender("x")), Sender("x"), Sender("x").__call__]
 
     assert next(iter(declared)).handler(1) == 2
     assert len(list(declared)) == 4
+
+
+TWICE = """
+@subscribe
+def handle(event): return 1
+
+@subscribe
+def handle(event): return 2
+"""
+WRAPPED = TWICE.replace("def handle", "@wrapped\ndef handle")
+METHODS = f"class Handlers:{TWICE}".replace("\n", "\n    ")
+
+
+def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator, as for logging."""
+
+    @functools.wraps(function)
+    def call(event):
+        return function(event)
+
+    return call
+
+
+def run_module(code: CodeType, declared: Subscriptions) -> None:
+    """Run *code* as that of a module, which declares handlers."""
+
+    def subscribe(handler: Callable[..., Any]) -> Callable[..., Any]:
+        declared.add(subscribed(handler))
+        return handler
+
+    exec(code, {"__name__": "shop", "subscribe": subscribe, "wrapped": wrapped})
+
+
+@pytest.mark.parametrize("text", [TWICE, WRAPPED, METHODS], ids=["plain", "wrapped", "methods"])
+def test_two_functions_of_one_name_in_one_module_conflict(text: str) -> None:
+    """As after copy and paste: the first one would never be called."""
+    declared = Subscriptions()
+
+    with pytest.raises(SubscriptionConflict, match="two handlers of one name, so give each its own group"):
+        run_module(compile(text, "shop.py", "exec"), declared)
+
+    assert [item.handler(None) for item in declared] == [1]
+
+
+@pytest.mark.parametrize("text", [TWICE, WRAPPED, METHODS], ids=["plain", "wrapped", "methods"])
+def test_a_module_that_declares_its_handlers_again_means_the_new_ones(text: str) -> None:
+    """Whether it was changed, moved its function or is the same as before."""
+    once = text.replace("@subscribe", "", 1)
+    codes = [compile(each, "shop.py", "exec") for each in (once, once, f"#\n{once}", once.replace("2", "3"))]
+    declared = Subscriptions()
+
+    for code in (codes[0], *codes):
+        run_module(code, declared)
+
+    assert [item.handler(None) for item in declared] == [3]
 
 
 def test_declaring_a_handler_again_changes_nothing() -> None:

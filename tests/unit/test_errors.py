@@ -39,7 +39,9 @@ def test_the_drawing_shows_every_class_below_its_parent() -> None:
     ("error", "says"),
     [
         (errors.UnknownEventVersion("order.created", None, [1, 2]), "order.created needs a version: versions 1, 2"),
-        (errors.UnknownEventVersion("order.created", 3, [1]), "order.created has no version 3"),
+        (errors.UnknownEventVersion("order.created", 3, [1, 2]), "no version 3: versions 1, 2 are registered here;"),
+        (errors.UnknownEventVersion("order.created", 3, [1]), "no version 3: version 1 is registered here;"),
+        (errors.UnknownEventVersion("order.created", 3, []), "no version 3: none is registered."),
         (errors.UnknownGroup("x"), "no group has subscribed yet"),
         (errors.UnknownGroup("x", ["a", "b"]), "known groups are a, b"),
         (errors.NotMigrated(None, "0001", "schema 's'"), "has no eventbus tables"),

@@ -3,7 +3,7 @@
 import pytest
 from tornado.options import OptionParser
 
-from eventbus.cli.flower import protect
+from eventbus.cli.flower import protect, refuse_unknown
 
 
 def options(**given: object) -> OptionParser:
@@ -58,6 +58,11 @@ def test_half_a_password_is_none(credentials: str, capsys: pytest.CaptureFixture
     said = capsys.readouterr().err
     assert "must be user:password" in said
     assert "secret" not in said
+
+
+def test_what_flower_knows_passes() -> None:
+    """However it is spelt: with one hyphen or two, with hyphens or underscores in between."""
+    refuse_unknown(["--address=::1", "-address=::1", "--basic-auth=me:s=3", "--basic_auth=a:b", "--auth"], options())
 
 
 def test_tasks_are_shown_with_their_arguments() -> None:
