@@ -63,7 +63,13 @@ def _faster(measure: str, rivals: Sequence[str], *, reported: Sequence[str] = ()
 
 #: What samples are compared with that is no system of the catalogue.
 NO_SYSTEMS = frozenset(
-    {"loop", "session_loop", "early", *(f"{key}_{count}" for key in ("eventbus", "statement") for count in COUNTS)}
+    {
+        "loop",
+        "one_loop",
+        "session_loop",
+        "early",
+        *(f"{key}_{count}" for key in ("eventbus", "statement") for count in COUNTS),
+    }
 )
 BOUNDS = (
     Bound(
@@ -105,7 +111,11 @@ BOUNDS = (
     ),
     Bound(
         key="session.loop", measure="session", above="eventbus_session", below="loop", at_least=0.6,
-        says="drain with a session handler: rows per second, as part of a bare loop of insert and commit",
+        says="drain with a session handler: rows per second, as part of bare loops of insert and commit in as many processes",
+    ),
+    Bound(
+        key="session.one_loop", measure="session", above="eventbus_session", below="one_loop",
+        says="drain with a session handler: rows per second, as part of a single bare loop, whatever processes the worker has",
     ),
     Bound(
         key="session.session_loop", measure="session", above="eventbus_session", below="session_loop",

@@ -1,6 +1,7 @@
 """Sessions: a handler that inserts one row through its session, beside bare loops of insert and commit.
 
-As many loops run as the worker has processes, on the same table. All are without anybody else to disturb them.
+As many loops run as the worker has processes, on the same table; and, to be reported, one alone. All are without anybody else to
+disturb them.
 """
 
 import os
@@ -32,6 +33,7 @@ def measure_sessions(contender: Contender, sizes: Sizes, samples: Samples, say: 
         contender.settle()
         rate = _loop("loop", contender, sizes.loop_seconds)
         samples.add("session", "loop", [rate])
+        samples.add("session", "one_loop", [_loop("loop", contender, sizes.loop_seconds, count=1)])
         samples.add("session", "session_loop", [_loop("session_loop", contender, sizes.loop_seconds)])
         events = max(sizes.calibration_events, int(rate * sizes.drain_seconds / len(GROUPS)))
         drained = drain(contender, events)
@@ -39,8 +41,8 @@ def measure_sessions(contender: Contender, sizes: Sizes, samples: Samples, say: 
         contender.query("TRUNCATE effect")
 
 
-def _loop(kind: str, contender: Contender, seconds: float) -> float:
+def _loop(kind: str, contender: Contender, seconds: float, *, count: int = LOOPS) -> float:
     environment = os.environ | contender.stage.environment() | {"PYTHONPATH": str(ROOT)}
     argv = [sys.executable, "-m", "benchmarks.bare_loop", kind, str(seconds)]
-    loops = [subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(LOOPS)]
+    loops = [subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     return sum(int(loop.communicate()[0]) for loop in loops) / seconds

@@ -5,6 +5,7 @@ every other one                        ─▶ gaps filled: a tenth of the time t
 """
 
 import base64
+import binascii
 import os
 import re
 from operator import itemgetter
@@ -12,13 +13,13 @@ from typing import Any, NamedTuple
 
 from eventbus.broker.contract import QUEUE_CAP, Announcement, Notice, WakeUp
 from eventbus.broker.envelopes import UUID_LENGTH, Envelopes, Ids, is_plain, joined
-from eventbus.broker.redis_connections import bulk, packed
+from eventbus.broker.redis_connections import packed
 from eventbus.broker.redis_server import PUSH_SHA
 from eventbus.ids import draw_uuid
 
 #: So many kinds of announcements are kept: more than a service has.
 _KEPT = 1024
-#: The ids of one announcement differ in what follows these.
+#: The ids of one announcement's messages begin as its event's, and differ in what follows.
 _DRAWN = UUID_LENGTH - 2
 _MOST_QUEUES = 100
 
@@ -41,7 +42,8 @@ class Announcements:
             return self._made(item, notice)
         # The process is named in every message.
         kind = (item.type, item.queues, way, os.getpid(), root_id is None, parent_id is None, notice is None)
-        ids = _Drawn(draw_uuid()[:_DRAWN], root_id, parent_id)
+        # No other event's id begins so, and this event is announced once.
+        ids = _Drawn(item.event_id[:_DRAWN], root_id, parent_id)
         try:
             kept = self._kept[kind]
         except KeyError:
@@ -111,11 +113,12 @@ class _Kept:
     def filled(self, event_id: str, ids: _Drawn, notice: Notice | None) -> bytes:
         """The command for the event of that id."""
         id = event_id.encode()
-        body = base64.b64encode(self._head + id + self._tail)
+        body = binascii.b2a_base64(self._head + id + self._tail, newline=False)
         values = (body, id, *[value.encode() for value in ids if value])
         command: bytes = self._format % self._in_order(values)
         return command if notice is None else command + _packed_notice(notice)
 
 
 def _packed_notice(notice: Notice) -> bytes:
-    return bulk(notice.channel.encode()) + bulk(notice.text)
+    channel, text = notice.channel.encode(), notice.text
+    return b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(channel), channel, len(text), text)

@@ -94,7 +94,7 @@ class Envelopes:
         """
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             return None
-        return self._app.amqp.create_task_message
+        return _kept(_kept(self._app, "amqp"), "create_task_message")
 
     def lineage(self) -> tuple[str | None, str | None]:
         """The first task of the current story, and the current task; None outside of one."""
@@ -147,6 +147,12 @@ class Envelopes:
             },
         }
         return str(dumps(outer)), encoded
+
+
+def _kept(owner: Any, name: str) -> Any:
+    """What *owner* keeps as *name*, a property that kombu caches behind a lock: eight calls, just to look."""
+    found = owner.__dict__.get(name)
+    return getattr(owner, name) if found is None else found
 
 
 def is_plain(id: str | None) -> bool:

@@ -103,7 +103,11 @@ class _Line:
 
     def send(self, command: bytes) -> None:
         """Send a packed *command*; its answer is owed."""
-        self._connection.send_packed_command([command])
+        try:
+            self._connection._sock.sendall(command)
+        except OSError:
+            self._connection.disconnect()
+            raise
         self.is_new, self.is_owed = False, True
 
     def read(self) -> Any:

@@ -26,17 +26,14 @@ _LAST_PROBE_SECONDS = 5.0
 class Circuit:
     """Closed while a server works; open after a failure, until *probe* succeeds again."""
 
+    #: What every publish asks; the event that threads wait for would answer by two more calls.
+    is_open: bool
+
     def __init__(self, probe: Callable[[], None], *, server: str = "broker") -> None:
         self._probe = probe
         self._server = server
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._closed.set()
-        os.register_at_fork(after_in_child=self._after_fork)
-
-    @property
-    def is_open(self) -> bool:
-        return not self._closed.is_set()
+        self._begin_closed()
+        os.register_at_fork(after_in_child=self._begin_closed)
 
     def attempt(self, action: Callable[[], None], **facts: Any) -> bool:
         """Run *action*, unless the server is known to be down; False if it was not done. Raises nothing but a time limit.
@@ -64,6 +61,7 @@ class Circuit:
         with self._lock:
             if self.is_open:
                 return
+            self.is_open = True
             self._closed.clear()
         log.warning("%s_down", self._server, extra={"consequence": "deliveries wait in PostgreSQL until it is back"})
         threading.Thread(target=self._watch, name=f"eventbus-{self._server}-probe", daemon=True).start()
@@ -82,12 +80,14 @@ class Circuit:
             except Exception:  # noqa: BLE001 - any failure means "not yet"; the first one was logged
                 seconds = min(seconds * 2, _LAST_PROBE_SECONDS)
                 continue
+            self.is_open = False
             self._closed.set()
             log.warning("%s_back", self._server)
             return
 
-    def _after_fork(self) -> None:
-        """The thread that would close it does not exist in a child: try again there."""
+    def _begin_closed(self) -> None:
+        """As it begins, and begins again in a child, where the thread that would close it does not exist."""
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._closed.set()
+        self.is_open = False

@@ -13,7 +13,7 @@ import inspect
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -30,6 +30,8 @@ from eventbus.storage.claiming import Claimed
 from eventbus.subscription import Subscription
 
 _local = threading.local()
+#: What `signal.signal` wraps, to show numbers as members of enums: nine calls for two that are made for each run.
+_on_signal: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
 
 
 def handle(
@@ -92,6 +94,8 @@ def _call(subscription: Subscription, run: Run) -> None:
     with running(run):
         with limited(subscription.timeout):
             result = handler(run.event, **extra)
+        if result is None:  # as most do: to ask what else it may be takes as long as calling one
+            return
         if inspect.isawaitable(result):
             # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
             result = _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
@@ -132,33 +136,35 @@ async def _within(work: Awaitable[Any], timeout: timedelta) -> Any:
     return result
 
 
-@contextlib.contextmanager
-def limited(timeout: timedelta) -> Iterator[None]:
+class limited(contextlib.AbstractContextManager[None]):  # noqa: N801 - used as a function
     """Raise HandlerTimeout in the block after *timeout*, and at its end if it swallowed that.
 
     Where signals reach it: in the main thread of a pool's child.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    struck: HandlerTimeout | None = None
+    __slots__ = ("_before", "_is_armed", "_struck", "_timeout")
 
-    def ring(_number: int, _frame: FrameType | None) -> None:
-        nonlocal struck
-        struck = _timed_out(timeout)
-        raise struck
+    def __init__(self, timeout: timedelta) -> None:
+        self._timeout = timeout
+        self._struck: HandlerTimeout | None = None
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, timeout.total_seconds())
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    if struck is not None:
-        # The same one, which says where it struck.
-        raise struck
+    def __enter__(self) -> None:
+        self._is_armed = threading.current_thread() is threading.main_thread()
+        if self._is_armed:
+            self._before = _on_signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, self._timeout.total_seconds())
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if self._is_armed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _on_signal(signal.SIGALRM, self._before)
+        if error is None and self._struck is not None:
+            # The same one, which says where it struck.
+            raise self._struck
+
+    def _ring(self, _number: int, _frame: FrameType | None) -> None:
+        self._struck = _timed_out(self._timeout)
+        raise self._struck
 
 
 def _runner() -> asyncio.Runner:

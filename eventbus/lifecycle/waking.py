@@ -7,6 +7,7 @@ Nothing here may fail a publish: the event is committed, and a relay finds what 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import ceil
 
 from eventbus.broker import Announcement, Broker, Notice, WakeUp
@@ -22,6 +23,8 @@ _Tell = Callable[[Sequence[Notice]], None]
 _CHUNK = 500
 #: So many deliveries of a group at once have a wake-up each, as if there were a worker for each.
 _FEW = 20
+#: The queues of so many sets of groups are kept: more than a service has types of events.
+_KEPT = 1024
 #: Of more than a thousand, so many share one: about what a worker takes in a moment.
 _MANY = 50
 
@@ -32,6 +35,7 @@ class Waking:
     def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker = broker
         self._settings = settings
+        self._queues = lru_cache(maxsize=_KEPT)(self._queues_of)
         self._circuit = Circuit(broker.ping)
         self._listeners = broker.listeners
         if self._listeners:
@@ -59,7 +63,7 @@ class Waking:
             self._listeners_circuit.attempt(lambda: listeners.post([notice]), **facts)
         return told
 
-    def _queues(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+    def _queues_of(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         return tuple([self._settings.queue(group) for group in groups])
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice] = ()) -> bool:

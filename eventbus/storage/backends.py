@@ -5,8 +5,8 @@ what became of its statement.
 """
 
 import time
-from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 from eventbus.storage.connection import Connection, Direct
 
@@ -24,15 +24,14 @@ AND state <> 'idle' AND strpos(query, :token) > 0
 _WAIT_MILLISECONDS = 2000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A statement that is about to be sent in autocommit."""
 
     #: Of the backend, as the client was told; a proxy tells numbers of its own.
     pid: int
     #: In the statement's text.
     token: str
-    started_seconds: float = field(default_factory=time.monotonic)
+    started_seconds: float
 
     @property
     def age(self) -> timedelta:
@@ -41,7 +40,7 @@ class Attempt:
 
 def begin(connection: Direct, token: str) -> Attempt:
     """Remember where a statement with *token* in its text is about to run. Asks nothing of the server."""
-    return Attempt(pid=connection.backend_pid, token=token)
+    return Attempt(connection.backend_pid, token, time.monotonic())
 
 
 def end(connection: Direct, attempt: Attempt) -> bool:

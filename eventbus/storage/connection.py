@@ -24,6 +24,9 @@ from eventbus.storage import preparing
 from eventbus.storage.preparing import Hot
 
 _OUR_TABLES = re.compile(r"\beventbus\.(?=[a-z_])")
+#: What makes rows of a statement's answers, by its text; of so many.
+_row_makers: dict[str, Callable[[Sequence[Any]], Row[Any]]] = {}
+_KEPT = 1024
 _DIALECT = psycopg2_dialect.dialect(dbapi=psycopg2)  # type: ignore[no-untyped-call]
 
 
@@ -155,7 +158,7 @@ class Direct(Connection):
         except psycopg2.Error as error:
             lost = _DIALECT.is_disconnect(error, self.driver, None)  # type: ignore[no-untyped-call]
             raise wrapped(error, statement=sql, was_lost=lost) from error
-        return _Answer(cursor)
+        return _Answer(cursor, sql)
 
 
 def wrapped(error: psycopg2.Error, *, statement: str | None = None, was_lost: bool = False) -> DBAPIError:
@@ -174,8 +177,9 @@ def wrapped(error: psycopg2.Error, *, statement: str | None = None, was_lost: bo
 class _Answer:
     """What a cursor found, in rows like SQLAlchemy's."""
 
-    def __init__(self, cursor: DriverCursor) -> None:
+    def __init__(self, cursor: DriverCursor, statement: str) -> None:
         self._cursor = cursor
+        self._statement = statement
         self.rowcount = cursor.rowcount
 
     def first(self) -> tuple[Any, ...] | None:
@@ -193,18 +197,20 @@ class _Answer:
         return None if found is None else self._maker()(found)
 
     def _maker(self) -> Callable[[Sequence[Any]], Row[Any]]:
-        return _row_maker(tuple(column[0] for column in self._cursor.description or ()))
+        # Its text names a statement's columns: to read their names from each answer takes longer than to make its row.
+        try:
+            return _row_makers[self._statement]
+        except KeyError:
+            names = tuple(column[0] for column in self._cursor.description or ())
+            if len(_row_makers) >= _KEPT:
+                _row_makers.clear()
+            return _row_makers.setdefault(self._statement, result_tuple(names))
 
 
 @lru_cache(maxsize=1024)
 def _array_literal(texts: tuple[str, ...]) -> str:
     quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
-
-
-@lru_cache(maxsize=256)
-def _row_maker(names: tuple[str, ...]) -> Callable[[Sequence[Any]], Row[Any]]:
-    return result_tuple(names)
 
 
 @lru_cache(maxsize=1024)

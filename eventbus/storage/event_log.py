@@ -78,7 +78,7 @@ class Entry(NamedTuple):
 
     def recorded(self, id: UUID, created_at: datetime, groups: tuple[str, ...]) -> Recorded:
         """The event that this became, at that time in UTC."""
-        event = Event(
+        event = Event.of(
             id=id,
             type=self.type,
             version=self.version,

@@ -39,7 +39,8 @@ def test_a_failing_event_is_retried_after_growing_waits(stage: Stage, worker: Wo
     due = [item.due_at for item in history if item.state == "retrying"]
     assert due == sorted(due)
     for failed, again in zip(history[2::2], history[3::2], strict=False):
-        assert failed.at <= failed.due_at + timedelta(milliseconds=1)
+        # The trigger that notes it may be held up between one reading of the clock and the next.
+        assert failed.at <= failed.due_at + timedelta(milliseconds=50)
         assert failed.due_at - failed.at <= timedelta(milliseconds=400)
         assert again.at >= failed.due_at
     attempts = stage.rows("SELECT * FROM eventbus.attempt WHERE event_id = :id ORDER BY id", id=event.id)

@@ -113,6 +113,17 @@ def test_no_two_messages_share_an_id(app: Celery) -> None:
     assert len(set(ids)) == 12
 
 
+def test_a_message_is_found_by_its_event(app: Celery) -> None:
+    """The ids of its tasks begin as the event's, so that one finds one by the other in Flower."""
+    announcements, item = made(app), announcement("a", "b")
+
+    found = [messages(parts(announcements.command(item, NOTICE))) for _ in range(2)]
+
+    ids = [message["headers"]["id"] for message in found[0]]
+    assert [id[:34] for id in ids] == [item.event_id[:34]] * 2
+    assert [message["headers"]["id"] for message in found[1]] == ids
+
+
 @pytest.mark.parametrize(
     "task_id",
     ["0198f000-0000-4000-8000-000000000001", "outer-id", "é" * 36, '"' * 36],

@@ -307,9 +307,9 @@ def test_the_circuit_probes_until_it_succeeds() -> None:
 def test_a_forked_child_tries_the_broker_again() -> None:
     """The thread that would close the circuit does not exist there."""
     circuit = Circuit(lambda: None)
-    circuit._closed.clear()
+    circuit.is_open = True
 
-    circuit._after_fork()
+    circuit._begin_closed()
 
     assert not circuit.is_open
 

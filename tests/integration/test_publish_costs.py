@@ -198,8 +198,13 @@ def test_subscriptions_that_do_not_match_cost_nothing(make_bus: MakeBus, rows: R
     assert rows.count("subscription") == 1003
 
 
+def best_tenth(seconds: list[float]) -> float:
+    """What at most a tenth of them are below."""
+    return statistics.quantiles(seconds, n=10)[0]
+
+
 def test_subscriptions_that_do_not_match_take_no_time(make_bus: MakeBus, empty_database_url: str) -> None:
-    """1.1 times at most, measured in turns; the best of a few rounds, for the machine has other things to do."""
+    """1.1 times at most, measured in turns; the best tenth of each, and of a few rounds, for the machine has other things to do."""
     migrate(empty_database_url)
     few, many = warm(make_bus()), warm(make_bus(database_url=empty_database_url))
     for n in range(1000):
@@ -214,7 +219,7 @@ def test_subscriptions_that_do_not_match_take_no_time(make_bus: MakeBus, empty_d
                 started = time.perf_counter()
                 publish(bus)
                 took[which].append(time.perf_counter() - started)
-        ratios.append(statistics.median(took[1]) / statistics.median(took[0]))
+        ratios.append(best_tenth(took[1]) / best_tenth(took[0]))
         if ratios[-1] <= 1.1:
             break
 
