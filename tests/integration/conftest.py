@@ -17,6 +17,7 @@ from eventbus.cli import main
 from eventbus.lifecycle.registration import register
 from eventbus.storage.database import Database
 from tests.support.buses import close_bus
+from tests.support.fault_proxy import FaultProxy
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -59,6 +60,13 @@ def rows(database_url: str) -> Iterator[Rows]:
     found = Rows(database_url)
     yield found
     found.close()
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[FaultProxy]:
+    """A proxy before the test's database; it can cut connections and hold answers back."""
+    with FaultProxy(database_url) as started:
+        yield started
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -39,13 +39,6 @@ def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
     """A worker of the group ``a``."""
     bus.subscribe("#", group="a", handler=handle, max_retries=1)
     return worker()
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[FaultProxy]:
-    """What may lose the connections of `distant`."""
-    with FaultProxy(database_url) as started:
-        yield started
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,13 +34,6 @@ def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
     """A worker of the group ``a``."""
     bus.subscribe("#", group="a", handler=handle)
     return worker()
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[FaultProxy]:
-    """What may lose the connections of `distant`."""
-    with FaultProxy(database_url) as started:
-        yield started
 
 
 @pytest.fixture

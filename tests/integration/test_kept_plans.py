@@ -11,14 +11,10 @@ import pytest
 from sqlalchemy.exc import DataError
 
 from eventbus.embedded import Servers
-from eventbus.embedded.databases import create_database, drop_database
 from eventbus.storage import bulk, claiming, deliveries, event_log, preparing, settling
 from eventbus.storage.connection import Direct, compiled
-from eventbus.storage.database import Database
-from eventbus.storage.migrations import upgrade
 from eventbus.subscription import candidates
-from tests.integration.test_query_plans import FILL, assert_by_index, marks, seen, steps
-from tests.support.rows import Rows
+from tests.integration.test_query_plans import FILL, assert_by_index, marks, seen, steps, unanalysed_database
 
 PLANS = """
 SELECT sum(generic_plans)::int AS kept, sum(custom_plans)::int AS made FROM pg_prepared_statements WHERE name LIKE 'eventbus%'
@@ -28,25 +24,12 @@ SELECT sum(generic_plans)::int AS kept, sum(custom_plans)::int AS made FROM pg_p
 @pytest.fixture(scope="module")
 def connection(servers: Servers) -> Iterator[Direct]:
     """One that has run every hot statement on empty tables, which have been filled since."""
-    name = f"eventbus_kept_{uuid4().hex[:12]}"
-    url = create_database(servers.database_url, name)
-    driver_url = url.replace("postgresql://", "postgresql+psycopg2://")
-    upgrade(driver_url)
-    rows = Rows(url)
-    for (table,) in rows.all(
-        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'eventbus'::regnamespace"
-    ):
-        rows.all(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-    database = Database(driver_url)
-    with database.autocommit() as direct:
+    with unanalysed_database(servers) as (database, rows), database.autocommit() as direct:
         for statement, parameters in (claims(str(uuid4())) | marking(str(uuid4())) | publishing()).values():
             with contextlib.suppress(DataError):  # what commits raises where its row is not found
                 direct.rows(statement, **parameters)
         rows.all(FILL)
         yield direct
-    database.dispose()
-    rows.close()
-    drop_database(servers.database_url, name)
 
 
 def claims(event_id: str) -> dict[str, Any]:

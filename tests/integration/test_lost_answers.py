@@ -28,13 +28,6 @@ RECORDS = "INSERT INTO eventbus.event_log"
 
 
 @pytest.fixture
-def proxy(database_url: str) -> Iterator[FaultProxy]:
-    """A proxy before the test's database."""
-    with FaultProxy(database_url) as started:
-        yield started
-
-
-@pytest.fixture
 def pooling_proxy(database_url: str) -> Iterator[FaultProxy]:
     """One that tells no true backend numbers."""
     with FaultProxy(database_url, hides_backends=True) as started:

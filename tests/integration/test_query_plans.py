@@ -1,6 +1,7 @@
 """Query plans: the hot statements find their rows by index, whether PostgreSQL has counted the rows or not."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -58,26 +59,32 @@ SELECT event_id, group_name, 'error', 1, 'E', 'm', id FROM eventbus.dead_letter;
 """
 
 
-@pytest.fixture(scope="module", params=["analysed", "un-analysed"])
-def filled(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Database]:
-    """A database with enough rows, with and without statistics; shared, for nothing here is committed."""
+@contextmanager
+def unanalysed_database(servers: Servers) -> Iterator[tuple[Database, Rows]]:
+    """An empty database whose tables nobody analyses unless told to, and a look behind it."""
     name = f"eventbus_plans_{uuid4().hex[:12]}"
     url = create_database(servers.database_url, name)
     driver_url = url.replace("postgresql://", "postgresql+psycopg2://")
     upgrade(driver_url)
-    rows = Rows(url)
+    database, rows = Database(driver_url), Rows(url)
     for (table,) in rows.all(
         "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'eventbus'::regnamespace"
     ):
         rows.all(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-    rows.all(FILL)
-    if request.param == "analysed":
-        rows.all("VACUUM ANALYZE")
+    yield database, rows
     rows.close()
-    database = Database(driver_url)
-    yield database
     database.dispose()
     drop_database(servers.database_url, name)
+
+
+@pytest.fixture(scope="module", params=["analysed", "un-analysed"])
+def filled(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Database]:
+    """A database with enough rows, with and without statistics; shared, for nothing here is committed."""
+    with unanalysed_database(servers) as (database, rows):
+        rows.all(FILL)
+        if request.param == "analysed":
+            rows.all("VACUUM ANALYZE")
+        yield database
 
 
 @pytest.fixture

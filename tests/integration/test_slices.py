@@ -1,7 +1,7 @@
 """Slices: what one wake-up sets going, in which order, and what it leaves to others."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -70,13 +70,6 @@ def execution(bus: EventBus, worker: MakeWorker) -> SingleRuns:
     """A worker of the group ``a``."""
     bus.subscribe("order.*", group="a", handler=handle, max_retries=1, give_up_on=(ZeroDivisionError,))
     return worker()
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[FaultProxy]:
-    """What may lose the connections of `distant`."""
-    with FaultProxy(database_url) as started:
-        yield started
 
 
 @pytest.fixture
