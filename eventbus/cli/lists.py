@@ -35,7 +35,7 @@ def timed(command: Command) -> Command:
     )
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
 
 def print_page(
