@@ -86,9 +86,7 @@ class Reading(Generic[Value]):
             if self._error is not None:
                 raise self._error.with_traceback(self._traceback)
             if self._taken is None:
-                raise DatabaseBusy(
-                    "the first look at the bus takes more than 10 s; the numbers come as soon as it ends."
-                )
+                raise DatabaseBusy("the first reading takes more than 10 s; the numbers appear as soon as it ends.")
             value, read_at = self._taken
             return Taken(value=value, age_seconds=self._clock() - read_at)
 
