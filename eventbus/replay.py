@@ -41,7 +41,7 @@ MEANINGS = {
     Outcome.INSERTED: "never delivered to this group, delivered now",
     Outcome.RERUN: "running now, run once more afterwards",
     Outcome.LEFT_OPEN: "still to be handled, as part of the replay",
-    Outcome.LEFT_DEAD: "dead or discarded, left so",
+    Outcome.LEFT_DEAD: "dead or discarded, unchanged",
     Outcome.SKIPPED: "their subscription opts out of replays",
     Outcome.UNMATCHED: "no subscription of the group matches",
 }

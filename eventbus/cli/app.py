@@ -24,19 +24,19 @@ OK, NO, BAD_INPUT, CANNOT_TELL, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 #: Name, home and one line of help for each command.
 COMMANDS = {
     "audit": ("eventbus.cli.audit:audit", "List what operators changed."),
-    "completion": ("eventbus.cli.completion:completion", "Print what completes commands in a shell."),
-    "console": ("eventbus.cli.console:console", "Serve the web console, and write its users."),
+    "completion": ("eventbus.cli.completion:completion", "Print a script that completes commands in a shell."),
+    "console": ("eventbus.cli.console:console", "Serve the web console, and print lines for its file of users."),
     "dead": ("eventbus.cli.dead:dead", "List, show, retry, discard and restore dead letters."),
-    "doctor": ("eventbus.cli.doctor:doctor", "Check the whole bus up, and say what to do."),
+    "doctor": ("eventbus.cli.doctor:doctor", "Check the whole bus, and say what to do about each finding."),
     "events": ("eventbus.cli.events:events", "List, show and watch events."),
     "flower": ("eventbus.cli.flower:flower", "Start Flower, which shows workers and tasks in a browser."),
-    "grants": ("eventbus.cli.grants:grants", "Print the SQL of roles with least privilege."),
+    "grants": ("eventbus.cli.grants:grants", "Print the SQL that creates roles with least privilege."),
     "groups": ("eventbus.cli.groups:groups", "List, show, pause, resume and remove consumer groups."),
     "health": ("eventbus.cli.health:health", "Check the servers, or the workers of groups."),
     "metrics": ("eventbus.cli.metrics:metrics", "Serve the numbers of the bus to Prometheus."),
     "migrate": ("eventbus.cli.setup:migrate", "Create or upgrade the tables in PostgreSQL."),
     "publish": ("eventbus.cli.publish:publish", "Publish an event, or a file of them."),
-    "relay": ("eventbus.cli.relay:relay", "Wake groups for what is due, without a worker."),
+    "relay": ("eventbus.cli.relay:relay", "Wake groups that have due deliveries, without a worker."),
     "replay": ("eventbus.cli.replay:replay", "Deliver events of the log to a group again."),
     "schema": ("eventbus.cli.schema:schema", "Check, register, show and export the schemas of events."),
     "stats": ("eventbus.cli.stats:stats", "Show what was published, consumed and given up, and what is open."),
@@ -44,9 +44,9 @@ COMMANDS = {
     "sweep": ("eventbus.cli.setup:sweep", "Wake the groups that have due deliveries."),
     "sync": ("eventbus.cli.setup:sync", "Write the subscriptions that an app declares to PostgreSQL."),
     "tail": ("eventbus.cli.tail:tail", "Show events as they are published."),
-    "trace": ("eventbus.cli.trace:trace", "Show what led to what, and what each group made of it."),
+    "trace": ("eventbus.cli.trace:trace", "Show the events of a story as a tree, and how each group stands with them."),
     "why": ("eventbus.cli.why:why", "Say why a group did or did not get an event."),
-    "workers": ("eventbus.cli.workers:workers", "List the workers that live."),
+    "workers": ("eventbus.cli.workers:workers", "List the live workers."),
     "worker": ("eventbus.cli.worker:worker", "Start a Celery worker for some or all groups of an app."),
 }
 
@@ -107,14 +107,14 @@ def _ended_by_output() -> Iterator[None]:
     "--app",
     envvar="EVENTBUS_APP",
     metavar="MODULE",
-    help="Module with the Celery app and its bus, as workers.app.",
+    help="Module with the Celery app and its bus, such as workers.app.",
 )
 @click.version_option(__version__, prog_name="eventbus")
 @click.pass_context
 def eventbus(ctx: click.Context, app: str | None) -> None:
     """Run and look after an event bus on PostgreSQL and Redis.
 
-    EVENTBUS_DATABASE_URL and EVENTBUS_BROKER_URL say where it lives.
+    EVENTBUS_DATABASE_URL and EVENTBUS_BROKER_URL say which servers it uses.
 
     \b
     Examples:

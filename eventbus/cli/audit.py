@@ -11,19 +11,21 @@ from eventbus.cli.target import plain_bus
 
 
 @click.command()
-@click.option("--who", help="Only what this one did, as ann@host.")
+@click.option("--who", help="Only what this person did, such as ann@host.")
 @click.option(
-    "--action", metavar="WORDS", help="Only this, as 'dead retry'; 'dead' means all that was done to dead letters."
+    "--action",
+    metavar="WORDS",
+    help="Only this action, such as 'dead retry'; 'dead' means everything done to dead letters.",
 )
 @click.option("--group", help="Only what was done to this group.")
-@click.option("--result", help="Only what ended so: done, began, interrupted, cancelled, failed.")
+@click.option("--result", help="Only with this result: done, began, interrupted, cancelled, failed.")
 @timed
 @paged(cursor=click.INT)
 @click.pass_context
 def audit(ctx: click.Context, /, *, limit: int, cursor: int | None, as_json: bool, **sought: Any) -> None:
-    """List what operators changed, newest first: who, what, which, how many they were told, how many it were.
+    """List what operators changed, newest first: who, what, which, how many they were shown, how many were changed.
 
-    A change whose result is 'began' is under way, or was cut short.
+    A change whose result is 'began' is still running, or was cut short.
 
     \b
     Examples:

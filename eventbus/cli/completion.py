@@ -9,7 +9,7 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    """Print what lets SHELL complete eventbus's commands and options.
+    """Print a script that lets SHELL complete the commands and options of eventbus.
 
     \b
     Examples:

@@ -16,11 +16,13 @@ _STOP_SECONDS = 2
 
 @click.group(invoke_without_command=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; others need a login.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0: any that is free.")
-@click.option("--root-path", default="", metavar="PATH", help="Where a proxy shows it, such as /eventbus.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0 takes any free port.")
+@click.option(
+    "--root-path", default="", metavar="PATH", help="The path under which a proxy shows it, such as /eventbus."
+)
 @click.pass_context
 def console(ctx: click.Context, *, host: str, port: int, root_path: str) -> None:
-    """Serve the console on http://127.0.0.1:8321, to look after the bus in a browser, until Ctrl-C.
+    """Serve the web console on http://127.0.0.1:8321, until Ctrl-C.
 
     Any other address than this machine's needs a login: EVENTBUS_CONSOLE_USERS names a file of users, or
     EVENTBUS_CONSOLE_USER_HEADER the header in which a proxy names them.
@@ -53,7 +55,7 @@ def console(ctx: click.Context, *, host: str, port: int, root_path: str) -> None
 @click.argument("name")
 @click.option("--role", type=click.Choice(["viewer", "operator"]), default="viewer", show_default=True)
 def user(*, name: str, role: str) -> None:
-    """Print the line of a file of users for NAME, after asking for a password; in a pipe, the password is read from it.
+    """Print a line for NAME, for the console's file of users. It asks for a password, or reads it from a pipe.
 
     \b
     Example:

@@ -32,9 +32,11 @@ def _sought(command: Command) -> Command:
     """The options that say which dead letters, beside --group."""
     return with_options(
         command,
-        click.option("--type", "type", metavar="PATTERN", help="Only of this event type, or of those that it means."),
-        click.option("--error-type", help="Only with this exception, as ValueError or shop.errors.Refused."),
-        click.option("--error", metavar="TEXT", help="Only where the error's message holds TEXT."),
+        click.option(
+            "--type", "type", metavar="PATTERN", help="Only of this event type, or of types that match this pattern."
+        ),
+        click.option("--error-type", help="Only with this exception, such as ValueError or shop.errors.Refused."),
+        click.option("--error", metavar="TEXT", help="Only if the error's message contains TEXT."),
         click.option("--fingerprint", help="Only of this cause, as 'eventbus dead fingerprints' lists them."),
         click.option("--correlation-id", help="Only of events of this story."),
         timed,
@@ -50,7 +52,7 @@ def _sought(command: Command) -> Command:
 def list_letters(
     ctx: click.Context, /, *, status: str, limit: int, cursor: int | None, as_json: bool, **sought: Any
 ) -> None:
-    """List dead letters, newest first; --since and --until mean when they were given up.
+    """List dead letters, newest first; --since and --until are about when they were given up.
 
     \b
     Examples:
@@ -122,9 +124,9 @@ def show(ctx: click.Context, id: int, *, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def retry(ctx: click.Context, /, *, yes: bool, **sought: Any) -> None:
-    """Run the deliveries of a group's open dead letters again, as if new: those of the IDs, or all that match.
+    """Run the deliveries of a group's open dead letters again, as if new: those with the IDs, or all that match.
 
-    What is retried are those that were counted, whatever comes later. Ctrl-C stops it between two batches.
+    Exactly the counted dead letters are retried, not those that arrive later. Ctrl-C stops it between two batches.
 
     \b
     Examples:
@@ -139,14 +141,14 @@ def retry(ctx: click.Context, /, *, yes: bool, **sought: Any) -> None:
 @dead.command()
 @click.argument("ids", type=int, nargs=-1, metavar="[ID]...")
 @click.option("--group", required=True)
-@click.option("--reason", required=True, help="Kept with the dead letters.")
+@click.option("--reason", required=True, help="Stored with the dead letters.")
 @_sought
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def discard(ctx: click.Context, /, *, reason: str, yes: bool, **sought: Any) -> None:
-    """Give up a group's open dead letters for good: those of the IDs, or all that match.
+    """Give up a group's open dead letters: those with the IDs, or all that match.
 
-    What is discarded are those that were counted, whatever comes later. Ctrl-C stops it between two batches.
+    Exactly the counted dead letters are discarded, not those that arrive later. Ctrl-C stops it between two batches.
 
     \b
     Examples:
@@ -165,9 +167,9 @@ def discard(ctx: click.Context, /, *, reason: str, yes: bool, **sought: Any) -> 
 @click.argument("ids", type=int, nargs=-1, metavar="ID...", required=True)
 @click.pass_context
 def restore(ctx: click.Context, ids: tuple[int, ...]) -> None:
-    """Open discarded dead letters again, so that they can be retried.
+    """Reopen discarded dead letters, so that they can be retried.
 
-    One whose delivery was replayed since is left as it is.
+    A dead letter whose delivery was replayed since stays discarded.
 
     \b
     Example:
@@ -184,7 +186,7 @@ def restore(ctx: click.Context, ids: tuple[int, ...]) -> None:
 @click.argument("text")
 @click.pass_context
 def note(ctx: click.Context, id: int, text: str) -> None:
-    """Keep TEXT with dead letter ID, such as who looks after it.
+    """Store TEXT with dead letter ID, such as who looks after it.
 
     \b
     Example:

@@ -12,14 +12,14 @@ _STYLES = {Level.OK: "green", Level.NOTICE: "yellow", Level.FAULT: "red"}
 
 
 @click.command()
-@click.option("--quiet", is_flag=True, help="Only what is not ok.")
+@click.option("--quiet", is_flag=True, help="Show only faults and notices.")
 @as_json
 @click.pass_context
 def doctor(ctx: click.Context, *, quiet: bool, as_json: bool) -> None:
-    """Check servers, tables, workers, groups, types, clocks and partitions; one line each, with what to do.
+    """Check servers, tables, workers, groups, types, clocks and partitions: one line per finding, with what to do.
 
-    Exits with 0 if nothing is wrong, with 1 if there is a fault, with 4 if PostgreSQL or the broker cannot be reached. A notice
-    may be meant so, such as a group that is paused.
+    Exits with 0 if there is no fault, with 1 if there is one, with 4 if PostgreSQL or the broker cannot be reached.
+    A notice may be intended, such as a paused group.
 
     \b
     Examples:

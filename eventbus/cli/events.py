@@ -36,10 +36,12 @@ events.add_command(tail)
 @click.option(
     "--state",
     type=click.Choice([str(state) for state in State]),
-    help="Only where a delivery (to --group) is in this state.",
+    help="Only if a delivery (to --group) is in this state.",
 )
-@click.option("--error", metavar="TEXT", help="Only where a delivery's last error holds TEXT.")
-@click.option("--where", "where", multiple=True, metavar="data.PATH=VALUE", help="Only with this value; repeatable.")
+@click.option("--error", metavar="TEXT", help="Only if a delivery's last error contains TEXT.")
+@click.option(
+    "--where", "where", multiple=True, metavar="data.PATH=VALUE", help="Only with this value; may be repeated."
+)
 @paged(cursor=click.UUID)
 @click.pass_context
 def list_events(

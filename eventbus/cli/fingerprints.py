@@ -7,7 +7,7 @@ from eventbus.cli.tables import Column
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.fingerprinting import STATES
 
-_note = click.option("--note", help="Kept with it in the place of the one before.")
+_note = click.option("--note", help="Stored with it, replacing the note before.")
 
 
 @click.command()
@@ -18,7 +18,7 @@ _note = click.option("--note", help="Kept with it in the place of the one before
 def fingerprints(
     ctx: click.Context, /, *, state: str | None, group: str | None, limit: int, cursor: str | None, as_json: bool
 ) -> None:
-    """List what dead letters have in common, the last seen first: a line for each cause, however many letters it has.
+    """List the causes of dead letters, the last seen first: one line per cause, however many letters it has.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def fingerprints(
 @_note
 @click.pass_context
 def acknowledge(ctx: click.Context, /, *, fingerprint: str, note: str | None) -> None:
-    """State that somebody looks after FINGERPRINT.
+    """Record that somebody looks after the cause with FINGERPRINT.
 
     \b
     Examples:
@@ -54,10 +54,10 @@ def acknowledge(ctx: click.Context, /, *, fingerprint: str, note: str | None) ->
 @_note
 @click.pass_context
 def resolve(ctx: click.Context, /, *, fingerprint: str, note: str | None) -> None:
-    """State that the cause of FINGERPRINT is mended: the next dead letter of it means that it has returned.
+    """Record that the cause with FINGERPRINT is fixed: its next dead letter means that it has returned.
 
     \b
     Examples:
-      eventbus dead resolve 3f2a9c0d1b7e4856 --note 'mended in 2.4.1'
+      eventbus dead resolve 3f2a9c0d1b7e4856 --note 'fixed in 2.4.1'
     """
     plain_bus(ctx).resolve_fingerprint(fingerprint, note=note)

@@ -26,9 +26,9 @@ _COLUMNS = "name,args,state,retries,received,runtime,worker,uuid"
 @click.argument("options", nargs=-1, metavar="[OPTION]...", type=click.UNPROCESSED)
 @click.pass_context
 def flower(ctx: click.Context, options: tuple[str, ...]) -> None:
-    """Start Flower on http://127.0.0.1:5555, to watch workers and tasks; workers tell it of tasks with -E.
+    """Start Flower on http://127.0.0.1:5555, to watch workers and tasks. It sees tasks only of workers with -E.
 
-    Options go to Flower as they are, if it knows them; so do FLOWER_* in the environment. Any other address than this
+    Options that Flower knows are passed on to it, and so are FLOWER_* in the environment. Any other address than this
     machine's needs --basic-auth or --auth. Flower shows /metrics and /healthcheck to everyone who reaches it.
 
     \b

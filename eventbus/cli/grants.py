@@ -11,7 +11,7 @@ from eventbus.storage.grants import ROLES, describe
 @click.option("--prefix", default="eventbus", show_default=True, help="Roles are called PREFIX_ROLE.")
 @click.pass_context
 def grants(ctx: click.Context, roles: tuple[str, ...], *, prefix: str) -> None:
-    """Print the SQL that makes roles with least privilege: publisher, worker, viewer, operator; changes nothing.
+    """Print, but do not run, the SQL that creates roles with least privilege: publisher, worker, viewer, operator.
 
     Run it as the owner of the tables, after each migration; it is safe to run again. Then let a user log in with the role, as in
     GRANT eventbus_worker TO inventory_service.

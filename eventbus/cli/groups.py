@@ -21,7 +21,7 @@ def groups() -> None:
 
 
 @groups.command("list")
-@click.option("--type", "type", metavar="PATTERN", help="Only subscriptions that get events of such types.")
+@click.option("--type", "type", metavar="PATTERN", help="Only subscriptions that get events of these types.")
 @click.option("--group", help="Only of this group.")
 @click.option("--state", type=click.Choice(["active", "paused"]), help="Only of groups in this state.")
 @paged()
@@ -67,7 +67,7 @@ def list_groups(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
-    """Show what GROUP wants, what it has to do, and who does it.
+    """Show the subscriptions, open deliveries and workers of GROUP.
 
     \b
     Examples:
@@ -103,7 +103,7 @@ def show(ctx: click.Context, group: str, *, as_json: bool) -> None:
 @click.argument("group")
 @click.pass_context
 def pause(ctx: click.Context, group: str) -> None:
-    """Let no worker take deliveries of GROUP any more; what runs ends, and events go on being recorded for it.
+    """Stop workers from claiming deliveries of GROUP; running handlers finish, and events are still recorded.
 
     \b
     Example:
@@ -117,7 +117,7 @@ def pause(ctx: click.Context, group: str) -> None:
 @click.argument("group")
 @click.pass_context
 def resume(ctx: click.Context, group: str) -> None:
-    """Let workers take deliveries of GROUP again; they do within two seconds.
+    """Let workers claim deliveries of GROUP again; they start within two seconds.
 
     \b
     Example:
@@ -135,7 +135,7 @@ def resume(ctx: click.Context, group: str) -> None:
 def remove(ctx: click.Context, group: str, *, pattern: str | None, yes: bool) -> None:
     """Unsubscribe GROUP and cancel its open deliveries.
 
-    A worker whose code still declares it subscribes it again when it starts.
+    If a worker's code still declares the group, the worker subscribes it again when it starts.
 
     \b
     Examples:

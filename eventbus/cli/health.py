@@ -19,7 +19,8 @@ _CODES = {Verdict.OK: OK, Verdict.UNFIT: NO, Verdict.UNREACHABLE: UNREACHABLE}
 def health(ctx: click.Context, *, as_json: bool) -> None:
     """Check that PostgreSQL has the tables and the broker takes messages.
 
-    Exits with 0 if so, with 1 if PostgreSQL has not the tables that this code needs, with 4 if a server cannot be reached.
+    Exits with 0 if both hold, with 1 if PostgreSQL lacks the tables that this code needs, with 4 if a server cannot
+    be reached.
 
     \b
     Examples:

@@ -42,7 +42,7 @@ def with_options(command: Command, *options: Callable[[Command], Command]) -> Co
     return command
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
 
 def print_page(

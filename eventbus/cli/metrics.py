@@ -12,12 +12,12 @@ from eventbus.metrics import BusCollector
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 for all.")
-@click.option("--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="0: any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="0 takes any free port.")
 @click.pass_context
 def metrics(ctx: click.Context, *, host: str, port: int) -> None:
     """Serve the numbers of the bus to Prometheus at /metrics, until Ctrl-C.
 
-    All of them are read from PostgreSQL at each scrape: one such process is enough, wherever it runs.
+    Each scrape reads PostgreSQL, so one such process is enough, wherever it runs.
 
     \b
     Examples:

@@ -12,12 +12,20 @@ from eventbus.cli.target import plain_bus
 @click.command()
 @click.argument("type_", metavar="[TYPE]", required=False)
 @click.argument("data", default="-", metavar="[DATA]")
-@click.option("--source", help="The publishing service; with --file, of lines that name none.")
-@click.option("--version", type=int, help="Of the type's schema.")
-@click.option("--correlation-id", help="Ties together what belongs to one story.")
-@click.option("--idempotency-key", metavar="KEY", help="Names this one fact of its source: a repeat records nothing.")
-@click.option("--file", "path", metavar="PATH", help="Publish a file of events, one JSON object a line; '-' is stdin.")
-@click.option("--key-prefix", metavar="NAME", help="With --file: give line 7 the key NAME:7, so that a repeat goes on.")
+@click.option("--source", help="The publishing service; with --file, for lines that name none.")
+@click.option("--version", type=int, help="The version of the type's schema.")
+@click.option("--correlation-id", help="Ties together the events of one story.")
+@click.option(
+    "--idempotency-key", metavar="KEY", help="Names this one fact of its source, so that a repeat records nothing."
+)
+@click.option(
+    "--file", "path", metavar="PATH", help="Publish a file of events, one JSON object per line; '-' is stdin."
+)
+@click.option(
+    "--key-prefix",
+    metavar="NAME",
+    help="With --file: give line 7 the key NAME:7, so that a repeat continues where it stopped.",
+)
 @click.pass_context
 def publish(
     ctx: click.Context,
@@ -33,8 +41,9 @@ def publish(
 ) -> None:
     """Publish an event of TYPE with DATA, a JSON text; '-' reads it from standard input. Prints the event's id.
 
-    With --file publish many: each line is an object with type, data, source and, if wanted, version, correlation_id,
-    headers and idempotency_key. Repeating the command after an interruption records no line with a key twice.
+    With --file, publish many events: each line is an object with type, data and source, and optionally version,
+    correlation_id, headers and idempotency_key. If you repeat the command after an interruption, it records no line
+    that has a key twice.
 
     \b
     Examples:

@@ -17,8 +17,8 @@ _SETTLED = timedelta(seconds=10)
 def relay(ctx: click.Context) -> None:
     """Wake every group that has due deliveries and a short queue, every second, until Ctrl-C.
 
-    Each worker does so for the groups that it serves. This one serves none: it is for groups whose workers are started by the
-    messages in their queue, and are not there while it is empty. Any number may run.
+    Each worker does this for the groups that it serves. Use this command for groups whose workers are started by
+    messages in their queue, so that none runs while the queue is empty. Any number may run.
 
     \b
     Example:

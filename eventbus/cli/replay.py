@@ -35,7 +35,7 @@ def _asking(command: Command) -> Command:
     return with_options(
         command,
         click.argument("pattern", required=False),
-        click.option("--group", required=True, help="Who gets the events."),
+        click.option("--group", required=True, help="The group that gets the events."),
         timed,
         click.option("--event-id", "event_ids", multiple=True, metavar="ID", help="Only this event; may be repeated."),
         click.option("--correlation-id", help="Only events of this story."),
@@ -48,7 +48,7 @@ def _asking(command: Command) -> Command:
 @as_json
 @click.pass_context
 def plan(ctx: click.Context, /, *, as_json: bool, **asked: Any) -> None:
-    """Count what a replay of PATTERN would do; nothing is changed.
+    """Count what a replay of PATTERN would do; this changes nothing.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def plan(ctx: click.Context, /, *, as_json: bool, **asked: Any) -> None:
 
 @replay.command()
 @_asking
-@click.option("--rate", type=float, help="At most so many deliveries are made due per second.")
+@click.option("--rate", type=float, help="Make at most this many deliveries due per second.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -> None:
@@ -92,7 +92,7 @@ def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -
 @paged(limit=20, cursor=click.UUID)
 @click.pass_context
 def list_jobs(ctx: click.Context, /, *, limit: int, cursor: UUID | None, as_json: bool, **sought: Any) -> None:
-    """List replays, newest first; --since and --until mean when they were asked for.
+    """List replays, newest first; --since and --until are about when they were requested.
 
     \b
     Examples:
@@ -125,9 +125,9 @@ def list_jobs(ctx: click.Context, /, *, limit: int, cursor: UUID | None, as_json
 @click.argument("id", type=click.UUID)
 @click.pass_context
 def resume(ctx: click.Context, id: UUID) -> None:
-    """Carry replay ID on from where it stopped.
+    """Continue replay ID from where it stopped.
 
-    If another process is still at it, that one stops.
+    If another process still runs it, that process stops.
 
     \b
     Example:
@@ -141,7 +141,7 @@ def resume(ctx: click.Context, id: UUID) -> None:
 @click.argument("id", type=click.UUID)
 @click.pass_context
 def cancel(ctx: click.Context, id: UUID) -> None:
-    """Give replay ID up, wherever it runs; what it replayed stays replayed.
+    """Stop replay ID for good, whichever process runs it; what it replayed stays replayed.
 
     \b
     Example:

@@ -85,9 +85,9 @@ def show(ctx: click.Context, type: str, version: int | None, *, as_json: bool) -
 @click.option("--json", "as_json", is_flag=True, help="The problems, one JSON object a line.")
 @click.pass_context
 def diff(ctx: click.Context, type: str, old: int | None, new: int | None, *, as_json: bool) -> None:
-    """Show what lies between two versions of TYPE, by default its two newest.
+    """Show the differences between two versions of TYPE, by default its two newest.
 
-    With -A, what the app declares counts as registered. Exits with 1 if one does not read the other.
+    With -A, what the app declares counts as registered. Exits with 1 if one version cannot read the other.
 
     \b
     Examples:
@@ -125,7 +125,7 @@ def diff(ctx: click.Context, type: str, old: int | None, new: int | None, *, as_
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 1 if the file would change.")
 @click.pass_context
 def snapshot(ctx: click.Context, path: Path, *, from_code: bool, only_check: bool) -> None:
-    """Write the registry, and what groups read, to PATH (schemas.json), to be committed and checked against.
+    """Write the registry, and what groups read, to PATH (schemas.json): a file to commit and check against.
 
     \b
     Examples:
@@ -143,7 +143,7 @@ def snapshot(ctx: click.Context, path: Path, *, from_code: bool, only_check: boo
 @accepting
 @click.pass_context
 def push(ctx: click.Context, *, accept: tuple[str, ...], until: str | None, reason: str | None) -> None:
-    """Write the schemas that an app declares to the registry, all or none.
+    """Write the schemas that an app declares to the registry, all or none of them.
 
     Exits with 1 if one would break somebody, with 3 if nobody can tell.
 
@@ -174,7 +174,7 @@ def push(ctx: click.Context, *, accept: tuple[str, ...], until: str | None, reas
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def retire(ctx: click.Context, type: str, version: int, *, yes: bool) -> None:
-    """Take VERSION of TYPE out of use for good: nobody may publish it, and nothing is checked against it.
+    """Take VERSION of TYPE out of use for good: nobody may publish it any more, and nothing is checked against it.
 
     \b
     Example:

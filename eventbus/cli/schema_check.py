@@ -26,10 +26,10 @@ def accepting(command: Command) -> Command:
     return with_options(
         command,
         click.option(
-            "--accept", multiple=True, metavar="RULE", help="Let problems of this rule pass; TYPE:RULE for one type."
+            "--accept", multiple=True, metavar="RULE", help="Accept problems of this rule; TYPE:RULE for one type."
         ),
-        click.option("--until", metavar="DATE", help="The last day on which they pass, as 2026-12-31."),
-        click.option("--reason", help="Why; kept with what is registered."),
+        click.option("--until", metavar="DATE", help="The last day on which they are accepted, such as 2026-12-31."),
+        click.option("--reason", help="Why; stored with the registered version."),
     )
 
 
@@ -68,7 +68,7 @@ def acceptances(accept: tuple[str, ...], until: str | None, reason: str | None) 
 @click.option(
     "--snapshot",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="A file of 'schema snapshot' to check against, instead of the registry.",
+    help="Check against this file, written by 'schema snapshot', instead of the registry.",
 )
 @click.option("--history", is_flag=True, help="Try each type's newest version on all of its stored events.")
 @click.option("--type", "types", multiple=True, help="With --history: only this type; may be repeated.")
@@ -88,7 +88,7 @@ def check(
     until: str | None,
     reason: str | None,
 ) -> None:
-    """Check the schemas that an app declares; nothing is changed.
+    """Check the schemas that an app declares; this changes nothing.
 
     Exits with 0 if they break nobody, with 1 if they do, with 3 if nobody can tell.
 

@@ -24,13 +24,19 @@ _NAMES = {
 @click.command()
 @click.argument("form", type=click.Choice(list(_NAMES)))
 @click.argument("type", required=False)
-@click.option("--version", type=int, help="Of TYPE; its newest by default.")
+@click.option("--version", type=int, help="The version of TYPE; its newest by default.")
 @click.option(
-    "--snapshot", type=click.Path(dir_okay=False, exists=True, path_type=Path), help="Instead of the registry."
+    "--snapshot",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Read this file instead of the registry.",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="A file, or for several a folder; else it is printed.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file, or a folder for several files; without it, the text is printed.",
+)
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 1 if a file would change.")
-@click.option("--title", default="Events", show_default=True, help="Of the AsyncAPI document.")
+@click.option("--title", default="Events", show_default=True, help="The title of the AsyncAPI document.")
 @click.pass_context
 def export(
     ctx: click.Context,

@@ -14,7 +14,7 @@ _STATES = ("live", "deprecated", "retired")
 @click.command("list")
 @click.argument("type", metavar="[PATTERN]", required=False)
 @click.option("--state", type=click.Choice(_STATES), help="Only versions in this state.")
-@click.option("--owner", help="Only what this one answers for.")
+@click.option("--owner", help="Only versions with this owner.")
 @paged()
 @click.pass_context
 def list_all(
@@ -27,7 +27,7 @@ def list_all(
     cursor: str | None,
     as_json: bool,
 ) -> None:
-    """List the versions in the registry, of the types that PATTERN means or of all.
+    """List the versions in the registry, of the types that match PATTERN or of all.
 
     \b
     Examples:
@@ -61,14 +61,14 @@ def list_all(
 
 
 @click.command()
-@click.option("--group", help="Only this group's.")
-@click.option("--type", "type", metavar="PATTERN", help="Only of such types.")
+@click.option("--group", help="Only of this group.")
+@click.option("--type", "type", metavar="PATTERN", help="Only of types that match this pattern.")
 @paged()
 @click.pass_context
 def parked(
     ctx: click.Context, *, group: str | None, type: str | None, limit: int, cursor: str | None, as_json: bool
 ) -> None:
-    """List deliveries that wait for code which can read their events' version.
+    """List parked deliveries: they wait for code that can read the version of their event.
 
     \b
     Examples:

@@ -13,7 +13,7 @@ from eventbus.storage.revision import HEAD
 def migrate(ctx: click.Context) -> None:
     """Create or upgrade the tables in PostgreSQL.
 
-    Idempotent, safe while workers run and from several hosts at once.
+    You may repeat it, run it while workers run, and run it from several hosts at once.
 
     \b
     Example:
@@ -31,13 +31,15 @@ def migrate(ctx: click.Context) -> None:
 
 
 @click.command()
-@click.option("--replace", is_flag=True, help="Let what is declared take the place of what it conflicts with.")
+@click.option(
+    "--replace", is_flag=True, help="Replace the subscriptions that conflict with those that the app declares."
+)
 @click.pass_context
 def sync(ctx: click.Context, *, replace: bool) -> None:
     """Write the subscriptions that an app declares to PostgreSQL.
 
-    Workers do so when they start; a deploy may do so before, so that nothing published meanwhile is missed. Nothing is deleted:
-    'eventbus groups remove' does that.
+    Workers do this when they start. Do it before a deploy, so that the groups miss no event that is published
+    meanwhile. This deletes nothing: 'eventbus groups remove' does.
 
     \b
     Examples:
@@ -57,7 +59,7 @@ def sync(ctx: click.Context, *, replace: bool) -> None:
 def sweep(ctx: click.Context) -> None:
     """Wake the groups that have due deliveries.
 
-    Repairs lost messages and dead workers; waking a group for nothing does no harm.
+    This repairs what lost messages and dead workers leave behind. It does no harm if nothing is to be done.
 
     \b
     Example:

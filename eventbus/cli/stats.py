@@ -20,14 +20,16 @@ _COLUMNS = ("what", "name", "published", "consumed", "dead", "open", "in_broker"
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--recount", is_flag=True, help="Count anew from the log and the deliveries first: reads all of them.")
+@click.option(
+    "--recount", is_flag=True, help="First count everything again, which reads the whole log and all deliveries."
+)
 @click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
 @click.pass_context
 def stats(ctx: click.Context, *, as_json: bool, recount: bool, watch: bool) -> None:
     """Show what was published, consumed and given up, and what is open.
 
-    All of it comes from PostgreSQL, but for in_broker: the messages that wait in each group's queue. A message is a wake-up; how
-    many there are says little about how many deliveries are open.
+    All numbers come from PostgreSQL, except in_broker, the messages in each group's queue. A message is only a
+    wake-up: the number of messages says little about the number of open deliveries.
 
     \b
     Examples:

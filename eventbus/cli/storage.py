@@ -14,13 +14,13 @@ _COLUMNS = ("table", "name", "table_bytes", "index_bytes", "live_rows", "dead_ro
 
 
 @click.command()
-@click.option("--parts", is_flag=True, help="Each partition by itself.")
+@click.option("--parts", is_flag=True, help="List each partition.")
 @as_json
 @click.pass_context
 def storage(ctx: click.Context, *, parts: bool, as_json: bool) -> None:
-    """Show how large the tables are, how many rows vacuum has yet to remove, and who keeps it from that.
+    """Show how large the tables are, how many rows vacuum has yet to remove, and which transaction holds it back.
 
-    Rows are PostgreSQL's own estimates: nothing is counted.
+    Numbers of rows are PostgreSQL's estimates: nothing is counted.
 
     \b
     Examples:

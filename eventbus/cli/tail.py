@@ -13,12 +13,13 @@ from eventbus.event import Event
 
 @click.command()
 @click.argument("pattern")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as in a pipe.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, as in a pipe.")
 @click.pass_context
 def tail(ctx: click.Context, pattern: str, *, as_json: bool) -> None:
     """Show the events of PATTERN as they are published, until Ctrl-C.
 
-    Only what happens from now on, and best effort: what is published while the connection is lost is not shown.
+    It shows only events from now on, and is best effort: it misses events that are published while the connection is
+    lost.
 
     \b
     Examples:

@@ -20,10 +20,10 @@ _STYLES = {State.DONE: "green", State.DEAD: "red", State.RETRYING: "yellow", Sta
 
 @click.command()
 @click.argument("correlation_id")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an event, causes before effects.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event, causes before effects.")
 @click.pass_context
 def trace(ctx: click.Context, correlation_id: str, *, as_json: bool) -> None:
-    """Show the events of CORRELATION_ID as a tree, and what each group did with each of them.
+    """Show the events of CORRELATION_ID as a tree, and how each group stands with each of them.
 
     An event stands below the one whose handler published it. Times are seconds since the first event. Exits with 1 if there
     is no such event.

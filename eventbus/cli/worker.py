@@ -13,7 +13,7 @@ from eventbus.subscription import check_group
 def worker(ctx: click.Context, groups: tuple[str, ...]) -> None:
     """Start a Celery worker for GROUPs, or for all groups of the app.
 
-    Options that are not known here go to 'celery worker' as they are.
+    Other options are passed on to 'celery worker'.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ from eventbus.subscription import check_group
 def workers(
     ctx: click.Context, *, group: str | None, here: bool, limit: int, cursor: str | None, as_json: bool
 ) -> None:
-    """List the workers that were heard of in the last 30 seconds, and the groups that they serve.
+    """List the workers that had a heartbeat in the last 30 seconds, and the groups that they serve.
 
     \b
     Examples:

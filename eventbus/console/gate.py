@@ -104,7 +104,7 @@ def check_origin(request: Request, site: Site, form: Filters, browser: Browser, 
     is_ours = len(tokens) == 1 and site.cookies.is_token(tokens[0], browser, user)
     if not is_ours or _is_from_elsewhere(request, site):
         raise Forbidden(
-            "This form is out of date, or was not made here. Nothing was changed: reload the page, then repeat."
+            "This form is out of date, or is not from this console. Nothing was changed: reload the page, then repeat."
         )
 
 

@@ -78,9 +78,7 @@ class Reading(Generic[Value]):
             if self._error is not None:
                 raise self._error.with_traceback(self._traceback)
             if self._taken is None:
-                raise DatabaseBusy(
-                    "the first look at the bus takes more than 10 s; the numbers come as soon as it ends."
-                )
+                raise DatabaseBusy("the first reading takes more than 10 s; the numbers appear as soon as it ends.")
             return self._taken[0]
 
     def forget(self) -> None:

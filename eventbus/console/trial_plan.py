@@ -43,7 +43,7 @@ def read_plan(word: str, site: Site) -> TrialPlan:
         return TrialPlan(**_signer(site).loads(word, max_age=LONGEST_SECONDS))
     except BadSignature:
         raise InvalidInput(
-            "this trial is out of date, or was not begun in this console; what was not retried is as it was."
+            "this trial is out of date, or was not started in this console; letters that were not retried are unchanged."
         ) from None
 
 

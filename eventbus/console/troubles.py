@@ -68,7 +68,7 @@ def trouble_of(error: Exception) -> Trouble:
         case EventBusError():
             return _of_the_bus(error)
     log.error("console_failed", exc_info=error)
-    sentence = "Something went wrong that nobody foresaw; the console's log says what."
+    sentence = "An unexpected error occurred; the console's log says which."
     return Trouble(status=500, title="It did not work", sentence=sentence)
 
 
@@ -89,20 +89,20 @@ def answer_trouble(error: Exception, request: Request, site: Site, *, user: User
     return HTMLResponse(text, status_code=trouble.status)
 
 
-_NO_LOGIN = "How others may see it: docs/how-to/console.md."
+_NO_LOGIN = "To let others see it, read docs/how-to/console.md."
 
 
 def _of_the_bus(error: EventBusError) -> Trouble:
     sentence = f"{str(error)[:1].upper()}{str(error)[1:]}"
     kinds: tuple[tuple[Any, int, str, str], ...] = (
         (_UNKNOWN, 404, "Not found", ""),
-        (InvalidInput, 400, "That cannot be", ""),
+        (InvalidInput, 400, "This input cannot be used", ""),
         (NotPermitted, 403, "The database refuses", ""),
         (
             DatabaseUnreachable,
             503,
-            "PostgreSQL is away",
-            "See that it runs and that this host reaches it. Events are safe there; publishing fails until it is back.",
+            "PostgreSQL cannot be reached",
+            "Check that it runs, and that this host can reach it. Events are safe there; publishing fails until it is back.",
         ),
         (DatabaseBusy, 503, "PostgreSQL is busy", "Try again in a moment."),
         (NotMigrated, 503, "The tables are not there", "Run 'eventbus migrate' with the newest version of eventbus."),
@@ -110,8 +110,8 @@ def _of_the_bus(error: EventBusError) -> Trouble:
         (
             BrokerUnreachable,
             503,
-            "The broker is away",
-            "See that it runs. Events wait in PostgreSQL meanwhile, and are delivered when it is back.",
+            "The broker cannot be reached",
+            "Check that it runs. Events wait in PostgreSQL meanwhile, and are delivered when it is back.",
         ),
         (RealtimeUnavailable, 409, "Nothing to listen to", ""),
     )

@@ -19,15 +19,16 @@ _INTRODUCTION = """\
 Written by `make chaos SEEDS={count} SECONDS={seconds:g}` ({processors}, Python {python}; PostgreSQL and Valkey
 on the same machine).
 
-Two publishers publish in every way there is, plain, with keys, in bulk, in sessions that commit late or roll back; four workers
-of two processes each serve three groups with a lease of two seconds. Meanwhile faults strike, in an order that a seed decides,
-every third time two at once. Then SQL decides: every committed event is done or dead in every group that it was owed to, the
-effects of `session` handlers exist exactly with the `done` they belong to, money that was moved is neither made nor lost, no
-row is open, and queues are empty and stay empty. See [tests/chaos](../../tests/chaos).
+Two publishers publish in every way there is: plain, with keys, in bulk, and in sessions that commit late or roll back. Four
+workers of two processes each serve three groups with a lease of two seconds. Meanwhile faults strike, in an order that a seed
+decides; every third time, two strike at once. Then SQL checks that every committed event is done or dead in every group that it
+was owed to, that the effects of `session` handlers exist exactly with the `done` they belong to, that no money was made or lost,
+that no row is open, and that queues are empty and stay empty. See [tests/chaos](../../tests/chaos).
 
-*Events* were published while such a fault struck, or until work went on as before. *Lost*: not done and not dead, or done without
-its effect. *Repeated runs* began again because a process or a connection died: at-least-once promises no less. *Repeated effects*
-of `session` handlers must not be. How soon things *recovered* depends on what else the machine did: its load average was {load}.
+*Events* were published while such a fault struck, or before work went on normally. *Lost* events are neither done nor dead, or
+are done without their effect. *Repeated runs* began again because a process or a connection died, which at-least-once permits.
+*Repeated effects* of `session` handlers must not occur. How soon things *recovered* depends on what else the machine did: its
+load average was {load}.
 """
 
 

@@ -70,7 +70,7 @@ def pause(desk: Desk) -> None:
 def resume(desk: Desk) -> None:
     desk.open("/groups/analytics")
     desk.press("Resume")
-    desk.read("analytics goes on within two seconds.")
+    desk.read("Workers claim deliveries of analytics again within two seconds.")
     assert not desk.seed.bus.group_details("analytics").group.paused
 
 
@@ -112,7 +112,7 @@ def take_up_a_trial(desk: Desk) -> None:
     desk.press("Retry the other 2 when all of these are done")
     desk.read("whether you watch or not")
     desk.finish()
-    desk.read("so the others followed: 2 dead letters retried.")
+    desk.read("so the others were retried too: 2 dead letters.")
     assert desk.seed.bus.dead_letters(fingerprint="a2").items == ()
 
 
@@ -125,10 +125,10 @@ def discard(desk: Desk) -> None:
     assert desk.page.evaluate("document.activeElement.name") == "reason"
 
     desk.open("/dead/causes/a3")
-    desk.page.get_by_label("everything open that matches").check()
+    desk.page.get_by_label("all open ones that match").check()
     desk.page.get_by_label("Reason").fill("a test order")
     desk.press("Discard")
-    desk.read("the reason is kept: a test order")
+    desk.read("the reason is stored: a test order")
     desk.ask("Discard 2 dead letters?", answer="Discard")
     desk.read("2 dead letters discarded.")
     [letter, _] = desk.seed.bus.dead_letters(fingerprint="a3", status="discarded").items
@@ -144,7 +144,7 @@ def restore(desk: Desk) -> None:
     desk.page.get_by_label("Status").select_option("discarded")
     desk.press("Show")
     desk.page.get_by_label(f"Dead letter {id}").check()
-    desk.press("Restore what is chosen")
+    desk.press("Restore the ticked ones")
     desk.ask("Restore 1 dead letters?", answer="Restore")
     desk.read("1 dead letters restored.")
     assert desk.seed.bus.dead_letter(id).letter.status == "open"
@@ -155,8 +155,8 @@ def note(desk: Desk) -> None:
     [id] = desk.kill(1, cause="a5")
     desk.open(f"/dead/{id}")
     desk.page.get_by_label("Note").fill("asked the shop")
-    desk.press("Keep the note")
-    desk.read("The note is kept.")
+    desk.press("Save the note")
+    desk.read("The note is saved.")
     assert desk.seed.bus.dead_letter(id).letter.note == "asked the shop"
 
 
@@ -176,7 +176,7 @@ def resolve(desk: Desk) -> None:
     desk.kill(1, cause="a7")
     desk.open("/dead/causes/a7")
     desk.press("Resolve")
-    desk.read("Resolved: the next dead letter of it means that it has returned.")
+    desk.read("Resolved: the next dead letter of this cause means that it has returned.")
     assert desk.seed.bus.fingerprint("a7").state == "resolved"
 
 
@@ -199,7 +199,7 @@ def resume_a_replay(desk: Desk) -> None:
     id = desk.seed.bus.replaying.create(planned).id
     desk.open(f"/replays/{id}")
     desk.press("Resume")
-    desk.read("It goes on from where it was.")
+    desk.read("The replay continues where it stopped.")
     wait_until(lambda: desk.seed.bus.find_replay(id).state is ReplayState.DONE, message="the replay to end")
 
 
@@ -274,7 +274,7 @@ def test_questions_and_troubles_can_be_used_by_everybody(desk: Desk) -> None:
 
     desk.kill(2, cause="a9")
     desk.open("/dead/causes/a9")
-    desk.page.get_by_label("everything open that matches").check()
+    desk.page.get_by_label("all open ones that match").check()
     desk.page.get_by_label("retry", exact=True).check()
     desk.page.get_by_label("how many first").fill("1")
     desk.press("Retry")

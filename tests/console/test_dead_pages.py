@@ -86,7 +86,7 @@ def test_causes_come_first(client: Client, seed: Seed) -> None:
     for part in ("KeyError", ">new<", "notification", "<polyline", "1 in the last 24 hours"):
         assert part in text
     assert "<script>window" not in text
-    assert "No dead letter is like that." in client.text("/dead?state=resolved")
+    assert "No dead letter matches." in client.text("/dead?state=resolved")
     assert "must be one of" in client.text("/dead?state=sad", status=400)
 
 
@@ -109,7 +109,7 @@ def test_a_letter_is_shown_with_the_handlers_own_frames_first(client: Client, se
 
     for part in (
         "<strong>_deliver</strong>",
-        "As it was printed",
+        "Full traceback",
         "o-4711",
         "asked the shop",
         "worker-1@host",
@@ -135,7 +135,7 @@ def test_a_letter_is_shown_with_the_handlers_own_frames_first(client: Client, se
         ("/dead/letters?fingerprint=%3Cscript%3E", 400, "fingerprint="),
         ("/dead/letters?since=2h&until=3h", 400, "is not before"),
         ("/dead?cursor=x", 400, "is not one"),
-        ("/dead/trial?plan=forged", 400, "was not begun in this console"),
+        ("/dead/trial?plan=forged", 400, "was not started in this console"),
         (f"/dead/trial?plan={'a' * 20_000}", 400, "is longer than"),
     ],
 )
@@ -173,10 +173,10 @@ def test_a_question_says_what_will_wait(own_client: Client, own_seed: Seed, eigh
     served = own_client.press(f"/dead/{own_seed.letter_id}", "/dead/retry")
 
     for asked in (unserved, cause):
-        assert "archive has no worker: what is retried of it waits until one is started." in asked.text
-    assert "archive is paused: what is retried of it waits until it goes on." in paused.text
+        assert "archive has no worker: its retried deliveries wait until one is started." in asked.text
+    assert "archive is paused: its retried deliveries wait until somebody resumes it." in paused.text
     assert "Retry 1 dead letters?" in served.text
-    assert "what is retried of it" not in served.text
+    assert "its retried deliveries wait" not in served.text
 
 
 def test_everything_that_matches_is_what_was_counted(
@@ -265,7 +265,7 @@ def test_what_no_form_can_carry_is_refused(
     refused = own_client.submit(page, "/dead/retry", scope="all")
 
     assert (lost.status_code, "is no list of dead letters" in lost.text) == (400, True)
-    assert (refused.status_code, "ask for a shorter time" in refused.text) == (400, True)
+    assert (refused.status_code, "choose a shorter time" in refused.text) == (400, True)
     assert open_ids(own_seed.bus) == eight
 
 
@@ -329,9 +329,9 @@ def test_a_group_that_was_asked_for_goes_along(
     discarding = own_client.post("/dead/discard", data=sent)
     whole = own_client.submit(own_client.text("/dead/causes/cafe"), "/dead/retry", scope="all")
 
-    assert "8 open dead letters are meant: group archive, fingerprint cafe." in discarding.text
-    assert "8 open dead letters are meant: group archive, fingerprint cafe." in asked.text
-    assert "10 open dead letters are meant: fingerprint cafe, of any group." in whole.text
+    assert "8 open dead letters match: group archive, fingerprint cafe." in discarding.text
+    assert "8 open dead letters match: group archive, fingerprint cafe." in asked.text
+    assert "10 open dead letters match: fingerprint cafe, of any group." in whole.text
     own_client.submit(asked.text, "/dead/retry")
     assert open_ids(own_seed.bus) == []
     assert len(own_seed.bus.dead_letters(group="notification").items) == 2
@@ -354,21 +354,21 @@ def test_more_than_was_shown_is_refused(own_client: Client, own_seed: Seed, eigh
     uncounted = own_client.submit(own_client.text(LETTERS), "/dead/retry", scope="all", confirmed="yes")
 
     assert (refused.status_code, "more than the 7 that were shown" in refused.text) == (400, True)
-    assert (uncounted.status_code, "Count what is meant" in uncounted.text) == (400, True)
+    assert (uncounted.status_code, "Count the dead letters before" in uncounted.text) == (400, True)
     assert open_ids(own_seed.bus) == eight
 
 
 @pytest.mark.parametrize(
     ("action", "fields", "says"),
     [
-        ("/dead/retry", {"scope": "chosen"}, "choose the dead letters"),
+        ("/dead/retry", {"scope": "chosen"}, "tick the dead letters"),
         ("/dead/retry", {"scope": "nothing"}, "must be one of"),
         ("/dead/retry", {"scope": "chosen", "id": "x"}, "must be a whole number"),
         ("/dead/retry", {"scope": "chosen", "id": ",".join(["1"] * 501)}, "use a filter"),
         ("/dead/retry", {"scope": "chosen", "id": "1", "carefully": "yes", "first": "101"}, "from 1 to 100"),
         ("/dead/discard", {"scope": "chosen", "id": "1"}, "say why"),
-        ("/dead/restore", {}, "choose the dead letters"),
-        ("/dead/trial", {}, "was not begun in this console"),
+        ("/dead/restore", {}, "tick the dead letters"),
+        ("/dead/trial", {}, "was not started in this console"),
     ],
 )
 def test_a_form_that_says_too_little_is_refused(
@@ -398,7 +398,7 @@ def test_the_others_follow_when_the_first_have_succeeded(
     wait_until(lambda: open_ids(own_seed.bus) == [], message="the others to be retried")
 
     path = str(trial.url).removeprefix("http://127.0.0.1")
-    wait_until(lambda: "so the others followed: 6 dead letters retried." in own_client.text(path))
+    wait_until(lambda: "so the others were retried too: 6 dead letters." in own_client.text(path))
     assert [entry.changed for entry in own_seed.bus.audit()[:2]] == [6, 2]
 
 
@@ -413,7 +413,7 @@ def test_one_that_fails_again_stops_the_others(
     plan = str(trial.url).partition("plan=")[2]
     finish(rows, "dead")
 
-    wait_until(lambda: "The other 3 are as they were" in own_client.text(f"/dead/trial?plan={plan}"))
+    wait_until(lambda: "The other 3 are unchanged" in own_client.text(f"/dead/trial?plan={plan}"))
     forced = own_client.post("/dead/trial", data={"token": own_client.token("/dead/letters"), "plan": plan})
 
     assert (forced.status_code, "1 failed again" in forced.text) == (400, True)
@@ -438,12 +438,12 @@ def test_a_trial_outlives_its_console(own_seed: Seed, eight: list[int], rows: Ro
         taken = bob.submit(text, "/dead/trial")
         finish(rows, "done")
         wait_until(lambda: open_ids(own_seed.bus) == [], message="the others to be retried")
-        wait_until(lambda: "5 dead letters retried. 1 were not open any more." in bob.text(path))
+        wait_until(lambda: "5 dead letters. 1 were no longer open." in bob.text(path))
 
     assert "are retried as soon as" in taken.text or "followed" in taken.text or "being retried" in taken.text
     assert [entry.who for entry in own_seed.bus.audit()[:3] if entry.action == "dead retry"] == ["bob", "ann"]
     with Client(create_app(own_seed.bus, settings=settings_of("ann"))) as ann:
-        assert "None of the other 6 is open any more." in ann.text(path)
+        assert "None of the other 6 is still open." in ann.text(path)
 
 
 def test_a_trial_waits_for_a_database_that_is_away(
@@ -544,7 +544,7 @@ def test_a_person_retries_a_few_first_by_keyboard(
     page.get_by_role("row").filter(has_text="no stock").get_by_role("link").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("ValueError")
-    page.get_by_label("everything open that matches").press("Space")
+    page.get_by_label("all open ones that match").press("Space")
     page.get_by_label("retry", exact=True).press("Space")
     page.get_by_label("how many first").fill("3")
     page.get_by_role("button", name="Retry").press("Enter")
@@ -555,5 +555,5 @@ def test_a_person_retries_a_few_first_by_keyboard(
 
     finish(rows, "done")
 
-    expect(page.get_by_text("so the others followed: 5 dead letters retried.")).to_be_visible()
+    expect(page.get_by_text("so the others were retried too: 5 dead letters.")).to_be_visible()
     assert open_ids(own_seed.bus) == []

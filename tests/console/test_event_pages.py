@@ -54,7 +54,7 @@ def test_events_are_found_by_the_address(client: Client, query: str, rows: int) 
     text = client.text(f"/events?{query}")
 
     assert text.count("<tr data-row") == rows
-    assert ("No event is like that." in text) is (rows == 0)
+    assert ("No event matches." in text) is (rows == 0)
 
 
 def test_each_row_says_how_the_groups_stand(client: Client, seed: Seed) -> None:

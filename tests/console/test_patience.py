@@ -31,7 +31,7 @@ def test_a_page_does_not_wait_for_ever(seed: Seed, monkeypatch: pytest.MonkeyPat
         bus.database.dispose()
         bus.app.close()
 
-    assert "PostgreSQL is away" in text
+    assert "PostgreSQL cannot be reached" in text
 
 
 def test_pages_that_wait_leave_files_alone(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_a_rate_says_what_it_is(own_client: Client, own_seed: Seed) -> None:
     with own_seed.bus.database.autocommit() as connection:
         connection.change("UPDATE eventbus.replay SET created_at = updated_at - interval '100 s'")
 
-    assert "0.01 per second on average since it was asked for" in own_client.text(f"/replays/{own_seed.replay_id}")
+    assert "0.01 per second on average since it was requested" in own_client.text(f"/replays/{own_seed.replay_id}")
 
 
 def test_what_would_be_replayed_is_counted_first(client: Client, seed: Seed) -> None:
@@ -75,7 +75,7 @@ def test_what_would_be_replayed_is_counted_first(client: Client, seed: Seed) -> 
     assert "Deliver 3 again" in text
     assert len(seed.bus.replays()) == 1
     nothing = counted(client, "/replays/new?group=inventory&pattern=nothing.at.all&count=1")
-    assert "no event of the log is meant" in nothing
+    assert "no event of the log matches" in nothing
     assert "again</button>" not in nothing
 
 
@@ -153,7 +153,7 @@ def test_a_console_that_ends_leaves_a_job_that_goes_on(own_seed: Seed) -> None:
 
     with Client(create_app(own_seed.bus)) as client:
         text = client.text(f"/replays/{id}")
-        assert "Nobody works on it" in text
+        assert "No process runs it" in text
         client.submit(text, f"/replays/{id}/resume")
         wait_until(lambda: state(own_seed, id) is ReplayState.DONE, message="the replay to end")
         counted(client)  # before, its page has no form
@@ -168,13 +168,13 @@ def test_a_job_is_cancelled_after_a_question(own_client: Client, own_seed: Seed)
     id = slow_job(own_seed)
 
     asked = own_client.press(f"/replays/{id}", f"/replays/{id}/cancel")
-    assert "0 of 3 deliveries were dealt with" in asked.text
+    assert "0 of 3 deliveries were processed" in asked.text
     assert state(own_seed, id) is ReplayState.PLANNED
     cancelled = own_client.submit(asked.text, f"/replays/{id}/cancel")
     again = own_client.submit(asked.text, f"/replays/{id}/cancel")
 
     assert "Cancelled." in cancelled.text
-    assert "It had ended before." in again.text
+    assert "It had already ended." in again.text
     assert state(own_seed, id) is ReplayState.CANCELLED
 
 

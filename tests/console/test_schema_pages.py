@@ -44,7 +44,7 @@ def test_all_types_are_listed(client: Client) -> None:
     assert text.count("<tr data-row") == 1
     assert "order.created" in text
     assert "FULL_TRANSITIVE" in text
-    assert "No type is named like that." in client.text("/schemas?type=nothing")
+    assert "No type matches." in client.text("/schemas?type=nothing")
 
 
 def test_a_type_is_shown_with_its_two_newest_versions(client: Client) -> None:
@@ -57,7 +57,7 @@ def test_a_type_is_shown_with_its_two_newest_versions(client: Client) -> None:
         '"$schema"',
         '/groups/notification">notification</a>',
         "as published",
-        "it does not say",
+        "not declared",
     ):
         assert part in text, part
 

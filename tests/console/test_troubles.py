@@ -46,7 +46,7 @@ def test_a_bus_without_dead_letters_says_so(empty: EventBus) -> None:
     client = Client(create_app(empty))
 
     assert "There are no open dead letters." in client.text("/dead/letters")
-    assert "No dead letter is like that." in client.text("/dead/letters?error=sku")
+    assert "No dead letter matches." in client.text("/dead/letters?error=sku")
 
 
 def test_a_bus_without_tables_says_so(servers: object, empty_database_url: str, broker_url: str) -> None:
@@ -78,7 +78,7 @@ def test_postgresql_that_is_away_is_said_on_every_page(seed: Seed, broker_url: s
         for route in page.routes:
             if isinstance(route, Shown) and asks(seed, path_of(route.path, seed)):
                 text = client.text(path_of(route.path, seed), status=503)
-                assert "PostgreSQL is away" in text, route.path
+                assert "PostgreSQL cannot be reached" in text, route.path
                 assert ">Try again</a>" in text, route.path
                 assert "s3cr3t" not in text, route.path
             elif isinstance(route, Live) and route.path != "/live/replays/new":  # which asks nothing yet
@@ -110,7 +110,7 @@ def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
     assert "deliveries wait in PostgreSQL meanwhile" in overview
     assert "the broker at redis://:***@127.0.0.1" in overview
     assert "unreachable" in workers
-    assert "The broker cannot be asked" in workers
+    assert "The broker cannot be reached" in workers
     assert "s3cr3t" not in overview + workers
     for path in (
         "/groups/{group}",
@@ -120,10 +120,10 @@ def test_a_broker_that_is_away_hides_nothing(seed: Seed) -> None:
         "/replays/new",
         "/events/{event_id}",
     ):
-        assert "are handled when it is back" in client.text(path_of(path, seed)), path
+        assert "are handled when the broker is back" in client.text(path_of(path, seed)), path
     asked = client.press(f"/dead/{seed.letter_id}", "/dead/retry")
-    assert "are handled when it is back" in asked.text
-    assert "are handled when it is back" not in Client(create_app(seed.bus)).text("/dead/letters")
+    assert "are handled when the broker is back" in asked.text
+    assert "are handled when the broker is back" not in Client(create_app(seed.bus)).text("/dead/letters")
     for page in PAGES:
         for route in page.routes:
             if isinstance(route, Shown) and not route.path.endswith("/find"):
@@ -159,7 +159,7 @@ def test_a_relay_is_as_well_as_its_findings_say(own_seed: Seed) -> None:
     assert '<span class="badge fault">fault</span> runs in 1 worker; 1,001 wake-ups' in repairing
     assert "1 alive</a>; 1 serves no group" in repairing
     assert '<span class="badge fault">fault</span> no worker runs one; 1,001 wake-ups' in idle
-    assert all("'eventbus relay', is not seen from here" in text for text in (well, repairing, idle))
+    assert all("A separate 'eventbus relay' is not shown here" in text for text in (well, repairing, idle))
 
 
 def without_times(text: str) -> str:
@@ -288,7 +288,7 @@ def test_a_groups_page_says_all_about_it(client: Client) -> None:
         "worker-1@host",
         "0.1.0",
         "order.created",
-        "arrived a minute, in the last five",
+        "arrived per minute, in the last five minutes",
     ):
         assert part in text, part
     [data] = re.findall('id="throughput-data" hidden>([^<]*)<', text)

@@ -27,9 +27,9 @@ def retry(view: View) -> Response:
     if not view.is_confirmed:
         frozen = freeze(view, view.form)
         first = first_of(view.form)
-        sentence = "Their deliveries run again as if new; what dies later is not touched."
+        sentence = "Their deliveries run again as if new; dead letters that arrive later are not touched."
         if first is not None and frozen.count > first:
-            sentence += f" {first} of them are retried first, the others only if all of these are done then."
+            sentence += f" {first} of them are retried first, the others only after all of these are done."
         sentence += what_stands_still(view, frozen)
         return _ask(view, frozen, "Retry", sentence)
     frozen = freeze_again(view, view.form)
@@ -47,7 +47,7 @@ def discard(view: View) -> Response:
     assert reason is not None
     if not view.is_confirmed:
         frozen = freeze(view, view.form)
-        return _ask(view, frozen, "Discard", f"Their deliveries are cancelled; the reason is kept: {reason}")
+        return _ask(view, frozen, "Discard", f"Their deliveries are cancelled; the reason is stored: {reason}")
     frozen = freeze_again(view, view.form)
 
     def work(stop: threading.Event) -> Progress:
@@ -61,19 +61,19 @@ def restore(view: View) -> Response:
     """Open discarded letters again."""
     ids = ids_of(view.form, "id")
     if not ids:
-        raise InvalidInput("choose the dead letters that are to be restored.")
+        raise InvalidInput("tick the dead letters to restore.")
     back = back_of(view.form)
     if not view.is_confirmed:
         return view.confirm(
             f"Restore {len(ids):,} dead letters?",
-            "Those of them that are discarded are open again.",
+            "The discarded ones among them become open again.",
             button="Restore",
             back=back.path,
             back_query=back.query,
         )
     count = view.bus.restore_dead_letters(ids)
     left = len(ids) - count
-    rest = f" {left} could not be: they are not discarded, or were replayed since." if left else ""
+    rest = f" {left} could not be restored: they are not discarded, or were replayed since." if left else ""
     return view.redirect(back.path, notice=f"{count} dead letters restored.{rest}", **back.query)
 
 
@@ -82,7 +82,7 @@ def note(view: View) -> Response:
     """Keep a note with a letter."""
     id = view.path["letter_id"]
     view.bus.note_dead_letter(id, view.form.text("note", longest=4000) or "")
-    return view.redirect(f"/dead/{id}", notice="The note is kept.")
+    return view.redirect(f"/dead/{id}", notice="The note is saved.")
 
 
 @page.post("/dead/causes/{fingerprint}/acknowledge")
@@ -99,7 +99,7 @@ def resolve(view: View) -> Response:
     fingerprint = view.path["fingerprint"]
     view.bus.resolve_fingerprint(fingerprint, note=view.form.text("note", longest=4000))
     return view.redirect(
-        f"/dead/causes/{fingerprint}", notice="Resolved: the next dead letter of it means that it has returned."
+        f"/dead/causes/{fingerprint}", notice="Resolved: the next dead letter of this cause means that it has returned."
     )
 
 
@@ -119,9 +119,9 @@ def _carried_out(view: View, frozen: Frozen, work: Callable[[threading.Event], P
     back = back_of(view.form)
     if frozen.count > _AT_ONCE:
         view.site.background.start(work, name=f"dead letters {done}", who=view.user.name)
-        notice = f"{frozen.count:,} dead letters are being {done} in the background: the audit tells how far it came."
+        notice = f"{frozen.count:,} dead letters are being {done} in the background: the audit shows the progress."
         return view.redirect(back.path, notice=notice, **back.query)
     progress = work(threading.Event())
     others = frozen.count - progress.changed
-    rest = f" {others:,} were not open any more." if others else ""
+    rest = f" {others:,} were no longer open." if others else ""
     return view.redirect(back.path, notice=f"{progress.changed:,} dead letters {done}.{rest}", **back.query)

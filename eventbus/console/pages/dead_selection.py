@@ -43,7 +43,7 @@ def freeze(view: View, form: Filters, *, last_id: int | None = None) -> Frozen:
         return view.bus.freeze_dead_letters(**sought_of(form), last_id=last_id)
     ids = ids_of(form, "id")
     if not ids:
-        raise InvalidInput("choose the dead letters that are meant, or take all that match the filter.")
+        raise InvalidInput("tick the dead letters to change, or choose all that match the filter.")
     return view.bus.freeze_dead_letters(ids=ids)
 
 
@@ -55,11 +55,12 @@ def freeze_again(view: View, form: Filters) -> Frozen:
     """
     counted = form.number("count")
     if counted is None:
-        raise InvalidInput("count what is meant before it is changed.")
+        raise InvalidInput("count the dead letters before you change them.")
     frozen = freeze(view, form, last_id=form.number("last_id"))
     if frozen.count > counted:
         raise InvalidInput(
-            f"{frozen.count:,} dead letters match now, more than the {counted:,} that were shown; nothing was changed: look again."
+            f"{frozen.count:,} dead letters match now, more than the {counted:,} that were shown; "
+            "nothing was changed: check the list again."
         )
     if frozen.ids and frozen.sought.ids is None:
         _check_shown(frozen, form)
@@ -78,9 +79,7 @@ def fixed(frozen: Frozen) -> dict[str, object]:
     if frozen.sought.ids is None and frozen.ids:
         shown = write_ids(frozen.ids, longest=_MOST_SHOWN)
         if shown is None:
-            raise InvalidInput(
-                f"{frozen.count:,} dead letters are too many to be shown at once: ask for a shorter time."
-            )
+            raise InvalidInput(f"{frozen.count:,} dead letters are too many for one change: choose a shorter time.")
         facts["shown"] = shown
     return facts
 
@@ -93,12 +92,14 @@ def meaning(frozen: Frozen) -> str:
         which = ["what was chosen"]
     elif "group" not in sought:
         which.append("of any group")
-    return f"{frozen.count:,} open dead letters are meant: {', '.join(which)}."
+    return f"{frozen.count:,} open dead letters match: {', '.join(which)}."
 
 
 def _check_shown(frozen: Frozen, form: Filters) -> None:
     if not set(frozen.ids) <= set(read_ids(form.text("shown", longest=_MOST_SHOWN) or "")):
-        raise InvalidInput("other dead letters match now than those that were shown; nothing was changed: look again.")
+        raise InvalidInput(
+            "other dead letters match now than those that were shown; nothing was changed: check the list again."
+        )
 
 
 def first_of(form: Filters) -> int | None:

@@ -15,9 +15,9 @@ def what_stands_still(view: View, frozen: Frozen) -> str:
     told = []
     for name in _groups_of(view, frozen):
         if view.bus.group_details(name, open={}).group.paused:
-            told.append(f" {name} is paused: what is retried of it waits until it goes on.")
+            told.append(f" {name} is paused: its retried deliveries wait until somebody resumes it.")
         elif name not in served:
-            told.append(f" {name} has no worker: what is retried of it waits until one is started.")
+            told.append(f" {name} has no worker: its retried deliveries wait until one is started.")
     return "".join(told)
 
 

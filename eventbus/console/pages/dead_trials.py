@@ -73,7 +73,7 @@ def _read(view: View) -> dict[str, Any]:
 def _others(view: View, plan: TrialPlan) -> Frozen:
     """Those of the others that are still open."""
     if plan.fields is None:
-        raise InvalidInput("these are too many for an address: look for them anew, and retry what is still open.")
+        raise InvalidInput("these are too many for an address: find them again, and retry those that are still open.")
     return freeze_again(view, Filters([*plan.fields.items()]))
 
 

@@ -29,7 +29,7 @@ _OUTCOMES = {
     Outcome.INSERTED: "the group never had it, and gets it now",
     Outcome.RERUN: "it runs now, and runs once more afterwards",
     Outcome.LEFT_OPEN: "it still waits for its run, which becomes part of the replay",
-    Outcome.LEFT_DEAD: "it is dead or discarded, and is left so",
+    Outcome.LEFT_DEAD: "it is dead or discarded, and stays so",
     Outcome.SKIPPED: "its subscription opts out of replays",
     Outcome.UNMATCHED: "no subscription of the group matches its type",
 }

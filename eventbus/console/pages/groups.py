@@ -43,9 +43,7 @@ def pulse_of_one(view: View) -> Sequence[Message]:
 def pause(view: View) -> Response:
     group = check_group(view.path["group"])
     if not view.is_confirmed:
-        sentence = (
-            f"No worker takes deliveries of {group} any more; what runs ends, and events go on being recorded for it."
-        )
+        sentence = f"Workers stop claiming deliveries of {group}. Running handlers finish, and events are still recorded for it."
         return view.confirm(f"Pause {group}?", sentence, button="Pause", back=f"/groups/{group}")
     changed = view.bus.pause_group(group)
     return view.redirect(f"/groups/{group}", notice=f"{group} is paused." if changed else f"{group} was paused before.")
@@ -55,7 +53,7 @@ def pause(view: View) -> Response:
 def resume(view: View) -> Response:
     group = check_group(view.path["group"])
     changed = view.bus.resume_group(group)
-    notice = f"{group} goes on within two seconds." if changed else f"{group} was not paused."
+    notice = f"Workers claim deliveries of {group} again within two seconds." if changed else f"{group} was not paused."
     return view.redirect(f"/groups/{group}", notice=notice)
 
 

@@ -61,9 +61,7 @@ def start(view: View) -> Response:
         planned = view.bus.replaying.plan(_asked(view.form))
     counted = view.form.number("counted")
     if counted is not None and planned.count > counted:
-        raise InvalidInput(
-            f"{planned.count:,} deliveries are meant now, more than the {counted:,} counted: count again."
-        )
+        raise InvalidInput(f"{planned.count:,} deliveries match now, more than the {counted:,} counted: count again.")
     job = view.bus.replaying.create(planned, rate=rate)
     carry_out(view, job.id)
     return view.redirect(f"/replays/{job.id}", notice=f"Replaying to {job.group}: {planned.count:,} deliveries.")

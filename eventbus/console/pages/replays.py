@@ -55,7 +55,7 @@ def resume(view: View) -> Response:
     if job.finished_at is not None:
         raise InvalidInput(f"replay {job.id} is {job.state}: there is nothing left to resume.")
     carry_out(view, job.id)
-    return view.redirect(f"/replays/{job.id}", notice="It goes on from where it was.")
+    return view.redirect(f"/replays/{job.id}", notice="The replay continues where it stopped.")
 
 
 @page.post("/replays/{replay_id:uuid}/cancel")
@@ -64,10 +64,12 @@ def cancel(view: View) -> Response:
     id = view.path["replay_id"]
     if not view.is_confirmed:
         job = view.bus.find_replay(id)
-        sentence = f"{job.seen:,} of {job.total:,} deliveries were dealt with, and stay so. It cannot be resumed."
+        sentence = (
+            f"{job.seen:,} of {job.total:,} deliveries were processed, and stay as they are now. It cannot be resumed."
+        )
         return view.confirm("Cancel this replay?", sentence, button="Cancel the replay", back=f"/replays/{id}")
     cancelled = view.bus.cancel_replay(id)
-    return view.redirect(f"/replays/{id}", notice="Cancelled." if cancelled else "It had ended before.")
+    return view.redirect(f"/replays/{id}", notice="Cancelled." if cancelled else "It had already ended.")
 
 
 def _listed(view: View) -> dict[str, Any]:
