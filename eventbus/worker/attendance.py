@@ -94,7 +94,7 @@ class Attendance:
         self._children.look()
         slots = self._execution.slots
         accounts = slots.list_accounts()
-        # Most of a mixed worker's processes may never take a slot; nobody will ask how these ended.
+        # Whose account is settled, or who never had one, as most in a mixed worker may: nobody will ask how these ended.
         self._children.keep(account.pid for account in accounts)
         for account in accounts:
             if not slots.is_dead(account):
@@ -104,7 +104,6 @@ class Attendance:
             if reason is None and waited < _REASON_SECONDS:
                 continue
             settle_account(self._execution, account, reason=reason or "its process died while the handler ran")
-            self._children.forget(account.pid)
             self._first_seen.pop(account.pid, None)
 
 

@@ -54,9 +54,4 @@ class Children:
         with self._lock:
             wanted = self._in_pool.union(pids)
             self._processes = {pid: process for pid, process in self._processes.items() if pid in wanted}
-
-    def forget(self, pid: int) -> None:
-        """Its accounts are settled."""
-        with self._lock:
-            self._processes.pop(pid, None)
-            self._limits.pop(pid, None)
+            self._limits = {pid: seconds for pid, seconds in self._limits.items() if pid in wanted}

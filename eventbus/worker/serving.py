@@ -22,7 +22,6 @@ from eventbus.lifecycle.alerting import Alerting
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.pace import Pace
-from eventbus.lifecycle.parking import unpark
 from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known, register
 from eventbus.lifecycle.relaying import Relay
@@ -140,7 +139,6 @@ class Serving:
             drop_lost_messages(self._app)
         queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))
         known = register(self._database(), wanted, settings=settings)
-        unpark(self._database(), known, reading)
         execution = Execution(
             database=self._database(),
             known=known,

@@ -95,8 +95,6 @@ class DeliveryTask(Task):
     ignore_result = True
     #: The lease in PostgreSQL brings back what a dead worker held; a message kept unacknowledged would only repeat it.
     acks_late = False
-    #: A malformed message is our business: it still is a wake-up.
-    typing = False
 
     group: str
     runtime: Runtime

@@ -1,7 +1,6 @@
 """Task events: what Flower is shown of a delivery that failed inside a batch, which has no task of its own yet."""
 
 import logging
-import time
 from typing import Any
 from uuid import uuid4
 
@@ -50,9 +49,7 @@ class TaskEvents:
                     expires=None,
                 )
                 dispatcher.send("task-started", **common)
-                dispatcher.send(
-                    kind, **common, exception=failure.summary, traceback=failure.traceback, timestamp=time.time()
-                )
+                dispatcher.send(kind, **common, exception=failure.summary, traceback=failure.traceback)
         except Exception as failure_to_send:  # noqa: BLE001 - a dispatcher lets through whatever its broker's client raises
             log.warning("task_events_not_sent", extra={"reason": str(failure_to_send)})
         return task_id

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import Celery
 
 from eventbus.broker import WakeUp
 from eventbus.broker.envelopes import Envelopes
@@ -125,6 +126,17 @@ def test_messages_that_make_no_sense_end_no_worker(stage: Stage, worker: WorkerP
     assert log.count("Received unregistered task of type 'eventbus.nobody'") == 1
     assert worker.is_running
     assert stage.broker.llen(queue) == 0
+
+
+def test_a_message_of_celerys_first_protocol_is_a_wake_up(stage: Stage, worker: WorkerProcess) -> None:
+    """An app may send in it, for workers of other kinds: task_protocol = 1."""
+    queue = stage.queue("inventory")
+    with Celery("old", broker=stage.environment["EVENTBUS_BROKER_URL"], set_as_current=False) as app:
+        app.conf.task_protocol = 1
+
+        id = app.send_task(queue, ("no uuid",), queue=queue).id
+
+    worker.wait_for_log(f"[{id}] succeeded", timeout=TIMEOUT)
 
 
 def test_a_message_for_an_event_that_runs_finds_nothing(stage: Stage, worker: WorkerProcess) -> None:

@@ -1,14 +1,18 @@
-"""The Celery task of a group: however it ends, nothing stays held by a process that lives on."""
+"""The Celery task of a group: what becomes of it, and of its messages; nothing stays held by a process that lives on."""
 
+import base64
 import contextlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
 from celery import Task
 from celery.app.trace import build_tracer
+from celery.events.dispatcher import EventDispatcher
 
 from eventbus import Draft, Event, EventBus
 from eventbus.embedded import EmbeddedValkey
@@ -18,9 +22,13 @@ from eventbus.storage.claiming import Claimed
 from eventbus.worker.task import DeliveryTask, Equipment
 from eventbus.worker.task_events import TaskEvents
 from tests.integration.conftest import MakeBus, MakeWorker
+from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
+Messages = Callable[[str], list[dict[str, Any]]]
+#: Parts of statements that only one kind of question has.
+CLAIM_NAMED, FIND_DUE = "d.state IN ('pending', 'running', 'retrying')", "(1, 'running'), (2, 'pending')"
 STATES = "SELECT state, count(*)::int FROM eventbus.delivery GROUP BY 1"
 
 
@@ -125,6 +133,7 @@ def test_a_failed_run_is_retried_though_its_broker_was_lost(
     task.app.conf.broker_url = valkey.url
     bus.publish("order.created", 1, source="orders")
     before = run_in_worker(task)
+    rows.all("UPDATE eventbus.delivery SET due_at = due_at + interval '1 h'")
     event = bus.publish("order.created", 2, source="orders")
     valkey.stop()
 
@@ -136,3 +145,166 @@ def test_a_failed_run_is_retried_though_its_broker_was_lost(
     assert [record.message for record in caplog.records if record.levelno > logging.WARNING] == []
     said = {record.message for record in caplog.records}
     assert said >= ({"retry_not_announced"} if named else {"retry_not_announced", "task_events_not_sent"})
+
+
+@pytest.fixture
+def retrying(bus: EventBus, worker: MakeWorker) -> Task:
+    """The task of a group that retries more often than Celery does of its own accord."""
+    bus.subscribe("order.created", group="a", handler=fail, max_retries=9)
+    return equip(bus, worker(), shows_events=True)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of tasks that Flower is shown, as Celery's dispatcher sends them."""
+    found: list[str] = []
+    monkeypatch.setattr(EventDispatcher, "_publish", lambda self, event, *_, **__: found.append(event["uuid"]))
+    return found
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_retrys_message_says_which_event_it_is_for_and_how_often_it_failed(
+    named: bool,
+    bus: EventBus,
+    retrying: Task,
+    rows: Rows,
+    redis_client: Any,
+    messages: Messages,
+    shown: list[str],
+) -> None:
+    """Under the id of the task that shows the failure: its own if its message named the event, else a new one."""
+    event = bus.publish("order.created", 1, source="orders")
+    redis_client.delete(bus.settings.queue("a"))
+    if named:
+        rows.all("UPDATE eventbus.delivery SET attempts = 5, state = 'retrying'")
+
+    state, _ = run_in_worker(retrying, *([str(event.id)] if named else []))
+
+    [message] = messages("a")
+    headers = message["headers"]
+    args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
+    assert state == ("RETRY" if named else "SUCCESS")
+    assert (headers["task"], args, kwargs) == (retrying.name, [str(event.id)], {})
+    assert (headers["argsrepr"], headers["kwargsrepr"]) == (f"order.created {event.id}", "{}")
+    assert headers["retries"] == (6 if named else 1)
+    assert {headers["id"]} == ({"id-1"} if named else set(shown))
+    assert datetime.fromisoformat(headers["eta"]) > rows.value("SELECT due_at FROM eventbus.delivery")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_long_wait_has_no_message(
+    named: bool,
+    bus: EventBus,
+    retrying: Task,
+    rows: Rows,
+    redis_client: Any,
+    messages: Messages,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would sit in the memory of one worker; PostgreSQL keeps it."""
+    monkeypatch.setattr("eventbus.worker.task.LONGEST_ETA_SECONDS", 0)
+    event = bus.publish("order.created", 1, source="orders")
+    redis_client.delete(bus.settings.queue("a"))
+
+    state, _ = run_in_worker(retrying, *([str(event.id)] if named else []))
+
+    assert state == ("RETRY" if named else "SUCCESS")
+    assert dict(rows.all(STATES)) == {"retrying": 1}
+    assert messages("a") == []
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_is_dead_is_settled_once_and_has_no_message(
+    named: bool,
+    bus: EventBus,
+    execution: SingleRuns,
+    rows: Rows,
+    redis_client: Any,
+    messages: Messages,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A task that names it has failed; one that found it in a batch goes on with the others."""
+    events = bus.publish_many([Draft(type="order.created", data=index, source="orders") for index in range(2)])
+    redis_client.delete(bus.settings.queue("a"))
+    task = equip(bus, execution)
+
+    state, result = run_in_worker(task, *([str(events[0].id)] if named else []))
+
+    assert (state, dict(rows.all(STATES))) == (
+        ("FAILURE", {"dead": 1, "pending": 1}) if named else ("SUCCESS", {"dead": 2})
+    )
+    assert named or result == {"done": 0, "retried": 0, "dead": 2}
+    assert [message["headers"]["argsrepr"] for message in messages("a")] == [f"order.created {events[1].id}"] * named
+    assert "delivery_fenced" not in [record.message for record in caplog.records]
+
+
+@pytest.mark.parametrize("strange", [(), ("no uuid",), (7,), (None,), ([],), ({},)])
+def test_a_message_that_names_no_event_still_is_a_wake_up(
+    strange: tuple[Any, ...], bus: EventBus, worker: MakeWorker
+) -> None:
+    """Somebody's mistake keeps nobody's events waiting."""
+    bus.subscribe("order.created", group="a", handler=print)
+    task = equip(bus, worker())
+    bus.publish("order.created", 1, source="orders")
+
+    assert run_in_worker(task, *strange) == ("SUCCESS", {"done": 1, "retried": 0, "dead": 0})
+
+
+def test_a_delivery_that_was_replayed_while_it_ran_alone_has_a_message_again(
+    bus: EventBus, worker: MakeWorker, rows: Rows, redis_client: Any, messages: Messages
+) -> None:
+    """What the replay has sent came too early."""
+    bus.subscribe(
+        "order.created", group="a", handler=lambda event: rows.all("UPDATE eventbus.delivery SET rerun = true")
+    )
+    task = equip(bus, worker())
+    event = bus.publish("order.created", 1, source="orders")
+    redis_client.delete(bus.settings.queue("a"))
+
+    run_in_worker(task, str(event.id))
+
+    assert [message["headers"]["argsrepr"] for message in messages("a")] == [f"order.created {event.id}"]
+
+
+@pytest.mark.parametrize("when", ["claiming", "closing"])
+def test_a_database_that_is_lost_costs_a_wake_up_and_no_slot(
+    when: str,
+    bus: EventBus,
+    make_bus: MakeBus,
+    worker: MakeWorker,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No handler has failed, so no task has."""
+    monkeypatch.setattr("eventbus.lifecycle.slices.SLICE_SECONDS", 0)
+    with FaultProxy(database_url) as proxy:
+        far = make_bus(database_url=proxy.url)
+        far.subscribe("order.created", group="a", handler=print)
+        execution = worker(far)
+        task = equip(far, execution)
+        states = []
+        for _ in range(2):
+            [event, *_] = bus.publish_many([Draft(type="order.created", data=1, source="orders") for _ in range(2)])
+            proxy.lose(Fault.BEFORE, CLAIM_NAMED if when == "claiming" else FIND_DUE)
+            states.append(run_in_worker(task, str(event.id))[0])
+
+    assert states == ["IGNORED" if when == "claiming" else "SUCCESS"] * 2
+    assert [account.rows for account in execution.slots.list_accounts()] == [[]]
+    assert [record.message for record in caplog.records].count("wake_up_dropped") == 2
+
+
+def test_a_group_is_not_what_its_app_says_of_tasks_in_general(
+    bus: EventBus, redis_client: Any, messages: Messages
+) -> None:
+    """What is right for the app's own tasks would repeat wake-ups, keep a result for each, or send them where nobody serves."""
+    bus.app.conf.update(task_acks_late=True, task_ignore_result=False, task_default_queue="elsewhere")
+    bus.app.finalize()
+    bus.subscribe("order.created", group="a", handler=print)
+    task = bus.app.tasks[bus.settings.queue("a")]
+    bus.app.conf.broker_url = bus.settings.broker_url
+
+    task.delay("named without the bus")
+
+    assert (task.acks_late, task.ignore_result) == (False, True)
+    assert len(messages("a")) == 1

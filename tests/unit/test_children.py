@@ -96,16 +96,18 @@ def test_a_time_limit_that_ran_out_is_the_reason(children: Children, start: Star
     assert reason == "its process was ended: the handler ran beyond its time limit, and did not listen (1.5 s)"
 
 
-def test_what_is_settled_is_forgotten(children: Children, start: StartProcess) -> None:
+def test_what_is_settled_is_forgotten(children: Children, start: StartProcess, processes: list[Any]) -> None:
     """The next process of that number has an end of its own."""
     process = start(lambda: os._exit(3))
     children.look()
     children.note_limit(process.pid, 1.5)
     process.join()
 
-    children.forget(process.pid)
-    children.forget(process.pid)
+    processes.clear()
+    children.look()
+    children.keep([])
     forgotten = children.explain_end(process.pid)
+    processes.append(process)
     children.look()
     known_anew = children.explain_end(process.pid)
 

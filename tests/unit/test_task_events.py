@@ -9,7 +9,7 @@ from celery import Celery, Task
 from celery.events.dispatcher import EventDispatcher
 
 from eventbus.event import Event
-from eventbus.lifecycle.settlement import Dead, Retrying
+from eventbus.lifecycle.settlement import Dead, Fenced, Retrying
 from eventbus.storage.claiming import Claimed
 from eventbus.worker.task_events import TaskEvents
 
@@ -17,7 +17,7 @@ EVENT = Event(
     id=uuid4(), type="order.created", version=1, source="orders", data=1, metadata={}, created_at=datetime.now(UTC)
 )
 CLAIMED = Claimed(
-    event=EVENT, group="g", subscription_id=1, claim=1, attempts=0, deaths=0, suspect=False, replay_id=None
+    event=EVENT, group="g", subscription_id=1, claim=1, attempts=2, deaths=0, suspect=False, replay_id=None
 )
 
 
@@ -47,7 +47,21 @@ def test_a_failure_is_shown_as_a_task_of_its_own(told: list[dict[str, Any]], out
     assert [event["type"] for event in told] == ["task-received", "task-started", end]
     assert {(event["uuid"], event["hostname"]) for event in told} == {(id, "w@h")}
     assert told[0]["args"] == f"order.created {EVENT.id}"
-    assert "ValueError" in told[2]["exception"]
+    assert (told[0]["retries"], "ValueError" in told[2]["exception"], "ValueError" in told[2]["traceback"]) == (
+        2,
+        True,
+        True,
+    )
+
+
+def test_what_somebody_else_took_over_is_not_shown(told: list[dict[str, Any]]) -> None:
+    """What becomes of it is shown by whoever has it."""
+    with Celery("t", broker="memory://", set_as_current=False) as app:
+        TaskEvents(app, hostname="w@h", are_sent=True).show_failure(
+            app.register_task(Stock()), CLAIMED, ValueError(), Fenced()
+        )
+
+    assert told == []
 
 
 def test_a_worker_without_events_tells_nobody(told: list[dict[str, Any]]) -> None:
