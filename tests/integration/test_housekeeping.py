@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -79,6 +80,29 @@ def test_a_heartbeat_renews_the_row_of_its_worker(database: Database, rows: Rows
         assert [item.id for item in workers.list_live(connection)] == [worker.id]
     assert len(renewed) == rows.count("worker") == 1
     assert renewed[0].seen_at - renewed[0].started_at > timedelta(seconds=30)
+
+
+def test_a_heartbeat_says_which_groups_are_served_now(database: Database) -> None:
+    """A worker may begin to consume another queue while it runs."""
+    worker = make_worker()
+    with database.autocommit() as connection:
+        workers.beat(connection, worker)
+        workers.beat(connection, replace(worker, groups=["mail", "stock"]))
+        [found] = workers.list_live(connection)
+
+    assert list(found.groups) == ["mail", "stock"]
+
+
+def test_a_worker_that_died_is_remembered_for_a_day(database: Database, rows: Rows) -> None:
+    """Whoever looks for what happened at night still finds it in the morning."""
+    for name, silent in (("lately", "23 h"), ("long ago", "25 h")):
+        with database.autocommit() as connection:
+            workers.beat(connection, make_worker(name))
+        rows.all(SILENCE, silent, silent, name)
+
+    housekeeping.forget_old(database)
+
+    assert rows.all("SELECT name FROM eventbus.worker") == [("lately",)]
 
 
 def test_all_chores_are_done_at_once_and_then_when_they_are_due(
