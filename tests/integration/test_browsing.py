@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +14,9 @@ import pytest
 from eventbus import Event, EventBus
 from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
 from eventbus.lifecycle.auditing import acting_as, whoami
+from eventbus.storage import workers
 from eventbus.storage.overview import events as event_views
+from eventbus.storage.workers import Worker
 from tests.integration.conftest import MakeBus, MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.workers import ROOT
@@ -55,6 +58,7 @@ def numbers(items: tuple[Event, ...]) -> list[int]:
         ({"pattern": "nothing.*"}, []),
         ({"correlation_id": "c1"}, [4, 1]),
         ({"correlation_id": "c0", "pattern": "order.*"}, [3, 0]),
+        ({"correlation_id": "c2", "pattern": "order.created"}, [5]),
         ({"group": "stock"}, [5, 4, 3, 1, 0]),
         ({"group": "stock", "state": "dead"}, [3]),
         ({"state": "dead"}, [3]),
@@ -63,6 +67,7 @@ def numbers(items: tuple[Event, ...]) -> list[int]:
         ({"pattern": "order.*", "state": "dead"}, [3]),
         ({"pattern": "order.created", "since": "1h", "data": {"customer.id": "1"}}, [5, 3]),
         ({"pattern": "order.created", "since": "1h", "data": {"customer.id": "1", "number": "3"}}, [3]),
+        ({"pattern": "order.created", "since": "1h", "data": {f"of.eight.{number}": "1" for number in range(8)}}, []),
         ({"until": "1h"}, []),
     ],
 )
@@ -106,7 +111,10 @@ def test_a_page_says_how_far_it_looked(
     first = run_here(*wanted)
     cursor = first.stderr.split("--cursor ")[1].strip()
     second = run_here(*wanted, "--cursor", cursor, "--json")
+    page = shop.events("order.created", since="1h", data={"number": "0"})
 
+    assert cursor == str(page.next)
+    assert (page.next, page.looked_until, page.looked_at) == (published[3].id, published[3].created_at, 2)
     assert first.stdout == ""
     assert "looked at 2 events, back to 20" in first.stderr
     assert [json.loads(line)["data"]["number"] for line in second.stdout.splitlines()] == [0]
@@ -117,6 +125,7 @@ def test_a_page_says_how_far_it_looked(
     [
         ({"data": {"a": "1"}}, "give a type and since"),
         ({"data": {"a": "1"}, "pattern": "order.*", "since": "1h"}, "give a type and since"),
+        ({"data": {"a": "1"}, "pattern": "order.paid"}, "give a type and since"),
         ({"data": {"": "1"}, "pattern": "order.paid", "since": "1h"}, "is no path"),
         ({"data": {str(n): "1" for n in range(9)}, "pattern": "order.paid", "since": "1h"}, "at most 8 fields"),
         ({"state": "sad"}, "must be one of pending"),
@@ -288,6 +297,8 @@ def test_who_paused_a_group_is_told_as_far_as_it_is_known(shop: EventBus, rows: 
         shop.pause_group("stock")
     with acting_as("dan"):
         shop.pause_group("stock")
+    with acting_as("eve"):
+        shop.pause_group("search")
     known = shop.group_details("stock").group
     rows.all("UPDATE eventbus.audit SET changed = NULL, ended_at = NULL, result = 'began' WHERE who = 'cid'")
     cut_short = shop.group_details("stock").group
@@ -296,10 +307,61 @@ def test_who_paused_a_group_is_told_as_far_as_it_is_known(shop: EventBus, rows: 
     by_hand = shop.group_details("stock").group
     rows.all("DELETE FROM eventbus.audit")
     forgotten = shop.group_details("stock").group
+    shop.resume_group("stock")
+    with acting_as("ann"):
+        shop.pause_group("stock")
+    rows.all("UPDATE eventbus.consumer_group SET paused = false")
+    resumed_by_hand = shop.group_details("stock").group
 
+    assert (resumed_by_hand.paused_by, resumed_by_hand.paused_at) == (None, None)
     assert known.pause.startswith("is paused, by cid, since 20")
     assert cut_short.pause == known.pause
     assert by_hand.pause == forgotten.pause == "is paused"
+
+
+@pytest.mark.parametrize("oldest", ["pending", "retrying", "running"])
+def test_a_group_is_as_late_as_its_oldest_due_delivery(
+    shop: EventBus, published: list[Event], rows: Rows, oldest: str
+) -> None:
+    """Of whichever subscription and state; what waits for its time, or for other code, is not late."""
+    stands = (
+        "UPDATE eventbus.delivery SET state = %s, due_at = now() - %s::interval, claim = CASE %s WHEN 'running' THEN 7 END "
+        "WHERE event_id = %s AND group_name = 'stock' RETURNING due_at"
+    )
+    ago = ["-1 hour", "2 minutes", "3 minutes", "1 minute"]
+    states = ["retrying", oldest, oldest, "pending"]
+    orders = [event for event in published if event.type.startswith("order.")]
+    due_at = [
+        rows.value(stands, state, ago, state, str(event.id))
+        for state, ago, event in zip(states, ago, orders, strict=False)
+    ]
+    rows.all(
+        "UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity' WHERE event_id = %s", str(orders[-1].id)
+    )
+
+    group = shop.group_details("stock").group
+
+    assert group.due_since == due_at[2]
+    assert timedelta(minutes=3) <= group.lag < timedelta(minutes=4)
+    rows.all("UPDATE eventbus.delivery SET due_at = now() + interval '1 hour'")
+    waiting = shop.group_details("stock").group
+    assert (waiting.lag, waiting.due_since) == (timedelta(), None)
+
+
+def test_a_group_is_shown_with_what_it_wants_and_who_serves_it(shop: EventBus, environment: object) -> None:
+    """Now: neither what it unsubscribed from, nor workers of others."""
+    shop.subscribe("user.*", group="stock", handler=lambda event: None)
+    shop.sync()
+    shop.remove_group("stock", pattern="user.*")
+    for name, groups in (("w1@h", ["stock"]), ("w2@h", ["search"])):
+        worker = Worker(id=uuid4(), name=name, host="h", pid=1, pool="solo", concurrency=1, version="0", groups=groups)
+        with shop.database.autocommit() as connection:
+            workers.beat(connection, worker)
+
+    found = shop.group_details("stock")
+
+    assert [wish.pattern for wish in found.wishes] == ["order.*"]
+    assert [worker.name for worker in found.workers] == ["w1@h"]
 
 
 def test_a_group_is_paused_and_goes_on(
@@ -373,13 +435,14 @@ def test_a_story_is_a_tree(bus: EventBus, worker: MakeWorker, run_here: Run, env
 def test_a_long_story_says_that_it_is_cut(
     bus: EventBus, run_here: Run, environment: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first events are shown."""
+    """The first events are shown; one that just fits is whole."""
     monkeypatch.setattr("eventbus.lifecycle.browsing.LONGEST_STORY", 2)
-    for _ in range(3):
-        bus.publish("order.created", {}, source="shop", correlation_id="o-1")
+    for correlation_id in ("o-1", "o-2", "o-1", "o-2", "o-1"):
+        bus.publish("order.created", {}, source="shop", correlation_id=correlation_id)
 
     done = run_here("trace", "o-1")
 
+    assert (bus.story("o-1").is_cut, bus.story("o-2").is_cut) == (True, False)
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == "there are more events than these 2.\n"
 

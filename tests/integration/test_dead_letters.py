@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -131,6 +132,44 @@ def test_what_is_restored_while_somebody_thinks_is_not_meant(bus: EventBus, die:
 
     assert (frozen.ids, count) == ((new,), 1)
     assert listed(bus) == [old]
+
+
+def test_what_is_asked_for_is_fixed_to_the_moment_and_the_letter(bus: EventBus, die: Die) -> None:
+    """A span is kept as the time that it meant, a last id includes itself, and what changes nothing is kept as such."""
+    first, second = die(), die()
+
+    frozen = bus.freeze_dead_letters(group="a", since="1h", last_id=first)
+    none = bus.retry_dead_letters(group="a", ids=[second + 1])
+    count = bus.retry_dead_letters(group="a", frozen=frozen)
+    bus.discard_dead_letters(group="a", reason="x")
+    restored = bus.restore_dead_letters([second, second])
+
+    assert (frozen.ids, none, count, restored) == ((first,), 0, 1, 1)
+    assert isinstance(frozen.sought.since, datetime)
+    asked = [(entry.action, entry.asked, entry.changed) for entry in bus.audit()][::-1]
+    assert asked == [("dead retry", 0, 0), ("dead retry", 1, 1), ("dead discard", 1, 1), ("dead restore", 1, 1)]
+    assert bus.audit()[2].filter["since"] == str(frozen.sought.since)
+
+
+def test_a_letter_has_the_runs_of_its_own_group(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+    """Another group that fails with the same event in between keeps its own."""
+    event = bus.publish("order.created", {}, source="orders")
+    policy = RetryPolicy(max_retries=1)
+    for group in "aba":
+        rows.all("UPDATE eventbus.delivery SET due_at = now()")
+        claimed = execution.take(group, event.id, task_id=None)
+        assert claimed is not None
+        settlement.settle_failed(bus.database, claimed, KeyError(group), policy=policy, worker="worker-1")
+
+    [letter] = bus.dead_letters().items
+    details = bus.event_details(event.id)
+
+    assert [run.number for run in bus.dead_letter(letter.id).attempts] == [1, 2]
+    assert [(run.group, run.dead_letter_id) for run in details.failings] == [
+        ("a", letter.id),
+        ("b", None),
+        ("a", letter.id),
+    ]
 
 
 def test_what_is_stopped_is_stopped_between_batches(bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:

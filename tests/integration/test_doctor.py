@@ -14,6 +14,7 @@ from eventbus.lifecycle import diagnosing
 from eventbus.lifecycle.diagnosing import Level
 from eventbus.storage import repairs, workers
 from eventbus.storage.database import Database
+from eventbus.storage.overview.condition import read_snapshot
 from eventbus.storage.workers import Worker
 from tests.integration.conftest import Run
 from tests.support.rows import Rows
@@ -92,6 +93,10 @@ def paused(bus: EventBus, rows: Rows) -> None:
 
 
 def dead_letters(bus: EventBus, rows: Rows) -> None:
+    # Those of one group are no other's.
+    bus.subscribe("order.created", group="mail", handler=lambda event: None)
+    bus.sync()
+    beat(bus, "mail")
     rows.all(
         "INSERT INTO eventbus.dead_letter (event_id, group_name, type, attempts, deaths, error_type, error_message, traceback, "
         "fingerprint) SELECT event_id, group_name, 'order.created', 1, 0, 'E', 'm', 't', 'f' FROM eventbus.delivery"
@@ -104,6 +109,15 @@ def other_version(bus: EventBus, rows: Rows) -> None:
 
 def unconsumed_type(bus: EventBus, rows: Rows) -> None:
     bus.publish("user.seen", {}, source="tests")
+
+
+def unsubscribed(bus: EventBus, rows: Rows) -> None:
+    # A group that wants nothing needs no worker, consumes nothing, and misspelt nothing.
+    for pattern in ("user.*", "oder.created"):
+        bus.subscribe(pattern, group="mail", handler=lambda event: None)
+    bus.sync()
+    bus.remove_group("mail")
+    unconsumed_type(bus, rows)
 
 
 def never_matched(bus: EventBus, rows: Rows) -> None:
@@ -126,6 +140,13 @@ def strays(bus: EventBus, rows: Rows) -> None:
     )
 
 
+def stray_delivery(bus: EventBus, rows: Rows) -> None:
+    rows.all(
+        "INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, state, due_at, finished_at) "
+        "SELECT eventbus.uuid_v7('2001-01-01Z', gen_random_uuid()), group_name, id, 'done', now(), now() FROM eventbus.subscription"
+    )
+
+
 def many_repairs(bus: EventBus, rows: Rows) -> None:
     with bus.database.autocommit() as connection:
         repairs.note(connection, {"mail": 3, "stock": 1})
@@ -143,9 +164,11 @@ FAULTS: list[tuple[Sick, list[tuple[str, str]]]] = [
     (dead_letters, [("dead", "notice")]),
     (other_version, [("worker", "notice")]),
     (unconsumed_type, [("type", "notice")]),
+    (unsubscribed, [("type", "notice")]),
     (never_matched, [("subscription", "notice")]),
     (no_partition, [("partitions", "fault")]),
     (strays, [("partitions", "notice")]),
+    (stray_delivery, [("partitions", "notice")]),
     (many_repairs, [("relay", "fault")]),
 ]
 
@@ -182,6 +205,7 @@ def test_repairs_of_another_hour_are_none_of_this(well: EventBus, rows: Rows) ->
         repairs.note(connection, {"stock": 5})
         after = repairs.read(connection)["stock"]
 
+    assert before.last_at < after.last_at
     assert (before.wake_ups, before.in_hour) == (1001, 0)
     assert (after.wake_ups, after.in_hour) == (1006, 5)
 
@@ -201,6 +225,24 @@ def test_an_old_transaction_is_named(
     assert done.returncode == 1
     shown = r"of report \(idle in transaction\) has been in a transaction for [\d.]+ m?s; vacuum"
     assert re.search(shown, done.stdout), done.stdout
+
+
+def test_the_oldest_transaction_counts_from_its_own_begin(well: EventBus, rows: Rows) -> None:
+    """Of several the one that holds vacuum up the longest; not from when its connection was made."""
+    with rows.transaction() as old, rows.transaction() as young:
+        for cursor, name in ((old, "old"), (young, "young")):
+            cursor.execute(f"SET application_name = '{name}'")
+            cursor.connection.commit()
+        made_at = rows.value("SELECT clock_timestamp()")
+        for cursor in (old, young):
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT 1")
+        with well.database.autocommit() as connection:
+            found = read_snapshot(connection)
+
+    assert found is not None
+    assert "of old (idle in transaction)" in found.holder
+    assert found.age < rows.value("SELECT clock_timestamp()") - made_at
 
 
 def test_ages_are_told_in_words(well: EventBus, rows: Rows) -> None:

@@ -144,6 +144,7 @@ def test_a_cause_is_resolved_when_all_its_letters_have_ended(
             assert (only(bus).state, only(bus).open) == ("acknowledged", 0)  # a retry is not an end
             finish(bus, execution, id)
     resolved = only(bus)
+    assert only(bus) == resolved  # it is resolved once, however often somebody looks
     third = die("order 3 is gone")
     returned = only(bus)
     die("order 4 is gone")

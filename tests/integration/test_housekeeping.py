@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -94,6 +95,29 @@ def test_a_worker_hears_of_another_of_its_name(database: Database, caplog: pytes
 
     told = [(record.message, record.__dict__["worker"], record.__dict__["pid"]) for record in caplog.records]
     assert told == [("worker_name_shared", "w1", 1)] * 2
+
+
+def test_a_heartbeat_says_which_groups_are_served_now(database: Database) -> None:
+    """A worker may begin to consume another queue while it runs."""
+    worker = make_worker()
+    with database.autocommit() as connection:
+        workers.beat(connection, worker)
+        workers.beat(connection, replace(worker, groups=["mail", "stock"]))
+        [found] = workers.list_live(connection)
+
+    assert list(found.groups) == ["mail", "stock"]
+
+
+def test_a_worker_that_died_is_remembered_for_a_day(database: Database, rows: Rows) -> None:
+    """Whoever looks for what happened at night still finds it in the morning."""
+    for name, silent in (("lately", "23 h"), ("long ago", "25 h")):
+        with database.autocommit() as connection:
+            workers.beat(connection, make_worker(name))
+        rows.all(SILENCE, silent, silent, name)
+
+    housekeeping.forget_old(database)
+
+    assert rows.all("SELECT name FROM eventbus.worker") == [("lately",)]
 
 
 def test_all_chores_are_done_at_once_and_then_when_they_are_due(

@@ -102,6 +102,8 @@ def test_stats_tell_what_was_published_consumed_and_given_up(bus: EventBus, exec
         "user.created": TypeStats(published=1),
     }
     assert stats.by_group == {"mail": GroupStats(dead=3), "stock": GroupStats(consumed=1, depth=2)}
+    bus.discard_dead_letters("order.paid", group="mail", reason="a test order")
+    assert (bus.stats().dead, len(bus.dead_letters().items)) == (2, 2)
 
 
 def test_an_empty_bus_has_zeroes(bus: EventBus) -> None:
@@ -503,9 +505,13 @@ def test_counting_anew_gives_up_in_the_end(
 
 
 def test_counts_that_are_not_kept_by_the_minute_stay_in_the_total(bus: EventBus, rows: Rows) -> None:
-    """What grows with time is thrown away, what was counted is not."""
+    """What grows with time is thrown away when it is old, what was counted is not."""
     fill(rows, 10)
     counting.count_traffic(bus.database)
+    kept = rows.count("traffic")
+    with bus.database.autocommit() as connection:
+        assert traffic.expire(connection, kept=timedelta(days=365)) == 0
+    assert rows.count("traffic") == kept
     with bus.database.autocommit() as connection:
         expired = traffic.expire(connection, kept=timedelta(hours=1))
 

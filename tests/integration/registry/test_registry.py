@@ -22,6 +22,7 @@ from eventbus.errors import (
     UpcasterConflict,
 )
 from eventbus.lifecycle import catalog
+from eventbus.lifecycle.schema_snapshots import take_snapshot
 from eventbus.settings import SchemaRegistration
 from tests.integration.conftest import MakeBus
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3, old_and_new
@@ -341,3 +342,27 @@ def test_what_is_learned_while_a_version_is_resolved_counts_from_the_next_time(m
     assert bus.schemas.versions("order.created") == [1, 2]
     with pytest.raises(UnknownEventVersion):
         bus.catalog.resolve("order.created", None, strict=False)
+
+
+def test_a_group_that_unsubscribed_holds_no_schema_up(bus: EventBus) -> None:
+    """Neither where a schema is registered nor in a snapshot: it reads nothing any more."""
+    bus.subscribe("order.created", group="stock", handler=lambda event: None, version=1)
+    bus.sync()
+    before = [each.group for each in bus.schema_readers("order.created")]
+
+    bus.remove_group("stock")
+
+    assert (before, bus.schema_readers("order.created"), take_snapshot(bus.database).readers) == (["stock"], [], [])
+
+
+def test_a_retired_version_is_that_of_its_type(bus: EventBus) -> None:
+    """Other types have versions of the same number; it is retired once."""
+    for type in ("order.created", "order.paid"):
+        bus.register_schema(type, 1, EventSchema.from_dict({"id": fields.Integer()}))
+    bus.push_schemas()
+
+    assert [bus.retire_schema("order.paid", 1) for _ in range(2)] == [True, False]
+    assert [(each.type, each.is_retired) for each in bus.stored_schemas()] == [
+        ("order.created", False),
+        ("order.paid", True),
+    ]
