@@ -299,6 +299,17 @@ def test_a_receiver_that_never_takes_it_is_given_up(
     assert all("secret-path" not in str(vars(item)) for item in caplog.records)
 
 
+def test_senders_that_die_for_a_day_hold_up_nothing(die: Die, make_alerting: MakeAlerting, rows: Rows) -> None:
+    """However often it was taken, it is given up at the next refusal."""
+    sender = make_alerting(alert_url=f"http://127.0.0.1:{free_port()}/")
+    die("no")
+    rows.all("UPDATE eventbus.alert SET attempts = 1440")
+
+    sender.send()
+
+    assert rows.all("SELECT result FROM eventbus.alert") == [("given up",)]
+
+
 def test_what_answers_no_http_is_a_receiver_that_fails() -> None:
     """Whatever listens there, and whatever the URL is."""
 

@@ -5,6 +5,7 @@ import re
 import socket
 import sys
 import urllib.request
+from dataclasses import replace
 from uuid import uuid4
 
 import pexpect
@@ -16,6 +17,7 @@ from eventbus import Event, EventBus, metrics
 from eventbus.durations import Histogram
 from eventbus.embedded.server import free_port
 from eventbus.storage import repairs, runs, workers
+from eventbus.storage.runs import Tally
 from eventbus.storage.workers import Worker
 from tests.integration.conftest import MakeBus, MakeWorker, Run
 from tests.support.rows import Rows
@@ -114,6 +116,28 @@ def test_metrics_are_what_sql_counts(busy: EventBus, rows: Rows) -> None:
         group: busy.broker.depth(busy.settings.queue(dict(group)["group"])) for group in (stock, mail)
     }
     assert of("relay_wake_ups_total", samples) == {stock: 7}
+
+
+def test_what_was_given_up_is_told_beside_what_is_open(busy: EventBus) -> None:
+    """A discarded letter is open no more, and was given up all the same."""
+    busy.discard_dead_letters(group="stock", reason="no")
+
+    samples = scrape(busy)
+
+    pair = (("group", "stock"), ("type", "order.created"))
+    assert of("dead_total", samples) == {pair: 1}
+    assert of("dead_letters", samples).get(pair, 0) == 0
+
+
+def test_deaths_are_no_retries(bus: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number of runs under its own name."""
+    counted = replace(bus.measure(), runs={("order.created", "stock"): Tally(failed=1, deaths=2, retries=3, dead=4)})
+    monkeypatch.setattr(bus, "measure", lambda: counted)
+
+    samples = scrape(bus)
+
+    names = ("failed_total", "deaths_total", "retries_total", "dead_total")
+    assert [*(value for name in names for value in of(name, samples).values())] == [1, 2, 3, 4]
 
 
 def test_types_are_bounded(busy: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
