@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from eventbus.embedded import EmbeddedValkey
 from eventbus.metrics import BusCollector
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
@@ -75,6 +76,33 @@ def test_workers_of_every_pool_are_seen_and_counted(stage: Stage) -> None:
     assert (handled["inventory"], alive["inventory"]) == (done, 3) == (6, 3)
     assert health.returncode == 0, health.stderr
     assert (codes, [row.pool for row in left]) == ([0, 0], ["prefork"])
+
+
+def test_a_worker_without_its_broker_says_that_it_lives(empty_stage: Stage) -> None:
+    """To PostgreSQL, which it reaches: its broker hangs, is refused, or was never there since it started."""
+    with EmbeddedValkey() as valkey:
+        elsewhere = {"EVENTBUS_BROKER_URL": valkey.url, "SHOP": "orders"}
+        connected = empty_stage.start(environment=elsewhere)
+        valkey.freeze()
+        wait_for_heartbeats(empty_stage, 1)
+        valkey.kill()
+        unconnected = empty_stage.start(environment=elsewhere, wait=False)
+        wait_for_heartbeats(empty_stage, 2)
+
+    for worker in (connected, unconnected):  # Celery would wait for its broker
+        worker.kill()
+
+
+def wait_for_heartbeats(stage: Stage, count: int) -> None:
+    """Return when *count* workers have said that they live, twice each."""
+    heard = "SELECT 1 FROM eventbus.worker WHERE seen_at > :since"
+    for _ in range(2):
+        [(since,)] = stage.rows("SELECT clock_timestamp()")
+        wait_until(
+            lambda since=since: len(stage.rows(heard, since=since)) == count,  # type: ignore[misc]
+            timeout=TIMEOUT,
+            message=stage.logs,
+        )
 
 
 RUNS = """
