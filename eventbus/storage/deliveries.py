@@ -41,14 +41,15 @@ CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = due.event_id 
 WHERE NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name = :group AND g.paused)
 ORDER BY open.rank LIMIT 1
 """)
-# Of removed subscriptions: an event that was being published while its group unsubscribed, or while another pattern took over.
+# Of removed subscriptions: an event that was being published while its group unsubscribed, or while another pattern took over;
+# also one that an old worker has parked since: nobody would ever come for it.
 LIST_ORPHANS = """
 SELECT orphan.event_id, orphan.group_name, e.type
 FROM eventbus.subscription AS s
 CROSS JOIN LATERAL (
     SELECT d.event_id, d.group_name FROM eventbus.delivery AS d
     WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.finished_at IS NULL
-    AND d.due_at <= statement_timestamp()
+    AND (d.due_at <= statement_timestamp() OR d.state = 'parked')
     ORDER BY d.due_at LIMIT :limit
 ) AS orphan
 CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = orphan.event_id LIMIT 1) AS e
@@ -58,7 +59,7 @@ _ORPHANS = """
 WITH chosen AS (
     SELECT event_id FROM eventbus.delivery
     WHERE group_name = :group AND event_id = ANY (CAST(:events AS uuid[])) AND finished_at IS NULL
-    AND due_at <= statement_timestamp()
+    AND (due_at <= statement_timestamp() OR state = 'parked')
     ORDER BY event_id FOR UPDATE SKIP LOCKED
 )
 """

@@ -1,6 +1,7 @@
 """The command line: each command in a pipe and on a terminal, its questions, its output for programs, its exit codes."""
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -244,8 +245,11 @@ def test_what_flower_cannot_use_is_said(run: Run, option: str, settings: dict[st
         (["--debug", "hush"], "Flower takes options alone"),
     ],
 )
-def test_what_flower_does_not_know_is_refused(run: Run, given: list[str], said: str) -> None:
+def test_what_flower_does_not_know_is_refused(
+    run: Run, caplog: pytest.LogCaptureFixture, given: list[str], said: str
+) -> None:
     """It would ignore it, and start on a port, or with a password, that nobody meant."""
+    caplog.set_level(logging.WARNING)  # and back to what it was: Flower sets it for the process
     done = run("flower", *given)
 
     assert (done.returncode, done.stdout) == (2, "")

@@ -147,6 +147,21 @@ def test_what_was_published_while_its_group_unsubscribed_is_cancelled(
     assert rows.delivery(late.id, "b")["state"] == "pending"
 
 
+def test_what_is_parked_for_a_group_that_unsubscribed_is_cancelled(
+    subscribed: EventBus, rows: Rows, messages: Messages
+) -> None:
+    """By an old worker that ran it meanwhile, or where the cancelling was interrupted: no code will ever come for it."""
+    event = subscribed.publish("order.created", 1, source="orders")
+    subscribed.remove_group("a")
+    rows.all(
+        "UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity', finished_at = NULL WHERE group_name = 'a'"
+    )
+
+    subscribed.sweep()
+
+    assert rows.delivery(event.id, "a")["state"] == "cancelled"
+
+
 def test_what_was_published_while_a_pattern_was_replaced_goes_to_the_new_one(
     subscribed: EventBus, make_bus: MakeBus, worker: MakeWorker
 ) -> None:
