@@ -38,7 +38,7 @@ def stats(ctx: click.Context, *, as_json: bool, recount: bool, watch: bool) -> N
     """
     bus = plain_bus(ctx)
     if recount:
-        with counted_progress("count anew", "days", total=1) as show:
+        with counted_progress("count again", "days", total=1) as show:
             bus.recount(watch=show)
     if not watch:
         _show(bus, as_json=as_json)

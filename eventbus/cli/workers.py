@@ -40,6 +40,6 @@ def workers(
         page,
         columns,
         as_json=as_json,
-        empty="no such worker lives." if group or here else "no worker lives.",
+        empty="no such worker is running." if group or here else "no worker is running.",
         next=next,
     )

@@ -117,7 +117,7 @@ def _database(condition: Condition, _version: str) -> Iterator[Finding]:
 
 def _workers(condition: Condition, version: str) -> Iterator[Finding]:
     if not any(worker.groups for worker in condition.workers):
-        sentence, advice = "no worker lives.", "start one: eventbus -A MODULE worker"
+        sentence, advice = "no worker is running.", "start one: eventbus -A MODULE worker"
         level = Level.FAULT if condition.groups else Level.NOTICE
         yield Finding(check="workers", level=level, sentence=sentence, advice=advice)
     for worker in condition.workers:

@@ -25,10 +25,10 @@ decides; every third time, two strike at once. Then SQL checks that every commit
 was owed to, that the effects of `session` handlers exist exactly with the `done` they belong to, that no money was made or lost,
 that no row is open, and that queues are empty and stay empty. See [tests/chaos](../../tests/chaos).
 
-*Events* were published while such a fault struck, or before work went on normally. *Lost* events are neither done nor dead, or
-are done without their effect. *Repeated runs* began again because a process or a connection died, which at-least-once permits.
-*Repeated effects* of `session` handlers must not occur. How soon things *recovered* depends on what else the machine did: its
-load average was {load}.
+*Events* were published while such a fault struck, or afterwards until work went on normally. *Lost* events are neither done
+nor dead, or are done without their effect. *Repeated runs* began again because a process or a connection died, which
+at-least-once permits. *Repeated effects* of `session` handlers must not occur. How soon things *recovered* depends on what else
+the machine did: its load average was {load}.
 """
 
 

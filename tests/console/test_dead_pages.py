@@ -154,6 +154,7 @@ def test_what_is_chosen_is_retried(own_client: Client, own_seed: Seed, eight: li
 
     asked = own_client.submit(page, "/dead/retry", scope="chosen", id=[str(id) for id in eight[:3]])
     assert "Retry 3 dead letters?" in asked.text
+    assert "3 open dead letters match: the ticked ones." in asked.text
     assert open_ids(own_seed.bus) == eight
     done = own_client.submit(asked.text, "/dead/retry", id=[str(id) for id in eight[:3]])
 
@@ -176,6 +177,7 @@ def test_a_question_says_what_will_wait(own_client: Client, own_seed: Seed, eigh
         assert "archive has no worker: its retried deliveries wait until one is started." in asked.text
     assert "archive is paused: its retried deliveries wait until somebody resumes it." in paused.text
     assert "Retry 1 dead letters?" in served.text
+    assert f"1 open dead letters match: id {own_seed.letter_id}." in served.text
     assert "its retried deliveries wait" not in served.text
 
 

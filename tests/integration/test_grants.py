@@ -144,7 +144,7 @@ def test_a_viewer_sees_everything_and_changes_nothing(
     refused = {change: run_here(*change.split()) for change in changes}
 
     assert set(answers.values()) == {0}, answers
-    assert "no worker lives" in checked.stdout
+    assert "no worker is running" in checked.stdout
     assert {done.returncode for done in refused.values()} == {2}, refused
     assert all("eventbus grants" in done.stderr for done in refused.values())
 

@@ -89,7 +89,7 @@ def meaning(frozen: Frozen) -> str:
     sought = {name: value for name, value in frozen.sought.as_json().items() if name in TEXTS}
     which = [f"{name.replace('_', ' ')} {value}" for name, value in sought.items()]
     if frozen.sought.ids is not None:
-        which = ["what was chosen"]
+        which = [f"id {frozen.sought.ids[0]}" if len(frozen.sought.ids) == 1 else "the ticked ones"]
     elif "group" not in sought:
         which.append("of any group")
     return f"{frozen.count:,} open dead letters match: {', '.join(which)}."
@@ -113,7 +113,7 @@ def ids_of(given: Filters, name: str) -> tuple[int, ...]:
     """The ids that are given one by one, or joined by commas."""
     words = [word for each, value in given.items() if each == name for word in value[:LONGEST].split(",")]
     if len(words) > _MOST_CHOSEN:
-        raise InvalidInput(f"{len(words):,} dead letters are chosen, more than {_MOST_CHOSEN}: use a filter.")
+        raise InvalidInput(f"{len(words):,} dead letters are ticked, more than {_MOST_CHOSEN}: use a filter.")
     ids = (Filters([(name, word)]).number(name) for word in words)
     return tuple(id for id in ids if id is not None)
 
