@@ -42,7 +42,9 @@ def are_written_apart(one: object, other: object) -> bool:
 
     A module that is loaded again has other code, in which the function of before is not, whatever was changed.
     """
-    codes = [inspect.unwrap(each).__code__ for each in (one, other) if isinstance(each, FunctionType)]
+    functions = [inspect.unwrap(each) for each in (one, other) if isinstance(each, FunctionType)]
+    # What a decorator has wrapped may be no function.
+    codes = [each.__code__ for each in functions if isinstance(each, FunctionType)]
     if len(codes) < 2 or codes[0] is codes[1]:
         return False
     frame = inspect.currentframe()

@@ -103,11 +103,7 @@ class _Line:
 
     def send(self, command: bytes) -> None:
         """Send a packed *command*; its answer is owed."""
-        try:
-            self._connection._sock.sendall(command)
-        except OSError:
-            self._connection.disconnect()
-            raise
+        self._connection.send_packed_command([command])
         self.is_new, self.is_owed = False, True
 
     def read(self) -> Any:

@@ -103,10 +103,12 @@ class Proxied:
 
 def _text(header: str) -> str:
     """What *header* says: its bytes, which are UTF-8 nearly always, were read as Latin-1."""
+    # Of white space only HTTP's own: with a wider one stripped, a name would be another one's.
+    stripped = header.strip(" \t")
     try:
-        return header.encode("latin-1").decode().strip()
+        return stripped.encode("latin-1").decode()
     except UnicodeDecodeError:
-        return header.strip()
+        return stripped
 
 
 #: What a host app gives: who sent the request, or None if they may not see the console.

@@ -10,6 +10,8 @@ from eventbus.errors import InvalidSetting
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+#: Of an address of IPv6 that stands for one of IPv4, so many come first.
+_MAPPED_BITS = 96
 #: What proxies are known to add, beside X-Forwarded-*.
 _FORWARDING = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 
@@ -21,9 +23,18 @@ def parse_networks(name: str, text: str) -> tuple[Network, ...]:
         InvalidSetting: One of them is none.
     """
     try:
-        return tuple(ipaddress.ip_network(item.strip()) for item in text.split(",") if item.strip())
+        return tuple(_network(item.strip()) for item in text.split(",") if item.strip())
     except ValueError:
         raise InvalidSetting(name, text, "addresses or networks such as 127.0.0.1,10.0.0.0/8") from None
+
+
+def _network(text: str) -> Network:
+    """One of IPv4 also where it is said as one of IPv6, as addresses are read."""
+    network = ipaddress.ip_network(text)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return ipaddress.ip_network((int(mapped), network.prefixlen - _MAPPED_BITS))
 
 
 def peer_of(request: Request) -> str | None:

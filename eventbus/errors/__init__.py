@@ -10,7 +10,7 @@
     │   ├── InvalidEventType
     │   ├── InvalidPattern
     │   ├── InvalidGroup
-    │   ├── InvalidTime                a time without offset, or not a time
+    │   ├── InvalidTime                not a time, one without offset, or since not before until
     │   ├── InvalidEvent               the data does not fit its schema, or is not JSON
     │   │   └── EventTooLarge
     │   ├── InvalidSchema              a schema class that cannot describe events

@@ -44,7 +44,7 @@ class InvalidGroup(InvalidInput):
 
 
 class InvalidTime(InvalidInput):
-    """A point in time is naive, or no time at all."""
+    """A time is none, has no offset or is out of range, or ``since`` is not before ``until``."""
 
     def __init__(self, name: str, value: object, reason: str) -> None:
         self.name, self.value = name, value

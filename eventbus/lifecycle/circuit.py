@@ -80,8 +80,9 @@ class Circuit:
             except Exception:  # noqa: BLE001 - any failure means "not yet"; the first one was logged
                 seconds = min(seconds * 2, _LAST_PROBE_SECONDS)
                 continue
-            self.is_open = False
-            self._closed.set()
+            with self._lock:
+                self.is_open = False
+                self._closed.set()
             log.warning("%s_back", self._server)
             return
 

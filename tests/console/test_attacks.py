@@ -703,9 +703,10 @@ def test_a_console_without_a_login_answers_to_this_machine_only(seed: Seed) -> N
     assert outside.get("/live").status_code == 403
 
 
-def test_a_socket_for_both_versions_of_ip_tells_who_is_near(seed: Seed) -> None:
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::ffff:10.1.2.3"])
+def test_a_socket_for_both_versions_of_ip_tells_who_is_near(seed: Seed, network: str) -> None:
     """It says an address of IPv4 as one of IPv6: this machine is still this machine, and a proxy the proxy."""
-    proxies = parse_networks("P", "10.0.0.0/8")
+    proxies = parse_networks("P", network)
     access = Proxied("Remote-User", proxies=proxies, operators=[])
     local, proxied = (
         create_app(seed.bus, settings=ConsoleSettings(access=each, proxies=proxies)) for each in (LocalOnly(), access)
@@ -731,7 +732,7 @@ def test_only_a_trusted_proxy_names_users(seed: Seed) -> None:
     assert "alice <small>(operator)" in inside.get("/audit", headers=named).text
     assert "bob <small>(viewer)" in inside.get("/audit", headers={"x-forwarded-user": "bob"}).text
     assert outside.get("/audit", headers=named).status_code == 403
-    for names in ([], [""], ["  "], ["bob", "alice"], ["alice\x01"], ["alice\u200b"], ["x" * 201]):
+    for names in ([], [""], ["  "], ["bob", "alice"], ["alice\x01"], ["alice\u200b"], ["alice\xa0"], ["x" * 201]):
         headers = [(b"x-forwarded-user", name.encode()) for name in names]
         assert inside.get("/audit", headers=headers).status_code == 403, names
 

@@ -19,7 +19,7 @@ from eventbus.embedded import EmbeddedValkey
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.storage.claiming import Claimed
-from eventbus.worker.task import DeliveryTask, Equipment, Handled
+from eventbus.worker.task import DeliveryTask, Equipment
 from eventbus.worker.task_events import TaskEvents
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.fault_proxy import Fault, FaultProxy
@@ -139,7 +139,7 @@ def test_a_failed_run_is_retried_though_its_broker_was_lost(
 
     state, result = run_in_worker(task, *([str(event.id)] if named else []))
 
-    assert before == ("SUCCESS", Handled(done=0, retried=1, dead=0))
+    assert before == ("SUCCESS", {"done": 0, "retried": 1, "dead": 0})
     assert state == ("RETRY" if named else "SUCCESS"), result
     assert dict(rows.all(STATES)) == {"retrying": 2}
     assert [record.message for record in caplog.records if record.levelno > logging.WARNING] == []
@@ -233,7 +233,7 @@ def test_what_is_dead_is_settled_once_and_has_no_message(
     assert (state, dict(rows.all(STATES))) == (
         ("FAILURE", {"dead": 1, "pending": 1}) if named else ("SUCCESS", {"dead": 2})
     )
-    assert named or result == Handled(done=0, retried=0, dead=2)
+    assert named or result == {"done": 0, "retried": 0, "dead": 2}
     assert [message["headers"]["argsrepr"] for message in messages("a")] == [f"order.created {events[1].id}"] * named
     assert "delivery_fenced" not in [record.message for record in caplog.records]
 
@@ -247,7 +247,7 @@ def test_a_message_that_names_no_event_still_is_a_wake_up(
     task = equip(bus, worker())
     bus.publish("order.created", 1, source="orders")
 
-    assert run_in_worker(task, *strange) == ("SUCCESS", Handled(done=1, retried=0, dead=0))
+    assert run_in_worker(task, *strange) == ("SUCCESS", {"done": 1, "retried": 0, "dead": 0})
 
 
 def test_a_delivery_that_was_replayed_while_it_ran_alone_has_a_message_again(

@@ -469,6 +469,16 @@ def test_a_module_that_declares_its_handlers_again_means_the_new_ones(text: str)
     assert [item.handler(None) for item in declared] == [3]
 
 
+def test_what_wraps_no_function_may_be_declared_again() -> None:
+    """A decorator takes any callable."""
+    declared = Subscriptions()
+
+    for _ in range(2):
+        declared.add(subscribed(wrapped(functools.partial(plain))))
+
+    assert len(list(declared)) == 1
+
+
 def test_declaring_a_handler_again_changes_nothing() -> None:
     """A module that is imported twice is no conflict."""
     declared = Subscriptions()
