@@ -50,7 +50,10 @@ class PublishBusy(DatabaseBusy):
 
 
 class PublishUncertain(DatabaseError):
-    """The connection was lost during the commit, and PostgreSQL could not tell what became of the event; unless ``idempotency_key`` is None, repeat it."""
+    """The connection was lost during the commit, and PostgreSQL could not tell what became of the event.
+
+    Unless ``idempotency_key`` is None, publish it again.
+    """
 
     def __init__(self, type: str, idempotency_key: str | None) -> None:
         self.type, self.idempotency_key = type, idempotency_key
