@@ -24,9 +24,8 @@ from eventbus.storage import preparing
 from eventbus.storage.preparing import Hot
 
 _OUR_TABLES = re.compile(r"\beventbus\.(?=[a-z_])")
-#: What makes rows of a statement's answers, by its text; of so many.
+#: What makes rows of a statement's answers, by its text: ours are few.
 _row_makers: dict[str, Callable[[Sequence[Any]], Row[Any]]] = {}
-_KEPT = 1024
 _DIALECT = psycopg2_dialect.dialect(dbapi=psycopg2)  # type: ignore[no-untyped-call]
 
 
@@ -202,8 +201,6 @@ class _Answer:
             return _row_makers[self._statement]
         except KeyError:
             names = tuple(column[0] for column in self._cursor.description or ())
-            if len(_row_makers) >= _KEPT:
-                _row_makers.clear()
             return _row_makers.setdefault(self._statement, result_tuple(names))
 
 
