@@ -26,7 +26,7 @@ _LAST_PROBE_SECONDS = 5.0
 class Circuit:
     """Closed while a server works; open after a failure, until *probe* succeeds again."""
 
-    #: What every publish asks; the event that threads wait for would answer by two more calls.
+    #: What every publish asks.
     is_open: bool
 
     def __init__(self, probe: Callable[[], None], *, server: str = "broker") -> None:
@@ -61,14 +61,12 @@ class Circuit:
         with self._lock:
             if self.is_open:
                 return
+            try:
+                threading.Thread(target=self._watch, name=f"eventbus-{self._server}-probe", daemon=True).start()
+            except RuntimeError:  # there are too many, or the process ends: nobody would close it again
+                return
             self.is_open = True
-            self._closed.clear()
         log.warning("%s_down", self._server, extra={"consequence": "deliveries wait in PostgreSQL until it is back"})
-        threading.Thread(target=self._watch, name=f"eventbus-{self._server}-probe", daemon=True).start()
-
-    def wait_closed(self, timeout_seconds: float) -> bool:
-        """Wait until the server is back; False if it is not by then."""
-        return self._closed.wait(timeout_seconds)
 
     def _watch(self) -> None:
         pause = threading.Event()
@@ -82,13 +80,10 @@ class Circuit:
                 continue
             with self._lock:
                 self.is_open = False
-                self._closed.set()
             log.warning("%s_back", self._server)
             return
 
     def _begin_closed(self) -> None:
         """As it begins, and begins again in a child, where the thread that would close it does not exist."""
         self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._closed.set()
         self.is_open = False

@@ -1,6 +1,7 @@
 """The broker: what a wake-up looks like, who hears of an event in real time, and what happens while the broker is away."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from eventbus.lifecycle.circuit import Circuit
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import load_settings
 from tests.integration.conftest import MakeBus
-from tests.support import wait_until
+from tests.support import closes, wait_until
 from tests.support.rows import Rows
 
 Messages = Callable[[str], list[dict[str, Any]]]
@@ -191,7 +192,7 @@ def test_a_hung_broker_costs_one_publish_its_time_limit(make_bus: MakeBus, valke
     assert TIMEOUT_SECONDS <= max(took) < 1.5
     assert sum(took) - max(took) < 0.4
     assert rows.count("event_log") == 12
-    assert bus.waking._circuit.wait_closed(10)
+    assert closes(bus.waking._circuit)
 
 
 def test_wake_ups_flow_again_when_the_broker_is_back(make_bus: MakeBus, valkey: EmbeddedValkey) -> None:
@@ -204,7 +205,7 @@ def test_wake_ups_flow_again_when_the_broker_is_back(make_bus: MakeBus, valkey: 
     down = bus.waking._circuit.is_open
 
     valkey.start()
-    back = bus.waking._circuit.wait_closed(10)
+    back = closes(bus.waking._circuit)
     bus.publish("order.created", 1, source="orders")
     announced = bus.broker.depth(bus.settings.queue("a"))
     swept = bus.sweep()
@@ -241,7 +242,7 @@ def test_a_broker_that_answers_but_takes_no_message_is_down_too(
 
     assert down
     assert rows.count("delivery") == 1
-    assert bus.waking._circuit.wait_closed(10)
+    assert closes(bus.waking._circuit)
     assert bus.sweep() == {"a": 1}
 
 
@@ -298,10 +299,23 @@ def test_the_circuit_probes_until_it_succeeds() -> None:
     circuit.open()
 
     assert circuit.is_open
-    assert not circuit.wait_closed(0.01)
-    assert circuit.wait_closed(5)
+    assert closes(circuit, timeout=5)
     assert not circuit.is_open
     assert len(probes) == 2
+
+
+def test_a_circuit_that_nobody_would_close_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started, each publish tries for itself."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    circuit = Circuit(lambda: None)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    circuit.open()
+
+    assert not circuit.is_open
 
 
 def test_a_forked_child_tries_the_broker_again() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from eventbus import EventBus
 from eventbus.embedded import EmbeddedValkey
 from tests.integration.conftest import MakeBus
-from tests.support import wait_until
+from tests.support import closes, wait_until
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.rows import Rows
 
@@ -109,7 +109,7 @@ def test_a_publisher_waits_once_and_briefly(
         first = seconds(lambda: publish(bus))
         others = statistics.median(seconds(lambda: publish(bus)) for _ in range(10))
         down = bus.waking._circuit.is_open
-    back = bus.waking._circuit.wait_closed(10)
+    back = closes(bus.waking._circuit)
     depth = bus.broker.depth(bus.settings.queue("a"))
     publish(bus)
 
@@ -132,7 +132,7 @@ def test_a_process_that_starts_while_the_broker_hangs_waits_no_longer(
         first = seconds(lambda: alone(bus))
 
     assert first < FIRST_SECONDS
-    assert bus.waking._circuit.wait_closed(10)
+    assert closes(bus.waking._circuit)
 
 
 def test_threads_wait_side_by_side(make_bus: MakeBus, valkey: EmbeddedValkey, rows: Rows) -> None:
@@ -149,7 +149,7 @@ def test_threads_wait_side_by_side(make_bus: MakeBus, valkey: EmbeddedValkey, ro
 
     assert max(took) < FIRST_SECONDS
     assert rows.count("event_log") == 9
-    assert bus.waking._circuit.wait_closed(10)
+    assert closes(bus.waking._circuit)
 
 
 def test_a_connection_that_is_cut_in_mid_command_costs_one_wake_up(
@@ -189,7 +189,7 @@ def test_a_server_of_listeners_that_hangs_keeps_no_wake_up(
     assert max(others) < FIRST_SECONDS / 2
     # Nobody has waited for the broker's last answer.
     wait_until(lambda: bus.broker.depth(bus.settings.queue("a")) == 12)
-    assert bus.waking._listeners_circuit.wait_closed(10)
+    assert closes(bus.waking._listeners_circuit)
     assert not bus.waking._circuit.is_open
 
 
@@ -219,7 +219,7 @@ def test_a_forked_server_waits_once_for_each_process(
         others = statistics.median(seconds(lambda: alone(bus)) for _ in range(5))
         down = circuit.is_open
         os.write(writer, b"x")
-        back = circuit.wait_closed(10)
+        back = closes(circuit)
         alone(bus)
         return down and back and first < FIRST_SECONDS and others < 0.2
 
@@ -234,7 +234,7 @@ def test_a_forked_server_waits_once_for_each_process(
     wait_until(lambda: len(children) == 2, timeout=20)
 
     assert children == [0, 0]
-    assert bus.waking._circuit.wait_closed(10)
+    assert closes(bus.waking._circuit)
     # Seven of each child, of which the last was announced, and those of the parent.
     assert rows.count("event_log") == 3 + 2 * 7 + 1
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from eventbus import EventBus
 from eventbus.broker import KombuBroker, WakeUp, kombu_broker
 from tests.integration.conftest import MakeBus
-from tests.support import wait_until
+from tests.support import closes, wait_until
 from tests.support.forks import Fork
 from tests.support.rows import Rows
 from tests.support.silent_proxy import SilentProxy
@@ -118,7 +118,7 @@ def test_a_broker_that_hangs_costs_a_publisher_one_short_wait(
         others = statistics.median(seconds(lambda: publish(publisher)) for _ in range(10))
         hung = seconds(lambda: publisher.waking._circuit.attempt(publisher.broker.ping))
         down = publisher.waking._circuit.is_open
-    back = publisher.waking._circuit.wait_closed(10)
+    back = closes(publisher.waking._circuit)
     # A write to a connection that is open hangs in no buffer: those wake-ups come late.
     late = 11 if is_warm else 0
     depth = 5 + int(is_warm) + late
@@ -144,7 +144,7 @@ def test_a_full_buffer_costs_one_wait_too(far: tuple[EventBus, SilentProxy]) -> 
         took = []
         while not publisher.waking._circuit.is_open:
             took.append(seconds(lambda: publisher.waking.send(many)))
-    back = publisher.waking._circuit.wait_closed(10)
+    back = closes(publisher.waking._circuit)
 
     assert max(took) < 1.0
     assert back

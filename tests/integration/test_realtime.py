@@ -21,7 +21,7 @@ from eventbus.errors import BrokerUnreachable, InvalidPattern, RealtimeUnavailab
 from eventbus.realtime import Listener
 from eventbus.subscription import matches
 from tests.integration.conftest import MakeBus
-from tests.support import wait_until
+from tests.support import closes, wait_until
 
 SUITE_SECONDS = 20.0
 
@@ -252,7 +252,7 @@ def test_a_lost_connection_is_made_again_and_said(
         wait_until(lambda: logged("realtime_back"))
 
         # A publisher that found Redis away looks for it in its own time.
-        bus.waking._circuit.wait_closed(SUITE_SECONDS)
+        closes(bus.waking._circuit, timeout=SUITE_SECONDS)
         second = publish(bus, data="second")
 
         wait_until(lambda: heard == [first, second])

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from eventbus.lifecycle.circuit import Circuit
+
 Answer = TypeVar("Answer")
 
 #: Between two looks: at first as little as an answer takes, at most what nobody notices who has waited that long.
@@ -33,3 +35,12 @@ def wait_until(
             text = message() if callable(message) else message
             raise TimeoutError(f"not within {timeout:g} s: {text} (last answer: {answer!r})")
         threading.Event().wait(min(max(waited / 10, SHORTEST_SECONDS), LONGEST_SECONDS))
+
+
+def closes(circuit: Circuit, *, timeout: float = 10.0) -> bool:
+    """Wait until *circuit* is closed again.
+
+    Raises:
+        TimeoutError: It is open still.
+    """
+    return wait_until(lambda: not circuit.is_open, timeout=timeout, message="the server to be back")
