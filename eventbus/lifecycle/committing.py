@@ -43,6 +43,12 @@ def dispatch_after_commit(session: Any, recorded: list[Recorded], dispatch: Disp
     pending.entries.append((transaction, real.connection(), recorded, dispatch))
 
 
+def has_published(session: Session) -> bool:
+    """Whether the transaction of *session* has recorded events, of which somebody will be told when it commits."""
+    pending = session.info.get(_KEY)
+    return pending is not None and bool(pending.entries)
+
+
 def note_failed_dispatch(error: Exception, recorded: list[Recorded]) -> None:
     """Log that nobody could be told of events that are committed: a relay finds the deliveries. Never raises."""
     with suppress(Exception):  # a filter of the application's log may be what failed

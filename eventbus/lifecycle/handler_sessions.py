@@ -5,10 +5,14 @@
 
 Runs that follow each other share a connection, and nothing else, for as long as each ends as it should. The transaction that is
 begun ahead for the next run is ended when no run takes it at once.
+
+They wait for the disk once, at the commit of the last, with which all before it are on the disk. A server that crashes first
+forgets the effects and the completions of the same runs, and these are repeated: docs/decisions/0015. A run that has published
+waits by itself, for whoever hears of its events must find them.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import sqlalchemy
@@ -16,6 +20,7 @@ from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from eventbus.lifecycle.committing import has_published
 from eventbus.lifecycle.settlement import Marking
 from eventbus.storage import settling
 from eventbus.storage.database import Database
@@ -32,8 +37,10 @@ class ClaimLost(Exception):
 class Sessions:
     """Sessions for runs that follow each other in one thread; the end of its block gives their connection back."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, has_more: Callable[[], bool] = lambda: False) -> None:
+        """Sessions on *database*; *has_more* says whether another run follows the one that asks."""
         self._database = database
+        self._has_more = has_more
         self._pooled: PoolProxiedConnection | None = None
         self._has_committed = False
 
@@ -76,10 +83,13 @@ class Sessions:
         with self._database.join(session) as connection:
             driver: Any = connection.raw.connection.dbapi_connection
 
+        has_more = self._has_more()
+        waits = not has_more or has_published(session)
+
         def finish() -> None:
             driver.is_lent = False
             with self._database.translated():
-                if marking.commit(connection):
+                if marking.commit(connection, waits=waits, next_waits=not has_more):
                     return
                 if not marking.mark(connection):
                     raise ClaimLost

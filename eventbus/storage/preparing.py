@@ -36,6 +36,10 @@ _SAVEPOINT = "eventbus_ready"
 #: For the rest of the transaction. Left to itself the server plans anew each time: it takes the partitions that a plan for all of
 #: them names for dearer than planning, which is most of the time.
 _KEEP_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
+_COMMITS = "eventbus_synchronous_commit"
+#: A handler that has set it to something else waits for that.
+_WAIT = "SELECT set_config('synchronous_commit', '{}', true) WHERE current_setting('synchronous_commit') = 'off'; "
+_DO_NOT_WAIT = "; SET LOCAL synchronous_commit = off"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
 
@@ -94,15 +98,27 @@ def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> Non
     try:
         with driver.cursor() as cursor:
             _ignoring(DuplicatePreparedStatement, cursor, prepare)
+            cursor.execute("SHOW synchronous_commit")
+            [(known[_COMMITS],)] = cursor.fetchall()
     finally:
         driver.autocommit = False
     names.add(name)
 
 
 def commit_ready(
-    driver: DriverConnection, sql: str, parameters: dict[str, Any], *, known: MutableMapping[Any, Any]
+    driver: DriverConnection,
+    sql: str,
+    parameters: dict[str, Any],
+    *,
+    waits: bool,
+    next_waits: bool,
+    known: MutableMapping[Any, Any],
 ) -> bool:
     """Run *sql* as the last statement, commit, and begin the next transaction, in one command.
+
+    Args:
+        waits: Whether the commit waits for the disk, as any does by the server's settings, or as the transaction was begun.
+        next_waits: Whether the next transaction begins as any does, or as one that need not wait.
 
     Returns:
         False if nothing of that was done, and the transaction is as it was: `make_ready` has not prepared *sql*, or its plan is
@@ -116,8 +132,11 @@ def commit_ready(
     if name not in names:
         return False
     cursor = driver.cursor()
+    # Before the savepoint: where the rest is refused it still holds.
+    ahead = _WAIT.format(known[_COMMITS]) if waits else ""
+    behind = "" if next_waits else _DO_NOT_WAIT
     try:
-        cursor.execute(f"SAVEPOINT {_SAVEPOINT}; {_KEEP_PLAN}; {run}; COMMIT; BEGIN", parameters)
+        cursor.execute(f"{ahead}SAVEPOINT {_SAVEPOINT}; {_KEEP_PLAN}; {run}; COMMIT; BEGIN{behind}", parameters)
     except (DivisionByZero, InvalidSqlStatementName, FeatureNotSupported) as error:
         if driver.get_transaction_status() != TRANSACTION_STATUS_INERROR:
             raise  # by a trigger that was deferred to the COMMIT

@@ -148,13 +148,15 @@ def mark_done(connection: Connection, claimed: Claimed) -> str | None:
     return None if state is None else str(state)
 
 
-def commit_done(connection: Connection, claimed: Claimed) -> bool:
+def commit_done(connection: Connection, claimed: Claimed, *, waits: bool, next_waits: bool) -> bool:
     """Settle *claimed* as handled by the statement that also commits, see `Connection.commit_with`.
 
     Returns:
         False if it did neither, for any reason; `mark_done` tells the reason.
     """
-    return connection.commit_with(COMMIT_DONE, type=claimed.event.type, **_mine(claimed))
+    return connection.commit_with(
+        COMMIT_DONE, waits=waits, next_waits=next_waits, type=claimed.event.type, **_mine(claimed)
+    )
 
 
 def mark_many_done(connection: Connection, events: Sequence[Event], *, group: str, claim: int) -> Mapping[UUID, str]:

@@ -107,6 +107,43 @@ def test_each_run_is_a_transaction_of_its_own(drain: Drain, bus: EventBus, rows:
     assert rows.value("SELECT sum(consumed) FROM eventbus.traffic_tally") == 3
 
 
+@pytest.fixture
+def waited(table: None, rows: Rows) -> Callable[[], list[str]]:
+    """A function that tells what the commit of each effect waited for."""
+    rows.all(
+        "CREATE TABLE committed (number integer, setting text);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO committed VALUES (NEW.number, current_setting('synchronous_commit')); RETURN NULL; END $$;"
+        "CREATE CONSTRAINT TRIGGER note AFTER INSERT ON effect DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION note()"
+    )
+    return lambda: [setting for (setting,) in rows.all("SELECT setting FROM committed ORDER BY number")]
+
+
+@pytest.mark.parametrize("usual", ["on", "local", "off"])
+def test_the_last_run_of_a_batch_waits_for_the_disk_as_its_server_says(
+    usual: str, drain: Drain, bus: EventBus, waited: Callable[[], list[str]], rows: Rows
+) -> None:
+    """For all before it, but for the first, whose transaction nobody has begun ahead."""
+    rows.all(f"ALTER DATABASE {rows.value('SELECT current_database()')} SET synchronous_commit = {usual}")
+
+    failed = drain(bus, effect)
+
+    assert (failed, waited()) == ([], [usual, "off", usual])
+
+
+def test_a_handler_waits_for_what_it_says(drain: Drain, bus: EventBus, waited: Callable[[], list[str]]) -> None:
+    """The last run of a batch as well."""
+
+    def handler(event: Event, session: Session) -> None:
+        effect(event, session)
+        session.execute(text("SET LOCAL synchronous_commit = local"))
+
+    failed = drain(bus, handler)
+
+    assert (failed, waited()) == ([], ["local"] * 3)
+
+
 def test_nothing_is_open_when_the_batch_is_over(drain: Drain, bus: EventBus, rows: Rows) -> None:
     """A transaction that was begun ahead would stand open until the next wake-up."""
     drain(bus, effect)

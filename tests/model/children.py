@@ -140,8 +140,9 @@ class Children(Mains):
         new, broken = self.settled(row._replace(effects=row.effects + 1), entry, Outcome.RETURNED)
         if new.state == row.state and self.rules.session_commit_is_fenced:
             new = row
-        after = self.put_entry(self.put_row(state, i, new), w, c, entry)
-        yield f"row{i} commits{' nothing' * (new == row)} in w{w}.{c}", after, broken
+        for quick in (True, False) if new != row else (False,):
+            after = self.put_entry(self.put_row(state, i, new, asynchronous=quick), w, c, entry)
+            yield f"row{i} commits{' nothing' * (new == row)} in w{w}.{c}", after, broken
         if lost := self.spend(state, "settle_fails"):
             for label, seen in (("FAILS", row), ("succeeds, REPLY LOST,", new)):
                 after = self.put_row(lost, i, seen._replace(errors=row.errors + 1))

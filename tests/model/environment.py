@@ -83,24 +83,26 @@ class Environment(Record):
         return label, self.push(self.put_row(state, i, new), i), broken
 
     def broker_and_database(self, state: State) -> Iterator[Step]:
-        """Messages are lost and repeated; PostgreSQL crashes and forgets its last asynchronous commit."""
+        """Messages are lost and repeated; PostgreSQL crashes and forgets the last of what is not on its disk."""
         if state.queue and (after := self.spend(state, "loss")):
             yield "BROKER loses all wake-ups", after._replace(queue=self.rest), None
         if state.queue and (after := self.spend(state, "repeat")):
             yield "BROKER repeats a wake-up", after._replace(queue=state.queue + state.queue[:1]), None
         if state.unflushed and (after := self.spend(state, "postgres_crash")):
-            forgotten = {}
-            for i, old in state.unflushed:
-                now = state.rows[i]
-                repeats = (
-                    old.state == RUNNING
-                )  # a completion is forgotten: that repeats a run, and is promised no better
-                forgotten[i] = old._replace(
-                    effects=now.effects, starts=now.starts, hits=now.hits + repeats, errors=now.errors, owed=now.owed
-                )
-            shown = [f"row{i}" for i, _ in state.unflushed]
-            yield (
-                f"POSTGRES crashes, forgets the last commit on {', '.join(shown)}",
-                self.put_rows(after, forgotten),
-                None,
-            )
+            for first in range(len(state.unflushed)):
+                yield self._forget(after, first)
+
+    def _forget(self, state: State, first: int) -> Step:
+        """The commits since *first* are as if they had never been."""
+        forgotten: dict[int, delivery.Row] = {}
+        for commit in state.unflushed[first:]:
+            for i, old in commit:
+                forgotten.setdefault(i, old)
+        for i, old in forgotten.items():
+            now = state.rows[i]
+            seen = {"starts": now.starts, "errors": now.errors, "owed": now.owed}
+            # A completion is forgotten: that repeats a run, and is promised no better. With `session` its effect is, too.
+            effects = old.effects if i in self.scenario.sessions else now.effects
+            forgotten[i] = old._replace(effects=effects, hits=now.hits + (old.state == RUNNING), **seen)
+        shown = ", ".join(f"row{i}" for i in forgotten)
+        return f"POSTGRES crashes, forgets commits on {shown}", self.put_rows(state, forgotten), None

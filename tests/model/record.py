@@ -37,7 +37,8 @@ class Record:
     def new_claim(self, state: State, i: int, w: int) -> Claim:
         """A claim that nobody holds: only equality counts, so the smallest unused number stands for a random one."""
         held = [e.claim for worker in state.workers for child in worker.children for e in child.slot if e.row == i]
-        held += [row.claim for row in (state.rows[i], *(old for j, old in state.unflushed if j == i)) if row.claim]
+        forgettable = (old for commit in state.unflushed for j, old in commit if j == i)
+        held += [row.claim for row in (state.rows[i], *forgettable) if row.claim]
         serial = min(set(range(1, len(held) + 2)) - {claim.serial for claim in held})
         fence = serial if self.rules.claim_is_random else state.rows[i].attempts + state.rows[i].deaths
         return Claim(fence, serial, 0 if self.rules.renewal_follows_slots else w)
@@ -71,9 +72,9 @@ class Record:
         return state._replace(budget=swap(state.budget, i, state.budget[i] - 1)) if state.budget[i] else None
 
     def put_rows(self, state: State, rows: dict[int, Row], *, asynchronous: bool = False) -> State:
-        """Commit *rows*, which a crash of PostgreSQL may forget if the commit is asynchronous."""
+        """Commit *rows*: asynchronously, so that a crash of PostgreSQL may forget it, or with all that was committed before."""
         tracked = asynchronous and state.budget[FAULTS.index("postgres_crash")]
-        unflushed = tuple((i, state.rows[i]) for i in rows) if tracked else ()
+        unflushed = (*state.unflushed, tuple((i, state.rows[i]) for i in rows)) if tracked else ()
         kept = tuple(_merged(rows.get(i, row)) for i, row in enumerate(state.rows))
         return state._replace(rows=kept, unflushed=unflushed)
 

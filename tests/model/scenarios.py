@@ -134,13 +134,21 @@ SCENARIOS = (
         extra_starts=1,
     ),
     Scenario(
+        name="PostgreSQL crashes, with session",
+        states=7915,
+        handlers=("ok", "ok"),
+        faults={"postgres_crash": 2, "kill_worker": 1},
+        workers=2,
+        sessions=_BOTH,
+    ),
+    Scenario(
         name="PostgreSQL crashes after a claim", states=20, handlers=("kills_child",), faults={"postgres_crash": 1}
     ),
     Scenario(
         name="everything, with session",
-        states=20069,
+        states=102732,
         handlers=("ok",),
-        faults={"freeze": 1, "kill_main": 1, "replay": 1, "settle_fails": 1},
+        faults={"freeze": 1, "kill_main": 1, "postgres_crash": 1, "replay": 1, "settle_fails": 1},
         workers=2,
         sessions=_BOTH,
     ),

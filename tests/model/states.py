@@ -111,7 +111,8 @@ class State(NamedTuple):
     stale: bool = False  #: a sweep of the relay has passed and no row moved
     paused: bool = False
     selected: tuple[tuple[str, int], ...] = ()  #: dead letters that an operator has read and will act upon
-    unflushed: tuple[tuple[int, Row], ...] = ()  #: the last commit, if asynchronous: the rows as they were before it
+    #: Commits that are not on the disk yet, the oldest first: of each the rows as they were before it.
+    unflushed: tuple[tuple[tuple[int, Row], ...], ...] = ()
 
 
 Step = tuple[str, State, str | None]
