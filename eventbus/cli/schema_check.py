@@ -103,8 +103,14 @@ def check(
     if history:
         if snapshot is not None or form not in ("text", "json"):
             raise click.UsageError("--history reads the database, and reports as text or json.")
+        if answers:
+            raise click.UsageError(
+                "--accept is for problems between versions: --history tries stored events, and nothing lets them pass."
+            )
         _check_history(bus, types, form=form, output=output)
         return
+    if types:
+        raise click.UsageError("--type is for --history: without it, all types that the app declares are checked.")
     base = load_snapshot(snapshot) if snapshot is not None else take_snapshot(bus.database)
     found = check_declared(bus.schemas, base, acceptances=answers)
     _say(FORMATS[form](found), output)

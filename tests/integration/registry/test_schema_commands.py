@@ -195,6 +195,8 @@ def test_somebody_may_answer_for_a_rule_for_a_while(run: Run, rows: Rows) -> Non
         ("check", "--snapshot", "binary.json"),
         ("check", "--history", "--format", "junit"),
         ("check", "--history", "--type", "no.such"),
+        ("check", "--history", "--accept", "required-missing", "--until", "2999-01-01", "--reason", "x"),
+        ("check", "--type", TYPE),
         ("show", "no.such"),
         ("show", TYPE, "9"),
         ("diff", TYPE, "2", "1"),
