@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from eventbus import Draft
 from eventbus.embedded import EmbeddedPostgres, Servers
 from eventbus.errors import DatabaseUnreachable
 from tests.e2e.stage import TIMEOUT, Stage
@@ -108,3 +109,29 @@ def test_terminated_backends_cost_no_event(stage: Stage) -> None:
         row = stage.wait_for_state(event, "courier", "done")
         assert row.deaths == 0
         assert {item.facts["step"] for item in stage.effects(event, "courier")} == {"started", "ended"}
+
+
+def test_a_backlog_of_sessions_outlives_a_server_that_is_killed(stage: Stage, postgres: EmbeddedPostgres) -> None:
+    """What a batch has not waited for is forgotten, effect and completion alike, and runs again: each effect is there once."""
+    module = "tests.e2e.shop.ledger"
+    for statement in ("CREATE TABLE public.entry (event_id uuid)", "ALTER SYSTEM SET wal_writer_delay = '10s'"):
+        stage.change(statement)
+    stage.change("SELECT pg_reload_conf()")
+    stage.sync(module=module)
+    asked = {
+        event.id
+        for event in stage.bus.publish_many(Draft(type="entry.asked", data={}, source="a") for _ in range(2000))
+    }
+
+    def count(what: str) -> int:
+        return int(stage.rows(f"SELECT count(*) AS found FROM {what}")[0].found)
+
+    stage.start(module=module, groups=["ledger"])
+    for entries in (300, 900, 1500):
+        wait_until(lambda least=entries: count("public.entry") >= least, timeout=TIMEOUT, message=stage.logs)  # type: ignore[misc]
+        postgres.kill()
+        postgres.start()
+    wait_until(lambda: count("eventbus.delivery WHERE state <> 'done'") == 0, timeout=TIMEOUT, message=stage.logs)
+
+    found = [row.event_id for row in stage.rows("SELECT event_id FROM public.entry")]
+    assert (len(found), set(found)) == (2000, asked)
