@@ -24,7 +24,8 @@ from eventbus.storage.joining import THROUGH_RUN_SYNC
 log = logging.getLogger(__name__)
 
 Dispatch = Callable[[list[Recorded]], Any]
-_KEY = "eventbus_pending"
+#: An attribute of the session, and no key of its ``info``, which is its owner's, who may clear it.
+_PENDING = "_eventbus_pending"
 
 
 def dispatch_after_commit(session: Any, recorded: list[Recorded], dispatch: Dispatch) -> None:
@@ -36,16 +37,17 @@ def dispatch_after_commit(session: Any, recorded: list[Recorded], dispatch: Disp
         dispatch: Must not raise; if it does, the error is logged, for the commit stands.
     """
     real = synchronous(session)
-    pending = real.info.get(_KEY)
+    pending = getattr(real, _PENDING, None)
     if pending is None:
-        pending = real.info[_KEY] = _Pending(real)
+        pending = _Pending(real)
+        setattr(real, _PENDING, pending)
     transaction = real.get_nested_transaction() or real.get_transaction()
     pending.entries.append((transaction, real.connection(), recorded, dispatch))
 
 
 def has_published(session: Session) -> bool:
-    """Whether the transaction of *session* has recorded events, of which somebody will be told when it commits."""
-    pending = session.info.get(_KEY)
+    """Whether events are recorded in the transaction of *session*, of which somebody is told when it has committed."""
+    pending = getattr(session, _PENDING, None)
     return pending is not None and bool(pending.entries)
 
 
@@ -68,7 +70,7 @@ def synchronous(session: Any) -> Session:
 
 
 class _Pending:
-    """What one session has recorded, and hears of its transactions: also after ``session.info`` was cleared."""
+    """What one session has recorded; hears of its transactions."""
 
     def __init__(self, session: Session) -> None:
         self.entries: list[tuple[Any, Connection, list[Recorded], Dispatch]] = []

@@ -80,9 +80,9 @@ class Execution:
             return settlement.report(claimed, Fenced())
         return None
 
-    def sessions(self, *, has_more: Callable[[], bool] = lambda: False) -> Sessions:
-        """Sessions for handlers that are called one after the other, see `Sessions`; to be used as a block."""
-        return Sessions(self.database, has_more=has_more)
+    def sessions(self) -> Sessions:
+        """Sessions for handlers that are called one after the other; to be used as a block."""
+        return Sessions(self.database)
 
     def call(self, claimed: Claimed, sessions: Sessions) -> BaseException | Outcome | Parked | None:
         """Call the handler of *claimed*, which takes its session, if it wants one, from *sessions*.

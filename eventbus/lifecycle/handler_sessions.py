@@ -6,13 +6,13 @@
 Runs that follow each other share a connection, and nothing else, for as long as each ends as it should. The transaction that is
 begun ahead for the next run is ended when no run takes it at once.
 
-They wait for the disk once, at the commit of the last, with which all before it are on the disk. A server that crashes first
-forgets the effects and the completions of the same runs, and these are repeated: docs/decisions/0015. A run that has published
-waits by itself, for whoever hears of its events must find them.
+Nor does the commit of such a transaction wait for the disk: the end of the block does, for all. A server that crashes first forgets
+the effects and the completions of the same runs, and these are repeated (docs/decisions/0015). A run that has published waits by
+itself, for whoever hears of its events must find them.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import sqlalchemy
@@ -20,6 +20,7 @@ from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from eventbus.errors import DatabaseError
 from eventbus.lifecycle.committing import has_published
 from eventbus.lifecycle.settlement import Marking
 from eventbus.storage import settling
@@ -37,18 +38,22 @@ class ClaimLost(Exception):
 class Sessions:
     """Sessions for runs that follow each other in one thread; the end of its block gives their connection back."""
 
-    def __init__(self, database: Database, *, has_more: Callable[[], bool] = lambda: False) -> None:
-        """Sessions on *database*; *has_more* says whether another run follows the one that asks."""
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._has_more = has_more
         self._pooled: PoolProxiedConnection | None = None
         self._has_committed = False
+        #: Whether the present transaction was begun together with a commit, and whether such a one was the last to be committed.
+        self._is_begun_ahead = self._owes_disk = False
 
     def __enter__(self) -> "Sessions":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         self._give_back()
+        if self._owes_disk and error is None:
+            # What a server that is gone has forgotten runs again, whoever waits for it.
+            with contextlib.suppress(DatabaseError), self._database.autocommit() as connection:
+                settling.wait_for_disk(connection)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Session]:
@@ -83,17 +88,16 @@ class Sessions:
         with self._database.join(session) as connection:
             driver: Any = connection.raw.connection.dbapi_connection
 
-        has_more = self._has_more()
-        waits = not has_more or has_published(session)
-
         def finish() -> None:
             driver.is_lent = False
+            waits, was_begun_ahead = has_published(session), self._is_begun_ahead
             with self._database.translated():
-                if marking.commit(connection, waits=waits, next_waits=not has_more):
-                    return
-                if not marking.mark(connection):
+                self._is_begun_ahead = marking.commit(connection, waits=waits)
+                if not self._is_begun_ahead and not marking.mark(connection):
                     raise ClaimLost
-            driver.commit()
+            if not self._is_begun_ahead:
+                driver.commit()
+            self._owes_disk = was_begun_ahead and not waits
 
         # In the place of the driver's COMMIT, so that nothing that SQLAlchemy calls before it comes between the marking and it.
         driver.instead = finish
@@ -118,6 +122,7 @@ class Sessions:
 
     def _give_back(self) -> None:
         pooled, self._pooled = self._pooled, None
+        self._is_begun_ahead = False
         if pooled is not None:
             driver: Any = pooled.dbapi_connection
             if driver is not None and driver.closed:

@@ -47,10 +47,6 @@ class Holding:
         self.again: list[Claimed] = []
         slot.hold([item.event.id for item in claimed], found_dead={item.event.id for item in claimed if item.died})
 
-    def has_more(self) -> bool:
-        """Whether something is left to start."""
-        return Status.CLAIMED in self._statuses
-
     def start(self, row: int) -> bool:
         """Note that the handler of *row* is about to be called; False if it was given back."""
         with self._lock:

@@ -84,9 +84,9 @@ class Marking:
     #: None as long as nothing is settled.
     outcome: Done | Fenced | None = None
 
-    def commit(self, connection: Connection, *, waits: bool, next_waits: bool) -> bool:
+    def commit(self, connection: Connection, *, waits: bool) -> bool:
         """Settle it by the statement that also commits; False if that did nothing: then `mark`, and commit."""
-        is_done = settling.commit_done(connection, self.claimed, waits=waits, next_waits=next_waits)
+        is_done = settling.commit_done(connection, self.claimed, waits=waits)
         if is_done:
             self.outcome = Done()
         return is_done

@@ -153,7 +153,7 @@ class Slice:
     def _run_batch(self, batch: Sequence[Claimed], on_failure: OnFailure) -> None:
         holding = Holding(self._execution.database, self._slot, batch)
         began, ran = time.monotonic(), 0
-        sessions = self._execution.sessions(has_more=holding.has_more)
+        sessions = self._execution.sessions()
         try:
             with sessions, self._attendant.watching(holding, sessions):
                 for row in range(len(batch)):

@@ -61,14 +61,14 @@ class Connection:
         """Run *statement*; the number of rows that it changed."""
         return int(self._execute(statement, parameters).rowcount)
 
-    def commit_with(self, statement: Hot, *, waits: bool, next_waits: bool, **parameters: Any) -> bool:
+    def commit_with(self, statement: Hot, *, waits: bool, **parameters: Any) -> bool:
         """Run *statement* as the last one of the transaction, commit that, and begin the next, in one round trip.
 
-        On a connection of ours, in the place of its driver's COMMIT. The next transaction is a spare one, see `driver`.
+        On a connection of ours, in the place of its driver's COMMIT. The next transaction is a spare one, see `driver`, and its
+        commit does not wait for the disk unless it says so itself.
 
         Args:
-            waits: Whether the commit waits for the disk whatever its transaction was begun for.
-            next_waits: Whether the next transaction is begun for waiting, or only if it is told to.
+            waits: Whether this commit waits, even if its transaction was begun so.
 
         Returns:
             False if nothing of that was done: *statement* is not ready, or has refused by dividing by zero.
@@ -80,9 +80,7 @@ class Connection:
         driver: Any = self.raw.connection.dbapi_connection
         sql = compiled(statement, self.schema)
         try:
-            return preparing.commit_ready(
-                driver, sql, parameters, waits=waits, next_waits=next_waits, known=self.raw.info
-            )
+            return preparing.commit_ready(driver, sql, parameters, waits=waits, known=self.raw.info)
         except psycopg2.Error as error:
             if driver.closed or driver.get_transaction_status() != TRANSACTION_STATUS_INERROR:
                 raise

@@ -36,10 +36,9 @@ _SAVEPOINT = "eventbus_ready"
 #: For the rest of the transaction. Left to itself the server plans anew each time: it takes the partitions that a plan for all of
 #: them names for dearer than planning, which is most of the time.
 _KEEP_PLAN = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
-_COMMITS = "eventbus_synchronous_commit"
-#: A handler that has set it to something else waits for that.
-_WAIT = "SELECT set_config('synchronous_commit', '{}', true) WHERE current_setting('synchronous_commit') = 'off'; "
-_DO_NOT_WAIT = "; SET LOCAL synchronous_commit = off"
+#: As the server says, unless the transaction says itself for what it waits.
+_WAIT = "SELECT set_config('synchronous_commit', NULL, true) WHERE current_setting('synchronous_commit') = 'off'; "
+_DO_NOT_WAIT = "SET LOCAL synchronous_commit = off"
 _PARAMETER = re.compile(r"CAST\(%\((\w+)\)s AS ([a-z0-9\[\]]+)\)")
 
 
@@ -98,31 +97,22 @@ def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> Non
     try:
         with driver.cursor() as cursor:
             _ignoring(DuplicatePreparedStatement, cursor, prepare)
-            cursor.execute("SHOW synchronous_commit")
-            [(known[_COMMITS],)] = cursor.fetchall()
     finally:
         driver.autocommit = False
     names.add(name)
 
 
 def commit_ready(
-    driver: DriverConnection,
-    sql: str,
-    parameters: dict[str, Any],
-    *,
-    waits: bool,
-    next_waits: bool,
-    known: MutableMapping[Any, Any],
+    driver: DriverConnection, sql: str, parameters: dict[str, Any], *, waits: bool, known: MutableMapping[Any, Any]
 ) -> bool:
-    """Run *sql* as the last statement, commit, and begin the next transaction, in one command.
+    """Run *sql* as the last statement, commit, and begin the next transaction, whose commit does not wait, in one command.
 
     Args:
-        waits: Whether the commit waits for the disk, as any does by the server's settings, or as the transaction was begun.
-        next_waits: Whether the next transaction begins as any does, or as one that need not wait.
+        waits: Whether the commit waits for the disk even if its transaction, too, was begun so.
 
     Returns:
-        False if nothing of that was done, and the transaction is as it was: `make_ready` has not prepared *sql*, or its plan is
-        gone, or it has refused by dividing by zero.
+        False if nothing of that was done, and the transaction is as it was, but that it may wait: `make_ready` has not prepared
+        *sql*, or its plan is gone, or it has refused by dividing by zero.
 
     Raises:
         psycopg2.Error: Anything else, at the statement or at the COMMIT.
@@ -133,10 +123,9 @@ def commit_ready(
         return False
     cursor = driver.cursor()
     # Before the savepoint: where the rest is refused it still holds.
-    ahead = _WAIT.format(known[_COMMITS]) if waits else ""
-    behind = "" if next_waits else _DO_NOT_WAIT
+    ahead = _WAIT if waits else ""
     try:
-        cursor.execute(f"{ahead}SAVEPOINT {_SAVEPOINT}; {_KEEP_PLAN}; {run}; COMMIT; BEGIN{behind}", parameters)
+        cursor.execute(f"{ahead}SAVEPOINT {_SAVEPOINT}; {_KEEP_PLAN}; {run}; COMMIT; BEGIN; {_DO_NOT_WAIT}", parameters)
     except (DivisionByZero, InvalidSqlStatementName, FeatureNotSupported) as error:
         if driver.get_transaction_status() != TRANSACTION_STATUS_INERROR:
             raise  # by a trigger that was deferred to the COMMIT

@@ -51,6 +51,8 @@ WITH done AS (
 ), {COUNT_ONE_DONE}
 SELECT 1 / count(*) FROM done
 """)
+# Only a transaction that has written something waits; this message to nobody is the least there is to write.
+WAIT_FOR_DISK = "SELECT pg_logical_emit_message(true, 'eventbus', '')"
 _HELD = """
 held AS (
     SELECT d.event_id FROM eventbus.delivery AS d
@@ -148,15 +150,18 @@ def mark_done(connection: Connection, claimed: Claimed) -> str | None:
     return None if state is None else str(state)
 
 
-def commit_done(connection: Connection, claimed: Claimed, *, waits: bool, next_waits: bool) -> bool:
+def commit_done(connection: Connection, claimed: Claimed, *, waits: bool) -> bool:
     """Settle *claimed* as handled by the statement that also commits, see `Connection.commit_with`.
 
     Returns:
         False if it did neither, for any reason; `mark_done` tells the reason.
     """
-    return connection.commit_with(
-        COMMIT_DONE, waits=waits, next_waits=next_waits, type=claimed.event.type, **_mine(claimed)
-    )
+    return connection.commit_with(COMMIT_DONE, waits=waits, type=claimed.event.type, **_mine(claimed))
+
+
+def wait_for_disk(connection: Connection) -> None:
+    """Return when all that was committed before is on the disk, as far as the server waits for that."""
+    connection.value(WAIT_FOR_DISK)
 
 
 def mark_many_done(connection: Connection, events: Sequence[Event], *, group: str, claim: int) -> Mapping[UUID, str]:

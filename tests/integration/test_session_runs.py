@@ -121,27 +121,54 @@ def waited(table: None, rows: Rows) -> Callable[[], list[str]]:
 
 
 @pytest.mark.parametrize("usual", ["on", "local", "off"])
-def test_the_last_run_of_a_batch_waits_for_the_disk_as_its_server_says(
+def test_only_a_run_whose_transaction_was_not_begun_ahead_waits_for_the_disk(
     usual: str, drain: Drain, bus: EventBus, waited: Callable[[], list[str]], rows: Rows
 ) -> None:
-    """For all before it, but for the first, whose transaction nobody has begun ahead."""
+    """As its server says."""
     rows.all(f"ALTER DATABASE {rows.value('SELECT current_database()')} SET synchronous_commit = {usual}")
 
     failed = drain(bus, effect)
 
-    assert (failed, waited()) == ([], [usual, "off", usual])
+    assert (failed, waited()) == ([], [usual, "off", "off"])
 
 
-def test_a_handler_waits_for_what_it_says(drain: Drain, bus: EventBus, waited: Callable[[], list[str]]) -> None:
-    """The last run of a batch as well."""
+@pytest.mark.parametrize("usual", ["on", "local", "off"])
+@pytest.mark.parametrize("way", ["itself", "before the commit", "info cleared"])
+def test_a_run_that_has_published_waits_for_the_disk_as_its_server_says(
+    usual: str, way: str, drain: Drain, bus: EventBus, waited: Callable[[], list[str]], rows: Rows
+) -> None:
+    """Whenever it did that, and by what its server says now."""
+    rows.all(f"ALTER DATABASE {rows.value('SELECT current_database()')} SET synchronous_commit = {usual}")
+
+    def publish(session: Session) -> None:
+        bus.publish("order.shipped", {}, source="orders", session=session)
 
     def handler(event: Event, session: Session) -> None:
         effect(event, session)
-        session.execute(text("SET LOCAL synchronous_commit = local"))
+        if way == "before the commit":
+            events.listen(session, "before_commit", publish)
+        else:
+            publish(session)
+        if way == "info cleared":
+            session.info.clear()
+
+    failed = drain(bus, second(handler))
+
+    assert (failed, waited()) == ([], [usual, usual, "off"])
+
+
+def test_a_handler_waits_for_what_it_says(drain: Drain, bus: EventBus, waited: Callable[[], list[str]]) -> None:
+    """As in any transaction."""
+
+    def handler(event: Event, session: Session) -> None:
+        effect(event, session)
+        session.execute(text(f"SET LOCAL synchronous_commit = {'off' if event.data == 1 else 'local'}"))
+        if event.data == 2:
+            bus.publish("order.shipped", {}, source="orders")
 
     failed = drain(bus, handler)
 
-    assert (failed, waited()) == ([], ["local"] * 3)
+    assert (failed, waited()) == ([], ["off", "local", "local"])
 
 
 def test_nothing_is_open_when_the_batch_is_over(drain: Drain, bus: EventBus, rows: Rows) -> None:

@@ -140,12 +140,13 @@ class Children(Mains):
         new, broken = self.settled(row._replace(effects=row.effects + 1), entry, Outcome.RETURNED)
         if new.state == row.state and self.rules.session_commit_is_fenced:
             new = row
-        for quick in (True, False) if new != row else (False,):
-            after = self.put_entry(self.put_row(state, i, new, asynchronous=quick), w, c, entry)
-            yield f"row{i} commits{' nothing' * (new == row)} in w{w}.{c}", after, broken
+        # One that is not forgotten is as if it had waited.
+        after = self.put_entry(self.put_row(state, i, new, asynchronous=True), w, c, entry)
+        yield f"row{i} commits{' nothing' * (new == row)} in w{w}.{c}", after, broken
         if lost := self.spend(state, "settle_fails"):
             for label, seen in (("FAILS", row), ("succeeds, REPLY LOST,", new)):
-                after = self.put_row(lost, i, seen._replace(errors=row.errors + 1))
+                after = self.put_row(lost, i, seen, asynchronous=True)
+                after = self.observe(after, i, errors=row.errors + 1)
                 yield f"COMMIT of row{i} {label} in w{w}.{c}", self.put_entry(after, w, c, entry, failed), None
 
     def _settle(self, state: State, w: int, c: int, entries: list[Entry], outcome: Outcome) -> Iterator[Step]:
@@ -156,13 +157,13 @@ class Children(Mains):
             broken = broken or wrong
             if row != state.rows[entry.row]:
                 rows[entry.row] = row
-        after = self.put_rows(state, rows, asynchronous=outcome is Outcome.RETURNED) if rows else state
+        after = self.put_rows(state, rows, asynchronous=outcome is Outcome.RETURNED)
         slot = tuple(e for e in state.workers[w].children[c].slot if e not in entries)
         yield f"w{w}.{c} settles {names}: {outcome}", self.put_slot(after, w, c, slot), broken
         if not (lost := self.spend(state, "settle_fails")):
             return
         if self.rules.settlement_is_retried:
-            again = self.put_rows(lost, rows) if rows else lost
+            again = self.put_rows(lost, rows)
             yield f"w{w}.{c} settles {names}: {outcome}, REPLY LOST", again, broken
         else:
             yield f"w{w}.{c} FAILS to settle {names}", self.put_slot(lost, w, c, slot), None

@@ -15,7 +15,7 @@ class Environment(Record):
         """Backoffs and leases end; living main processes renew the leases in their children's slots."""
         for i, row in enumerate(state.rows):
             if row.state == RETRYING and not row.due:
-                ended = self.put_row(state, i, row._replace(due=True))
+                ended = self.wait(state, i)
                 yield f"backoff of row{i} ends", self.push(ended, i), None  # Celery's ETA message is one more wake-up
             if row.state != RUNNING:
                 continue
@@ -23,12 +23,12 @@ class Environment(Record):
             if renewing and not any(self.is_current(row, e) for w in state.workers for c in w.children for e in c.slot):
                 yield f"lease of row{i} is renewed", state, f"row{i}: renewed for a claim that was lost"
             if not row.due and not renewing:
-                yield f"lease of row{i} ends", self.put_row(state, i, row._replace(due=True)), None
+                yield f"lease of row{i} ends", self.wait(state, i), None
             if row.due and renewing and self.rules.renewal_revives_ended_lease:
                 yield f"ended lease of row{i} is renewed", self.put_row(state, i, row._replace(due=False)), None
             if not row.due and renewing and (after := self.spend(state, "stall")):
                 after = self.hit(after, sum((worker.children for worker in state.workers), ()), i)
-                yield f"STALL: lease of row{i} ends", self.put_row(after, i, after.rows[i]._replace(due=True)), None
+                yield f"STALL: lease of row{i} ends", self.wait(after, i), None
 
     def _renews(self, row: Row, i: int, w: int, worker: Worker) -> bool:
         if worker.main is not Main.UP and not (worker.main is Main.DRAINING and self.rules.renewal_outlives_stop):
@@ -105,4 +105,8 @@ class Environment(Record):
             effects = old.effects if i in self.scenario.sessions else now.effects
             forgotten[i] = old._replace(effects=effects, hits=now.hits + (old.state == RUNNING), **seen)
         shown = ", ".join(f"row{i}" for i in forgotten)
-        return f"POSTGRES crashes, forgets commits on {shown}", self.put_rows(state, forgotten), None
+        return (
+            f"POSTGRES crashes, forgets commits on {shown}",
+            self.put_rows(state, forgotten)._replace(unflushed=()),
+            None,
+        )

@@ -72,7 +72,12 @@ class Record:
         return state._replace(budget=swap(state.budget, i, state.budget[i] - 1)) if state.budget[i] else None
 
     def put_rows(self, state: State, rows: dict[int, Row], *, asynchronous: bool = False) -> State:
-        """Commit *rows*: asynchronously, so that a crash of PostgreSQL may forget it, or with all that was committed before."""
+        """Commit *rows*: asynchronously, so that a crash of PostgreSQL may forget it, or with all that was committed before.
+
+        What changes nothing writes nothing, and flushes nothing.
+        """
+        if all(row == state.rows[i] for i, row in rows.items()):
+            return state
         tracked = asynchronous and state.budget[FAULTS.index("postgres_crash")]
         unflushed = (*state.unflushed, tuple((i, state.rows[i]) for i in rows)) if tracked else ()
         kept = tuple(_merged(rows.get(i, row)) for i, row in enumerate(state.rows))
@@ -80,6 +85,10 @@ class Record:
 
     def put_row(self, state: State, i: int, row: Row, *, asynchronous: bool = False) -> State:
         return self.put_rows(state, {i: row}, asynchronous=asynchronous)
+
+    def wait(self, state: State, i: int) -> State:
+        """Time passes until row *i* is due; PostgreSQL commits nothing."""
+        return state._replace(rows=swap(state.rows, i, state.rows[i]._replace(due=True)))
 
     def observe(self, state: State, i: int, **seen: object) -> State:
         """Change what the observer knows of row *i*; the database is not involved."""

@@ -127,7 +127,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="PostgreSQL crashes",
-        states=8975,
+        states=8991,
         handlers=("ok", "kills_child"),
         faults={"postgres_crash": 2, "kill_worker": 1},
         workers=2,
@@ -135,7 +135,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="PostgreSQL crashes, with session",
-        states=7915,
+        states=7798,
         handlers=("ok", "ok"),
         faults={"postgres_crash": 2, "kill_worker": 1},
         workers=2,
@@ -146,7 +146,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="everything, with session",
-        states=102732,
+        states=112278,
         handlers=("ok",),
         faults={"freeze": 1, "kill_main": 1, "postgres_crash": 1, "replay": 1, "settle_fails": 1},
         workers=2,

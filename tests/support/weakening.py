@@ -191,6 +191,14 @@ CONTROLS: Mapping[str, Control] = {
         f"{_INTEGRATION}/test_session_runs.py::test_a_claim_that_is_lost_in_the_middle_commits_nothing",
         (Text(SETTLING, "SELECT 1 / count(*) FROM done", instead="SELECT count(*) FROM done"),),
     ),
+    "the wait at the end of a batch with sessions": Control(
+        f"{_INTEGRATION}/test_session_crashes.py::test_a_batch_that_has_ended_is_on_the_disk",
+        (Text(SETTLING, "pg_logical_emit_message(true, 'eventbus', '')", "1"),),
+    ),
+    "the wait of a session that has published": Control(
+        f"{_INTEGRATION}/test_session_crashes.py::test_a_run_that_has_published_waits_for_the_disk",
+        (Instead("eventbus.lifecycle.handler_sessions", "has_published", returning(answer=False)),),
+    ),
     "leases": Control(
         f"{_INTEGRATION}/test_claim.py::test_a_delivery_has_one_holder_at_a_time",
         (Text("eventbus.storage.claiming", "AND d.due_at <= statement_timestamp()"),),
