@@ -144,7 +144,7 @@ class _Trial:
                     steps, data, version=self._candidate.version, validate=self._canonical, is_spare=True
                 ).data
             except InvalidUpcast as error:
-                return error.errors or {"": [str(error)]}
+                return error.errors
         return self._loading.errors(data)
 
     def _canonical(self, type: str, version: int, data: dict[str, Any]) -> Any:

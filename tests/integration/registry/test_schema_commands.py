@@ -534,3 +534,14 @@ def test_history_can_be_interrupted(make_bus: MakeBus, monkeypatch: pytest.Monke
 
     assert (found.events, found.failed, found.is_complete) == (2, 0, False)
     assert (empty.events, empty.is_complete) == (0, True)
+
+
+def test_history_counts_what_a_hook_refuses_without_a_word(run: Run, make_bus: MakeBus) -> None:
+    """No reason is no consent."""
+    make_bus().publish(TYPE, {"orderId": "a", "amount": 1}, source="orders")
+    mute = UNPROVEN.replace("return data", "raise __import__('marshmallow').ValidationError([])")
+
+    told = run("check", "--history", app=mute)
+
+    assert told.code == 1
+    assert "event: 1 times, as: The schema refuses it, and says no reason." in told.out
