@@ -536,6 +536,58 @@ def test_history_can_be_interrupted(make_bus: MakeBus, monkeypatch: pytest.Monke
     assert (empty.events, empty.is_complete) == (0, True)
 
 
+def test_history_ends_with_the_newest_event_there_was_at_the_start(
+    make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any]
+) -> None:
+    """However many are published meanwhile; whoever watches is told how many were tried so far."""
+    monkeypatch.setattr(schema_history, "_BATCH", 2)
+    bus = make_bus()
+    bus.register_schema(TYPE, 1, OrderV1)
+    for _ in range(3):
+        bus.publish(TYPE, order, source="orders")
+    told: list[tuple[str, int]] = []
+
+    def watch(type: str, events: int) -> None:
+        told.append((type, events))
+        bus.publish(TYPE, order, source="orders")
+
+    found = schema_history.check_history(bus.database, bus.catalog, TYPE, watch=watch)
+
+    assert (found.events, found.is_complete) == (3, True)
+    assert told == [(TYPE, 2), (TYPE, 3)]
+
+
+def test_history_whose_newest_event_is_deleted_meanwhile_is_complete(
+    make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any], rows: Rows
+) -> None:
+    """What is gone need not load."""
+    monkeypatch.setattr(schema_history, "_BATCH", 2)
+    bus = make_bus()
+    bus.register_schema(TYPE, 1, OrderV1)
+    newest = [bus.publish(TYPE, order, source="orders") for _ in range(4)][-1]
+
+    found = schema_history.check_history(
+        bus.database,
+        bus.catalog,
+        TYPE,
+        watch=lambda _type, _events: rows.all("DELETE FROM eventbus.event_log WHERE id = %s", str(newest.id)) and None,
+    )
+
+    assert (found.events, found.is_complete) == (3, True)
+
+
+def test_history_tells_times_in_utc(run: Run, make_bus: MakeBus, rows: Rows) -> None:
+    """Whatever the zone of the server."""
+    rows.all(f"ALTER DATABASE {rows.value('SELECT quote_ident(current_database())')} SET timezone = 'Asia/Tokyo'")
+    wrong = make_bus().publish(TYPE, {"orderId": "a", "amount": "x"}, source="orders")
+
+    found = json.loads(run("check", "--history", "--format", "json", app=APP).out)["history"]
+
+    [version] = found[0]["versions"]
+    assert (version["since"], version["until"]) == (wrong.created_at.isoformat(),) * 2
+    assert version["since"].endswith("+00:00")
+
+
 def test_history_counts_what_a_hook_refuses_without_a_word(run: Run, make_bus: MakeBus) -> None:
     """No reason is no consent."""
     make_bus().publish(TYPE, {"orderId": "a", "amount": 1}, source="orders")
