@@ -549,7 +549,8 @@ def test_history_ends_with_the_newest_event_there_was_at_the_start(
 
     def watch(type: str, events: int) -> None:
         told.append((type, events))
-        bus.publish(TYPE, order, source="orders")
+        if len(told) < 5:
+            bus.publish(TYPE, order, source="orders")
 
     found = schema_history.check_history(bus.database, bus.catalog, TYPE, watch=watch)
 
