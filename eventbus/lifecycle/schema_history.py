@@ -60,7 +60,7 @@ class VersionHistory:
             self.samples.append(event.id)
         for path, messages in errors.items():
             self.errors[path] += 1
-            self.messages.setdefault(path, messages[0] if messages else "")
+            self.messages.setdefault(path, messages[0])
 
 
 @dataclass(kw_only=True)

@@ -515,6 +515,18 @@ def test_history_goes_by_way_of_versions_that_only_the_registry_knows(run: Run, 
     assert "channel: 2 times" in told.out
 
 
+def test_history_counts_what_a_version_between_refuses(run: Run, make_bus: MakeBus) -> None:
+    """A handler would not get it either, though the next step would have mended it."""
+    make_bus().publish(TYPE, {"orderId": "a", "amount": 1}, source="orders")
+    three = "\n@bus.event('order.created', 3)\nclass Three(Two):\n    pass\n"
+    up = "\n@bus.upcaster('order.created', {0}, {1})\ndef up{0}(data):\n    return {2}\n"
+    steps = up.format(1, 2, "data") + up.format(2, 3, "{**data, 'currency': 'EUR'}")
+
+    told = run("check", "--history", app=BREAKING + three + steps)
+
+    assert (told.code, "currency: 1 times" in told.out) == (1, True)
+
+
 def test_history_can_be_interrupted(make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any]) -> None:
     """It ends with its batch and says that it is not complete; a type without events is."""
     import threading
