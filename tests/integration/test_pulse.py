@@ -81,6 +81,16 @@ def test_each_minute_says_what_happened_in_it(bus: EventBus, execution: SingleRu
     assert shown[2][-5:].index(1) in (1, 0)
 
 
+def test_a_minute_of_a_group_is_that_of_all_its_types(bus: EventBus, execution: SingleRuns) -> None:
+    """What it handled is one number, however many types it came in."""
+    for type in ("order.created", "order.paid", "order.sent"):
+        run(execution, bus.publish(type, "good", source="tests"))
+
+    handled = bus.pulse().rates.handled
+
+    assert sum(handled["stock"]) == 3
+
+
 def test_of_very_many_failures_the_newest_are_shown(
     bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
