@@ -1,6 +1,5 @@
 """Serving the console, and writing its users."""
 
-import ipaddress
 import socket
 import sys
 from contextlib import suppress
@@ -8,6 +7,7 @@ from typing import Any
 
 import click
 
+from eventbus.cli.addresses import is_local
 from eventbus.cli.target import plain_bus
 from eventbus.errors import ConfigurationError, InvalidInput
 
@@ -41,7 +41,7 @@ def console(ctx: click.Context, *, host: str, port: int, root_path: str) -> None
     from eventbus.console.settings import load_console_settings  # noqa: PLC0415
 
     settings = load_console_settings()
-    if isinstance(settings.access, LocalOnly) and not _is_local(host):
+    if isinstance(settings.access, LocalOnly) and not is_local(host):
         raise ConfigurationError(
             f"the console on {host} would be open to everyone who reaches it: "
             "set EVENTBUS_CONSOLE_USERS or EVENTBUS_CONSOLE_USER_HEADER, or leave --host out."
@@ -99,13 +99,6 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise click.UsageError(f"{host}:{port} cannot be listened on: {error.strerror}.") from error
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _path(text: str) -> str:

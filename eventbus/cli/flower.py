@@ -4,7 +4,6 @@ Flower opens its pages to everyone on every interface unless it is told otherwis
 or asks for a password.
 """
 
-import ipaddress
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ from celery.signals import import_modules
 from tornado.options import Error as OptionError
 
 from eventbus.broker.kombu_broker import check_url
+from eventbus.cli.addresses import is_local
 from eventbus.cli.app import BAD_INPUT
 from eventbus.cli.target import plain_bus
 
@@ -72,7 +72,7 @@ def protect(options: Any) -> None:
     credentials = [*options.basic_auth] if options.basic_auth else []
     if any(not all(item.partition(":")[::2]) for item in credentials):
         _refuse("--basic-auth (FLOWER_BASIC_AUTH) must be user:password.")
-    if not _is_local(options.address) and not credentials and not options.auth:
+    if not is_local(options.address) and not credentials and not options.auth:
         _refuse(
             f"Flower on {options.address} would be open to everyone who reaches it: "
             "give it --basic-auth=user:password (FLOWER_BASIC_AUTH), or leave --address out."
@@ -104,10 +104,3 @@ def _protect_this_flower(given: Sequence[str]) -> None:
 def _refuse(reason: str) -> NoReturn:
     click.echo(f"eventbus: {reason}", err=True)
     sys.exit(BAD_INPUT)
-
-
-def _is_local(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"

@@ -60,7 +60,7 @@ class VersionHistory:
             self.samples.append(event.id)
         for path, messages in errors.items():
             self.errors[path] += 1
-            self.messages.setdefault(path, messages[0] if messages else "")
+            self.messages.setdefault(path, messages[0])
 
 
 @dataclass(kw_only=True)
@@ -144,7 +144,7 @@ class _Trial:
                     steps, data, version=self._candidate.version, validate=self._canonical, is_spare=True
                 ).data
             except InvalidUpcast as error:
-                return error.errors or {"": [str(error)]}
+                return error.errors
         return self._loading.errors(data)
 
     def _canonical(self, type: str, version: int, data: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
-from eventbus.storage.values import as_utc, as_uuid
+from eventbus.storage.values import as_texts, as_utc, as_uuid
 
 # Each subscription's and state's oldest by its index: the cost follows the number of subscriptions, not the backlog.
 LIST_DUE = """
@@ -167,9 +167,9 @@ def list_orphans(connection: Connection, *, limit: int) -> list[Orphan]:
 
 def hand_over(connection: Connection, event_ids: Iterable[UUID], *, group: str, to: int) -> int:
     """Give orphans to another subscription of *group*; how many were still such."""
-    return connection.change(HAND_OVER, group=group, events=[str(id) for id in event_ids], new=to)
+    return connection.change(HAND_OVER, group=group, events=as_texts(event_ids), new=to)
 
 
 def cancel(connection: Connection, event_ids: Iterable[UUID], *, group: str) -> int:
     """Cancel orphans of *group*; how many were still such."""
-    return connection.change(CANCEL, group=group, events=[str(id) for id in event_ids])
+    return connection.change(CANCEL, group=group, events=as_texts(event_ids))

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from eventbus.event import Event, Loader
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
-from eventbus.storage.values import as_utc, as_uuid, with_time
+from eventbus.storage.values import as_texts, as_utc, as_uuid, with_time
 from eventbus.subscription import candidates
 from eventbus.wire import decode, encode_again
 
@@ -125,7 +125,7 @@ def find(connection: Connection, event_id: UUID) -> Event | None:
 
 def find_events(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Event]:
     """The events of those ids, by id."""
-    events = [event_from(row) for row in connection.rows(FIND_EVENTS, ids=[str(id) for id in ids])]
+    events = [event_from(row) for row in connection.rows(FIND_EVENTS, ids=as_texts(ids))]
     return {event.id: event for event in events}
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from eventbus.delivery import State
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_uuid
+from eventbus.storage.values import as_texts, as_uuid
 
 # Rows of one batch are found by their key, however many lie between them. The planner reckons that to read a partition from end to
 # end is cheaper as long as it has less than a hundred rows for each id, and its size is a guess between two looks of autovacuum.
@@ -101,25 +101,25 @@ def insert_missing(connection: Connection, wanted: Sequence[Wanted], *, group: s
 
 def lock_states(connection: Connection, event_ids: Sequence[UUID], *, group: str) -> Mapping[UUID, State]:
     """Lock deliveries until the transaction ends; how each stands now."""
-    rows = connection.rows(LOCK, group=group, ids=_texts(event_ids))
+    rows = connection.rows(LOCK, group=group, ids=as_texts(event_ids))
     return {as_uuid(row.event_id): State(row.state) for row in rows}
 
 
 def find_discarded(connection: Connection, event_ids: Sequence[UUID], *, group: str) -> set[UUID]:
     """Those of the events whose dead letter for *group* was discarded."""
-    return {as_uuid(row.event_id) for row in connection.rows(DISCARDED, group=group, ids=_texts(event_ids))}
+    return {as_uuid(row.event_id) for row in connection.rows(DISCARDED, group=group, ids=as_texts(event_ids))}
 
 
 def reset(connection: Connection, wanted: Sequence[Wanted], *, group: str, replay: UUID) -> None:
     """Make deliveries that have ended as if new, of their present subscription, resolving their open dead letters."""
     connection.change(RESET, group=group, replay=str(replay), **_columns(wanted))
-    ids = _texts([item.event_id for item in wanted])
+    ids = as_texts(item.event_id for item in wanted)
     connection.change(RESOLVE_LETTERS, group=group, ids=ids, note=f"replay {replay}")
 
 
 def stamp_open(connection: Connection, event_ids: Sequence[UUID], *, group: str, replay: UUID) -> None:
     """Make open deliveries part of the replay; those that run will run once more."""
-    connection.change(STAMP_OPEN, group=group, replay=str(replay), ids=_texts(event_ids))
+    connection.change(STAMP_OPEN, group=group, replay=str(replay), ids=as_texts(event_ids))
 
 
 def skip(connection: Connection, wanted: Sequence[Wanted], *, group: str, replay: UUID) -> None:
@@ -129,11 +129,7 @@ def skip(connection: Connection, wanted: Sequence[Wanted], *, group: str, replay
 
 def _columns(wanted: Sequence[Wanted]) -> dict[str, Any]:
     return {
-        "ids": _texts([item.event_id for item in wanted]),
+        "ids": as_texts(item.event_id for item in wanted),
         "subscriptions": [item.subscription_id for item in wanted],
         "opts_out": [item.opts_out for item in wanted],
     }
-
-
-def _texts(event_ids: Sequence[UUID]) -> list[str]:
-    return [str(id) for id in event_ids]

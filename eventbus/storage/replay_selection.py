@@ -14,7 +14,7 @@ from uuid import UUID
 from eventbus.delivery import State
 from eventbus.replay import Selection
 from eventbus.storage.database import Connection
-from eventbus.storage.values import as_utc_or_none, as_uuid
+from eventbus.storage.values import as_texts, as_utc_or_none, as_uuid
 from eventbus.times import Moment
 
 #: Beyond both of these, one pass over the ids is cheaper than merging types.
@@ -188,7 +188,7 @@ def _next_of_ids(
     limit = parameters["limit"]
     found: list[Chosen] = []
     for start in range(0, len(wanted), limit):
-        parameters["ids"] = [str(id) for id in wanted[start : start + limit]]
+        parameters["ids"] = as_texts(wanted[start : start + limit])
         found += _chosen(connection.rows(NEXT_OF_IDS, **parameters))
         if len(found) >= limit:
             break
@@ -205,7 +205,7 @@ def _parameters(selection: Selection, *, after: UUID) -> dict[str, Any]:
         "last": str(selection.last_id),
         "since": selection.since,
         "until": selection.until,
-        "ids": [str(id) for id in selection.event_ids or ()],
+        "ids": as_texts(selection.event_ids or ()),
         "correlation": selection.correlation_id,
         "types": list(selection.types or ()),
     }

@@ -18,7 +18,7 @@ from eventbus.storage.claiming import Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
 from eventbus.storage.traffic import COUNT_DONE, COUNT_ONE_DONE
-from eventbus.storage.values import as_uuid
+from eventbus.storage.values import as_texts, as_uuid
 
 _MINE = "d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group AND d.claim = :claim AND d.state = 'running'"
 # A row that was replayed while it ran is fresh again when that run ends.
@@ -173,7 +173,7 @@ def mark_many_done(connection: Connection, events: Sequence[Event], *, group: st
     rows = connection.rows(
         MARK_MANY_DONE,
         group=group,
-        events=_texts(event.id for event in events),
+        events=as_texts(event.id for event in events),
         types=[event.type for event in events],
         claim=claim,
     )
@@ -210,7 +210,7 @@ def mark_dead(connection: Connection, claimed: Claimed, *, error: str, attempts:
 
 def give_back(connection: Connection, event_ids: Iterable[UUID], *, group: str, claim: int) -> set[UUID]:
     """Return deliveries whose handlers have not started, uncharged; those whose claim held."""
-    rows = connection.rows(GIVE_BACK, group=group, events=_texts(event_ids), claim=claim)
+    rows = connection.rows(GIVE_BACK, group=group, events=as_texts(event_ids), claim=claim)
     return {as_uuid(row.event_id) for row in rows}
 
 
@@ -219,18 +219,14 @@ def give_back_claim(
 ) -> int:
     """Return all that was taken under *claim*, uncharged, *but* those; how many."""
     return connection.change(
-        GIVE_BACK_CLAIM, group=group, subscriptions=list(subscriptions), claim=claim, but=_texts(but)
+        GIVE_BACK_CLAIM, group=group, subscriptions=list(subscriptions), claim=claim, but=as_texts(but)
     )
 
 
 def renew(connection: Connection, event_ids: Iterable[UUID], *, group: str, claim: int, lease: timedelta) -> int:
     """Let each claim that still stands last for another *lease* from now; how many there were."""
-    return connection.change(RENEW, group=group, events=_texts(event_ids), claim=claim, lease=lease)
+    return connection.change(RENEW, group=group, events=as_texts(event_ids), claim=claim, lease=lease)
 
 
 def _mine(claimed: Claimed) -> dict[str, Any]:
     return {"event_id": str(claimed.event.id), "group": claimed.group, "claim": claimed.claim}
-
-
-def _texts(event_ids: Iterable[UUID]) -> list[str]:
-    return [str(id) for id in event_ids]

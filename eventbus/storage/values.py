@@ -1,6 +1,6 @@
-"""Values: what drivers return, as the one Python type that the bus uses for it."""
+"""Values: what drivers return, as the one Python type that the bus uses for it, and ids as all drivers take them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,11 @@ from uuid import UUID
 def as_uuid(value: Any) -> UUID:
     """A uuid, which psycopg2 returns as text, and asyncpg as a class of its own."""
     return value if type(value) is UUID else UUID(str(value))
+
+
+def as_texts(ids: Iterable[UUID]) -> list[str]:
+    """Ids as a statement takes many of them: an array of texts."""
+    return [str(id) for id in ids]
 
 
 def as_utc(value: datetime) -> datetime:

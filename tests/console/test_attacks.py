@@ -237,6 +237,26 @@ def test_a_forged_cookie_is_nobodys(guarded: Starlette, log_in: OpenSession) -> 
     assert alice.get("/audit").status_code == 200
 
 
+def test_a_notice_is_read_once(own_seed: Seed) -> None:
+    """On the page that follows the change; that of a later change is not lost with one that nobody has read."""
+    client = Client(create_app(own_seed.bus), follow_redirects=False)
+    page = client.text("/groups/analytics")
+
+    answers = [client.submit(page, "/groups/analytics/resume") for _ in range(2)]
+    first, second = client.text("/groups/analytics"), client.text("/groups/analytics")
+
+    # Of two cookies of one name a browser keeps the last; this client the one that is not deleted.
+    assert [answer.headers["set-cookie"].count(NOTICE) for answer in answers] == [1, 1]
+    assert ("analytics was not paused." in first, "analytics was not paused." in second) == (True, False)
+
+
+def test_a_page_without_a_notice_leaves_cookies_alone(client: Client) -> None:
+    """One tab takes away neither what another has still to read, nor what its forms were made for."""
+    client.text("/audit")
+
+    assert "set-cookie" not in client.get("/audit").headers
+
+
 def test_a_forged_notice_says_nothing(seed: Seed) -> None:
     """What a page tells in our name was written by this console: not by others, nor by another console."""
     ours, others = (

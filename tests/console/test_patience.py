@@ -34,6 +34,24 @@ def test_a_page_does_not_wait_for_ever(seed: Seed, monkeypatch: pytest.MonkeyPat
     assert "PostgreSQL cannot be reached" in text
 
 
+def test_a_change_does_not_wait_for_ever(own_seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever presses a button is answered, too."""
+    monkeypatch.setattr(deadlines, "_PERIOD_SECONDS", 0.05)
+    settings = own_seed.bus.settings
+    with SilentProxy(settings.database_url) as proxy:
+        bus = make_bus(database_url=proxy.url, broker_url=settings.broker_url, prefix="patience")
+        client = Client(create_app(bus))
+        page = client.text("/groups/analytics")
+        monkeypatch.setattr(answering, "PATIENCE", timedelta(seconds=0.1))
+
+        with proxy.silence():
+            answer = client.submit(page, "/groups/analytics/resume")
+        bus.database.dispose()
+        bus.app.close()
+
+    assert (answer.status_code, "PostgreSQL cannot be reached" in answer.text) == (503, True)
+
+
 def test_pages_that_wait_leave_files_alone(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many they are."""
     may_go_on = threading.Event()

@@ -6,8 +6,11 @@ from contextlib import suppress
 
 import pytest
 
+from eventbus.console import readings
 from eventbus.console.readings import Reading
 from eventbus.errors import DatabaseBusy, DatabaseUnreachable
+from tests.console.client import Client
+from tests.console.seed import Seed
 from tests.support import wait_until
 
 
@@ -176,3 +179,25 @@ def _value(reading: Reading[int]) -> int | None:
 def test_nothing_is_a_value(clock: Clock) -> None:
     """Such as the depths of a broker that is away."""
     assert Reading(lambda: None, clock=clock).take() is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_page_shows_what_was_just_changed(
+    own_seed: Seed, own_client: Client, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """However long what is read would be kept, and even if the change ended in an error: a part of it may have been made."""
+    monkeypatch.setattr(readings, "_FRESH_SECONDS", 600.0)
+    page = own_client.text("/groups/analytics")
+    assert ">paused<" in own_client.text("/groups")
+    resume_group = own_seed.bus.resume_group
+
+    def resume_and_fail(group: str) -> bool:
+        resume_group(group)
+        raise DatabaseBusy("a lock was waited for in vain.")
+
+    if fails:
+        monkeypatch.setattr(own_seed.bus, "resume_group", resume_and_fail)
+    answer = own_client.submit(page, "/groups/analytics/resume")
+
+    assert answer.status_code == (503 if fails else 200)
+    wait_until(lambda: ">paused<" not in own_client.text("/groups"), message="the change to be shown")

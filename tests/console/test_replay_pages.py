@@ -1,6 +1,7 @@
 """Replays in the console: counted first, carried out in the background, stopped and taken up again."""
 
 import re
+import threading
 from html import unescape
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from eventbus.console import Role, User, create_app
+from eventbus.console.background import Background
 from eventbus.errors import DatabaseBusy
 from eventbus.lifecycle import replaying
 from eventbus.lifecycle.replay_planning import Asked
@@ -178,15 +180,34 @@ def test_a_job_is_cancelled_after_a_question(own_client: Client, own_seed: Seed)
     assert state(own_seed, id) is ReplayState.CANCELLED
 
 
-@pytest.mark.parametrize("error", [DatabaseBusy("a lock was waited for in vain."), ZeroDivisionError()])
+def test_ending_waits_for_what_is_under_way() -> None:
+    """No batch is cut off in the middle."""
+    background, goes_on, ended = Background(), threading.Event(), list[bool]()
+
+    def work(stop: threading.Event) -> None:
+        assert stop.wait(20)
+        goes_on.wait(0.2)
+        ended.append(True)
+
+    background.start(work, name="a batch", who="ann")
+    background.stop()
+
+    assert ended == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(DatabaseBusy("a lock was waited for in vain."), "WARNING"), (ZeroDivisionError(), "ERROR")],
+)
 def test_a_job_that_fails_is_logged_and_can_be_resumed(
     error: Exception,
+    level: str,
     own_client: Client,
     own_seed: Seed,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nobody waits for an answer: the page says that it was interrupted."""
+    """Nobody waits for an answer: the page says that it was interrupted. A person must act only where nobody foresaw it."""
 
     def fail(*_: object) -> None:
         raise error
@@ -197,6 +218,8 @@ def test_a_job_that_fails_is_logged_and_can_be_resumed(
         own_client.press(f"/replays/{id}", f"/replays/{id}/resume")
         wait_until(lambda: "console_work_failed" in caplog.text, message="the failure to be logged")
 
+    [record] = [record for record in caplog.records if record.message == "console_work_failed"]
+    assert (record.levelname, record.exc_info is not None) == (level, level == "ERROR")
     assert state(own_seed, id) is ReplayState.INTERRUPTED
 
 

@@ -49,6 +49,16 @@ def test_a_bus_without_dead_letters_says_so(empty: EventBus) -> None:
     assert "No dead letter matches." in client.text("/dead/letters?error=sku")
 
 
+def test_a_page_that_fails_leads_elsewhere(empty: EventBus) -> None:
+    """It says who one is and has the navigation, so that nobody has to go back."""
+    app = create_app(empty, check=lambda request: User(name="ann", role=Role.VIEWER))
+
+    text = Client(app).text("/groups/nowhere", status=404)
+
+    assert ">ann <" in text
+    assert all(f'href="{path}"' in text for path in ENTRIES)
+
+
 def test_a_bus_without_tables_says_so(servers: object, empty_database_url: str, broker_url: str) -> None:
     """`eventbus migrate` is what helps."""
     bus = make_bus(database_url=empty_database_url, broker_url=broker_url)

@@ -153,6 +153,64 @@ def test_types_are_bounded(busy: EventBus, monkeypatch: pytest.MonkeyPatch) -> N
     assert of("handler_duration_seconds_count", samples) == {(("group", "stock"), ("type", "*")): 3}
 
 
+def test_all_types_are_summed_in_every_metric(
+    busy: EventBus, worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Open dead letters and the runs of all handlers of a group are one number each."""
+    busy.publish("order.paid", 1, source="tests")
+    here = worker()
+    while claimed := here.take("stock"):
+        result = here.run(claimed)
+        if isinstance(result, BaseException):
+            here.fail(claimed, result)
+    with busy.database.autocommit() as connection:
+        runs.add_durations(
+            connection, {("stock", "order.paid"): Histogram(counts=(*(0,) * 9, 1, *(0,) * 6), seconds=2)}
+        )
+    monkeypatch.setattr(metrics, "MOST_TYPES", 1)
+
+    samples = scrape(busy)
+
+    labels = (("group", "stock"), ("type", "*"))
+    assert of("dead_letters", samples) == {labels: 2}
+    assert of("handler_duration_seconds_count", samples) == {labels: 4}
+    assert of("handler_duration_seconds_sum", samples) == {labels: 8}
+
+
+def test_as_many_types_as_are_allowed_are_told_apart(busy: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one more makes them a sum."""
+    monkeypatch.setattr(metrics, "MOST_TYPES", 1)
+
+    samples = scrape(busy)
+
+    assert of("published_total", samples) == {(("type", "order.created"),): 3}
+
+
+def test_what_cannot_be_taken_yet_is_no_lag(busy: EventBus, rows: Rows) -> None:
+    """A delivery that waits for its next attempt is open, and not late."""
+    rows.all(
+        "UPDATE eventbus.delivery SET due_at = now() + interval '1 h' WHERE state = 'pending' AND group_name = 'stock'"
+    )
+
+    samples = scrape(busy)
+
+    stock = (("group", "stock"),)
+    assert of("open_deliveries", samples)[stock] == 1
+    assert of("lag_events", samples).get(stock, 0) == of("lag_seconds", samples).get(stock, 0) == 0
+
+
+def test_registering_asks_nothing(make_bus: MakeBus) -> None:
+    """A service starts at once, and while PostgreSQL hangs: also with the default registry, which looks for duplicates."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        bus = make_bus(database_url=f"postgresql://127.0.0.1:{silent.getsockname()[1]}/x?connect_timeout=2")
+
+        CollectorRegistry(auto_describe=True).register(metrics.BusCollector(bus))
+
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+
+
 def test_a_server_that_is_away_is_said_and_no_error(busy: EventBus, make_bus: MakeBus) -> None:
     """Without the broker, all but its depth; without PostgreSQL, that it is away."""
     without_broker = scrape(make_bus(broker_url=f"redis://127.0.0.1:{free_port()}/0"))

@@ -9,6 +9,7 @@ from eventbus import Event, EventBus
 from eventbus.delivery import State
 from eventbus.durations import BUCKETS, Histogram
 from eventbus.storage import runs
+from eventbus.storage.overview import rates as overview_rates
 from tests.integration.conftest import MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
@@ -78,6 +79,31 @@ def test_each_minute_says_what_happened_in_it(bus: EventBus, execution: SingleRu
     assert all(5 in series[49:51] for series in shown[:1])
     assert all(sum(series[-3:]) >= 1 for series in shown[:2])
     assert shown[2][-5:].index(1) in (1, 0)
+
+
+def test_a_minute_of_a_group_is_that_of_all_its_types(bus: EventBus, execution: SingleRuns) -> None:
+    """What it handled is one number, however many types it came in."""
+    for type in ("order.created", "order.paid", "order.sent"):
+        run(execution, bus.publish(type, "good", source="tests"))
+
+    handled = bus.pulse().rates.handled
+
+    assert sum(handled["stock"]) == 3
+
+
+def test_of_very_many_failures_the_newest_are_shown(
+    bus: EventBus, execution: SingleRuns, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails now is never hidden by what failed before."""
+    monkeypatch.setattr(overview_rates, "MOST_FAILURES", 2)
+    run(execution, bus.publish("order.created", "bad", source="tests"))
+    rows.all("UPDATE eventbus.attempt SET group_name = 'early'")
+    for _ in range(2):
+        run(execution, bus.publish("order.created", "bad", source="tests"))
+
+    failed = bus.pulse().rates.failed
+
+    assert {group: sum(series) for group, series in failed.items()} == {"stock": 2}
 
 
 def test_it_tells_how_long_handlers_ran(bus: EventBus, rows: Rows) -> None:

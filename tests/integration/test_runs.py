@@ -186,11 +186,13 @@ def test_percentiles_are_those_of_the_time_that_is_asked_for(bus: EventBus, data
     assert rows.count("run_duration") == 1
 
 
-@pytest.mark.parametrize("since", [timedelta(0), timedelta(days=8), 3600])
+@pytest.mark.parametrize("since", [timedelta(0), timedelta(seconds=59), timedelta(days=8), 3600])
 def test_a_time_that_is_not_kept_is_refused(bus: EventBus, since: Any) -> None:
-    """In a sentence."""
+    """In a sentence; a minute is the shortest."""
     with pytest.raises(InvalidInput, match="since="):
         bus.durations(since=since)
+
+    assert bus.durations(since=timedelta(minutes=1)) == {}
 
 
 def test_a_slice_times_each_run_of_a_handler(bus: EventBus, worker: MakeWorker) -> None:

@@ -313,6 +313,16 @@ def test_what_was_counted_is_not_read_again(bus: EventBus, rows: Rows) -> None:
     assert set(bus.stats().by_type) == {"order.created"}
 
 
+@pytest.mark.parametrize("ask", [EventBus.stats, EventBus.measure, EventBus.pulse])
+def test_whoever_asks_for_numbers_counts(ask: Callable[[EventBus], object], bus: EventBus, rows: Rows) -> None:
+    """So that where no worker lives a scrape or a page does not read all of the log, each time anew."""
+    fill(rows, 50)
+
+    ask(bus)
+
+    assert rows.value("SELECT sum(published) FROM eventbus.traffic") == 50
+
+
 def test_a_long_log_is_counted_in_parts(bus: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that nobody ever counted does not become one long transaction."""
     monkeypatch.setattr(counting, "_EVENTS", 100)

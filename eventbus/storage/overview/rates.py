@@ -71,8 +71,8 @@ def _series(minutes: Sequence[datetime], found: Iterable[tuple[str, datetime, in
     places = {minute: place for place, minute in enumerate(minutes)}
     series: dict[str, list[int]] = {}
     for name, minute, count in found:
-        place = places.get(as_utc(minute))
+        place = places.get(minute)
         # A host's clock may be ahead of the first statement's by a moment, and so may a minute.
         if place is not None:
             series.setdefault(name, [0] * len(minutes))[place] += count
-    return dict(sorted(series.items()))
+    return series

@@ -12,7 +12,7 @@ from eventbus.delivery import State
 from eventbus.event import Event
 from eventbus.storage.database import Connection
 from eventbus.storage.event_log import event_from
-from eventbus.storage.values import as_utc_or_none, as_uuid
+from eventbus.storage.values import as_texts, as_utc_or_none, as_uuid
 
 EVENTS = """
 SELECT id, type, version, source, CAST(data AS text) AS data, CAST(metadata AS text) AS metadata, created_at
@@ -80,7 +80,7 @@ def read_standings(connection: Connection, event_ids: Sequence[UUID]) -> list[St
     """How all groups stand with these events, in order of event and group."""
     if not event_ids:
         return []
-    return [_standing(row) for row in connection.rows(STANDINGS, ids=[str(id) for id in event_ids])]
+    return [_standing(row) for row in connection.rows(STANDINGS, ids=as_texts(event_ids))]
 
 
 def _standing(row: Row[Any]) -> Standing:

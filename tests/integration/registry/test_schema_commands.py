@@ -515,6 +515,18 @@ def test_history_goes_by_way_of_versions_that_only_the_registry_knows(run: Run, 
     assert "channel: 2 times" in told.out
 
 
+def test_history_counts_what_a_version_between_refuses(run: Run, make_bus: MakeBus) -> None:
+    """A handler would not get it either, though the next step would have mended it."""
+    make_bus().publish(TYPE, {"orderId": "a", "amount": 1}, source="orders")
+    three = "\n@bus.event('order.created', 3)\nclass Three(Two):\n    pass\n"
+    up = "\n@bus.upcaster('order.created', {0}, {1})\ndef up{0}(data):\n    return {2}\n"
+    steps = up.format(1, 2, "data") + up.format(2, 3, "{**data, 'currency': 'EUR'}")
+
+    told = run("check", "--history", app=BREAKING + three + steps)
+
+    assert (told.code, "currency: 1 times" in told.out) == (1, True)
+
+
 def test_history_can_be_interrupted(make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any]) -> None:
     """It ends with its batch and says that it is not complete; a type without events is."""
     import threading
@@ -534,3 +546,67 @@ def test_history_can_be_interrupted(make_bus: MakeBus, monkeypatch: pytest.Monke
 
     assert (found.events, found.failed, found.is_complete) == (2, 0, False)
     assert (empty.events, empty.is_complete) == (0, True)
+
+
+def test_history_ends_with_the_newest_event_there_was_at_the_start(
+    make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any]
+) -> None:
+    """However many are published meanwhile; whoever watches is told how many were tried so far."""
+    monkeypatch.setattr(schema_history, "_BATCH", 2)
+    bus = make_bus()
+    bus.register_schema(TYPE, 1, OrderV1)
+    for _ in range(3):
+        bus.publish(TYPE, order, source="orders")
+    told: list[tuple[str, int]] = []
+
+    def watch(type: str, events: int) -> None:
+        told.append((type, events))
+        if len(told) < 5:
+            bus.publish(TYPE, order, source="orders")
+
+    found = schema_history.check_history(bus.database, bus.catalog, TYPE, watch=watch)
+
+    assert (found.events, found.is_complete) == (3, True)
+    assert told == [(TYPE, 2), (TYPE, 3)]
+
+
+def test_history_whose_newest_event_is_deleted_meanwhile_is_complete(
+    make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any], rows: Rows
+) -> None:
+    """What is gone need not load."""
+    monkeypatch.setattr(schema_history, "_BATCH", 2)
+    bus = make_bus()
+    bus.register_schema(TYPE, 1, OrderV1)
+    newest = [bus.publish(TYPE, order, source="orders") for _ in range(4)][-1]
+
+    found = schema_history.check_history(
+        bus.database,
+        bus.catalog,
+        TYPE,
+        watch=lambda _type, _events: rows.all("DELETE FROM eventbus.event_log WHERE id = %s", str(newest.id)) and None,
+    )
+
+    assert (found.events, found.is_complete) == (3, True)
+
+
+def test_history_tells_times_in_utc(run: Run, make_bus: MakeBus, rows: Rows) -> None:
+    """Whatever the zone of the server."""
+    rows.all(f"ALTER DATABASE {rows.value('SELECT quote_ident(current_database())')} SET timezone = 'Asia/Tokyo'")
+    wrong = make_bus().publish(TYPE, {"orderId": "a", "amount": "x"}, source="orders")
+
+    found = json.loads(run("check", "--history", "--format", "json", app=APP).out)["history"]
+
+    [version] = found[0]["versions"]
+    assert (version["since"], version["until"]) == (wrong.created_at.isoformat(),) * 2
+    assert version["since"].endswith("+00:00")
+
+
+def test_history_counts_what_a_hook_refuses_without_a_word(run: Run, make_bus: MakeBus) -> None:
+    """No reason is no consent."""
+    make_bus().publish(TYPE, {"orderId": "a", "amount": 1}, source="orders")
+    mute = UNPROVEN.replace("return data", "raise __import__('marshmallow').ValidationError([])")
+
+    told = run("check", "--history", app=mute)
+
+    assert told.code == 1
+    assert "event: 1 times, as: The schema refuses it, and says no reason." in told.out
