@@ -1,6 +1,7 @@
 """Alerts: a real HTTP server is told of each cause that is new or has returned; once, signed, repeated, and not too often."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -331,6 +332,33 @@ def test_what_answers_no_http_is_a_receiver_that_fails() -> None:
     assert odd.reason == "it answered no HTTP, or its URL is none (BadStatusLine)"
     assert malformed is not None
     assert malformed.reason == "it answered no HTTP, or its URL is none (ValueError)"
+
+
+def test_a_receiver_that_drips_its_answer_holds_nobody() -> None:
+    """However soon each byte comes, the whole answer has to come in time."""
+    gone, answers = threading.Event(), list[webhook.Refused | None]()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nDate: ")
+            while not gone.wait(0.05):
+                connection.sendall(b"x")
+
+    def ask(url: str) -> None:
+        answers.append(webhook.post(url, b"{}", id="a", secret=None, timeout_seconds=1))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        asking = threading.Thread(target=ask, args=(f"http://127.0.0.1:{server.getsockname()[1]}/",))
+        asking.start()
+        asking.join(15)
+        in_time = list(answers)
+        gone.set()
+        asking.join()
+
+    assert in_time == [webhook.Refused(reason="it could not be asked (TimeoutError: timed out)")]
 
 
 def test_a_burst_is_few_messages(die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows) -> None:
