@@ -486,6 +486,7 @@ def test_old_news_is_none(die: Die, make_alerting: MakeAlerting, receiver: Recei
         ("alert_url", "ftp://example.com/secret", "an http or https URL"),
         ("alert_url", "https://example.com:x/secret", "an http or https URL"),
         ("alert_url", "https://example.com/sec ret", "an http or https URL"),
+        ("alert_url", "https://ann:pass@example.com/secret", "an http or https URL without a user"),
         ("alert_secret", "  ", "only you and the receiver know"),
         ("alert_format", "teams", "json or slack"),
         ("alert_seconds", "0", "a number of seconds"),
@@ -499,6 +500,7 @@ def test_settings_that_cannot_be_used_are_named_without_secrets(name: str, value
         load_settings(given, {})
 
     assert "/sec" not in str(caught.value)
+    assert "pass" not in str(caught.value)
 
 
 def test_settings_show_no_secret() -> None:
