@@ -68,3 +68,20 @@ def test_ordinary_tasks_of_a_killed_mixed_worker_are_handed_out_again(stage_alon
     )
     stage_alone.wait_for_state(event, "mixed", "done")
     assert len(stage_alone.effects(event, "mixed")) == 1
+
+
+def test_a_worker_of_groups_alone_keeps_no_copies_of_messages(stage_alone: Stage) -> None:
+    """Whoever comes after a worker that was killed is not sent its messages again: the relay knows what is due."""
+    stage_alone.start(groups=["courier"], concurrency=1)
+    with stage_alone.closed_gate(1):
+        stage_alone.wait_for_effects(stage_alone.publish("parcel.sent", {"gate": 1}), "courier")
+        waiting = stage_alone.publish("parcel.sent", {})
+        wait_until(
+            lambda: stage_alone.broker.llen(stage_alone.queue("courier")) == 0,
+            timeout=TIMEOUT,
+            message=stage_alone.logs,
+        )
+        copies = stage_alone.broker.exists("unacked", "unacked_index")
+    stage_alone.wait_for_state(waiting, "courier", "done")
+
+    assert copies == 0

@@ -13,6 +13,7 @@ from celery import Celery
 
 from eventbus.broker import WakeUp
 from eventbus.broker.envelopes import Envelopes
+from eventbus.embedded.server import free_port
 from tests.e2e.stage import SHOP, TIMEOUT, Stage
 from tests.support import wait_until
 from tests.support.workers import ROOT, WorkerProcess
@@ -106,6 +107,7 @@ def strange_messages(stage: Stage) -> dict[str, bytes]:
         "arguments that are no list": with_body([7, {}, {}]),
         "an unknown task, as of a subscription that has gone": json.dumps(stranger).encode(),
         "no event": with_body([["no uuid"], {}, {}]),
+        "no word of what it belongs to": with_body([[str(uuid4())], {}, None]),
         "no argument": with_body([[], {}, {}]),
         "an event that nobody published": json.dumps(sound()).encode(),
     }
@@ -320,3 +322,30 @@ def test_a_worker_whose_group_is_taken_does_not_start(empty_stage: Stage) -> Non
     assert worker.exit_code == 2
     assert "Traceback" not in worker.log
     assert SHOP not in worker.log
+
+
+def test_a_worker_without_its_database_does_not_start(empty_stage: Stage) -> None:
+    """It says so in one sentence, and its exit code is that of a command that reaches no server: whoever starts it can tell."""
+    nowhere = f"postgresql://127.0.0.1:{free_port()}/none"
+
+    with pytest.raises(AssertionError, match="ended"):
+        empty_stage.start(environment={"EVENTBUS_DATABASE_URL": nowhere})
+
+    (worker,) = empty_stage.workers
+    assert worker.exit_code == 4
+    assert "Traceback" not in worker.log
+
+
+def test_no_process_is_ended_before_the_slowest_handler_of_its_group_has_had_its_time(
+    stage: Stage, worker: WorkerProcess
+) -> None:
+    """Celery knows one limit for a task, and a group is one task: it is the longest, and some more."""
+    [name] = [row.name for row in stage.rows("SELECT name FROM eventbus.worker")]
+    inspected = stage.app.control.inspect(destination=[name], timeout=TIMEOUT, limit=1)
+
+    [line] = [
+        line for line in inspected.registered("time_limit")[name] if line.startswith(f"{stage.queue('courier')} ")
+    ]
+
+    longest, lease = 1800, 30
+    assert longest + lease <= float(line.partition("time_limit=")[2].rstrip("]")) < longest + 2 * lease
