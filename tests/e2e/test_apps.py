@@ -2,15 +2,26 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from eventbus.embedded import EmbeddedValkey, Servers
+from tests.conftest import StartWorker
 from tests.e2e.conftest import make_stage
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
+from tests.support.rows import Rows
 
 MIXED = "tests.e2e.shop.mixed"
+TWO_APPS = """
+from celery import Celery
+from eventbus import EventBus
+
+app, other = Celery("shop"), Celery("office")
+for made, group in ((app, "orders"), (other, "payroll")):
+    EventBus(made).subscribe("order.created", group=group, handler=print)
+"""
 
 
 @pytest.fixture
@@ -85,3 +96,13 @@ def test_a_worker_of_groups_alone_keeps_no_copies_of_messages(stage_alone: Stage
     stage_alone.wait_for_state(waiting, "courier", "done")
 
     assert copies == 0
+
+
+def test_a_worker_of_one_app_takes_nothing_over_for_another_in_its_module(
+    environment: dict[str, str], database_url: str, start_worker: StartWorker
+) -> None:
+    """It would owe events to groups that it does not serve."""
+    start_worker(code=TWO_APPS)
+
+    with closing(Rows(database_url)) as rows:
+        assert rows.all("SELECT group_name FROM eventbus.subscription") == [("orders",)]
