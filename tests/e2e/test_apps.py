@@ -81,6 +81,24 @@ def test_ordinary_tasks_of_a_killed_mixed_worker_are_handed_out_again(stage_alon
     assert len(stage_alone.effects(event, "mixed")) == 1
 
 
+def test_a_mixed_worker_outlives_a_full_redis(stage_alone: Stage) -> None:
+    """It is given messages whose copies find no room; when there is room, it goes on."""
+    worker = stage_alone.start(module=MIXED, concurrency=1)
+    with stage_alone.closed_gate(1):
+        stage_alone.app.send_task("mixed.careful", (1,), queue=f"{stage_alone.prefix}.default")
+        wait_until(lambda: words(stage_alone) == ["started"], timeout=TIMEOUT, message=stage_alone.logs)
+        for _ in range(8):  # more than it takes in advance
+            stage_alone.app.send_task("mixed.plain", ("waited",), queue=f"{stage_alone.prefix}.default")
+        stage_alone.broker.config_set("maxmemory", "1")
+    worker.wait_for_log("message_not_kept", timeout=TIMEOUT)
+    stage_alone.broker.config_set("maxmemory", "0")
+
+    event = stage_alone.publish("order.created", {})
+
+    stage_alone.wait_for_state(event, "mixed", "done")
+    assert worker.is_running
+
+
 def test_a_worker_of_groups_alone_keeps_no_copies_of_messages(stage_alone: Stage) -> None:
     """Whoever comes after a worker that was killed is not sent its messages again: the relay knows what is due."""
     stage_alone.start(groups=["courier"], concurrency=1)
