@@ -16,6 +16,7 @@ from eventbus.broker.envelopes import Envelopes
 from eventbus.embedded.server import free_port
 from tests.e2e.stage import SHOP, TIMEOUT, Stage
 from tests.support import wait_until
+from tests.support.tls_proxy import TlsProxy
 from tests.support.workers import ROOT, WorkerProcess
 
 LOOPING_PUBLISHER = """
@@ -128,6 +129,19 @@ def test_messages_that_make_no_sense_end_no_worker(stage: Stage, worker: WorkerP
     assert log.count("Received unregistered task of type 'eventbus.nobody'") == 1
     assert worker.is_running
     assert stage.broker.llen(queue) == 0
+
+
+def test_a_message_that_makes_no_sense_ends_no_worker_with_an_encrypted_broker(empty_stage: Stage) -> None:
+    """It reads Redis by another transport, and is as tolerant."""
+    with TlsProxy(empty_stage.environment["EVENTBUS_BROKER_URL"]) as proxy:
+        worker = empty_stage.start(groups=["inventory"], environment={"EVENTBUS_BROKER_URL": proxy.url})
+        empty_stage.broker.lpush(empty_stage.queue("inventory"), b"\xff{")
+        event = empty_stage.publish("order.created", {"number": 4})
+
+        empty_stage.wait_for_state(event, "inventory", "done")
+        worker.wait_for_log("message_malformed", timeout=TIMEOUT)
+        assert worker.is_running
+        empty_stage.end_workers()
 
 
 def test_a_message_of_celerys_first_protocol_is_a_wake_up(stage: Stage, worker: WorkerProcess) -> None:
