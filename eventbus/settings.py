@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
 from eventbus.urls import REDIS_SCHEMES, encoding_hint, has_address, is_redis_url, scheme, without_password
@@ -159,9 +160,12 @@ def _redis_url(name: str, value: Any) -> str:
 
 def _alert_url(name: str, value: Any) -> str:
     url = str(value).strip()
-    if scheme(url) not in ("http", "https") or not has_address(url) or not _VISIBLE.fullmatch(url):
+    is_address = scheme(url) in ("http", "https") and has_address(url) and _VISIBLE.fullmatch(url) is not None
+    if not is_address or "@" in urlsplit(url).netloc:  # a user's name would be taken for a part of the host's
         # Not even a part of it is shown: the path of many webhooks is their secret.
-        raise InvalidSetting(name, "***", "an http or https URL such as https://hooks.example.com/eventbus")
+        raise InvalidSetting(
+            name, "***", "an http or https URL without a user, such as https://hooks.example.com/eventbus"
+        )
     return url
 
 

@@ -9,7 +9,9 @@ import base64
 import hashlib
 import hmac
 import http.client
+import io
 import re
+import socket
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ def post(url: str, body: bytes, *, id: str, secret: str | None, timeout_seconds:
 
     Args:
         url: ``http`` or ``https``.
-        timeout_seconds: For the connection, and for each part of the answer.
+        timeout_seconds: For each step: the connection to each address, its encryption, the request, and the whole answer.
     """
     timestamp = str(int(time.time()))
     headers = {
@@ -77,6 +79,40 @@ def _key(secret: str) -> bytes:
     return secret.encode()
 
 
+class _Timely(io.RawIOBase):
+    """What *sock* receives while its time limit lasts: http.client waits so long for each byte anew."""
+
+    def __init__(self, received: io.RawIOBase, sock: socket.socket) -> None:
+        self._received = received
+        self._sock = sock
+        self._ends_at = time.monotonic() + (sock.gettimeout() or 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(max(self._ends_at - time.monotonic(), 0.001))
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
+
+
+class _TimelyAnswer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_Timely(self.fp.detach(), sock))
+
+
+class _Requests(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Of both schemes."""
+
+    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
+        timely: Any = type("Timely", (http_class,), {"response_class": _TimelyAnswer})
+        return super().do_open(timely, req, **options)
+
+
 class _Answers(urllib.request.BaseHandler):
     """Takes every status for an answer, and follows no redirection: that would turn the POST into a GET."""
 
@@ -89,7 +125,6 @@ class _Answers(urllib.request.BaseHandler):
 @lru_cache(maxsize=1)
 def _opener() -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
-    handlers = (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, _Answers)
-    for handler in handlers:
-        opener.add_handler(handler())
+    for handler in (urllib.request.ProxyHandler(), _Requests(), _Answers()):
+        opener.add_handler(handler)
     return opener

@@ -114,10 +114,11 @@ def compose_json(taken: Sequence[Alert], bus: str) -> dict[str, Any]:
 
 def compose_slack(taken: Sequence[Alert], bus: str) -> dict[str, Any]:
     """The same as a message for Slack, and for what takes messages like Slack."""
+    # Not escaped: neither a prefix nor a group's name may hold what means something to Slack.
     summary = f"{bus}: {len(taken)} {'cause' if len(taken) == 1 else 'causes'} of dead letters"
     blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": text}} for text in _texts(taken)]
-    header = {"type": "section", "text": {"type": "mrkdwn", "text": f"*{_escaped(summary)}*"}}
-    return {"text": _escaped(summary), "blocks": [header, *blocks]}
+    header = {"type": "section", "text": {"type": "mrkdwn", "text": f"*{summary}*"}}
+    return {"text": summary, "blocks": [header, *blocks]}
 
 
 _FORMATS: dict[AlertFormat, Callable[[Sequence[Alert], str], dict[str, Any]]] = {
@@ -134,7 +135,7 @@ def _texts(taken: Sequence[Alert]) -> Iterator[str]:
         # Cut as it is sent: if one text is too long for Slack, it takes none of the message.
         told = _escaped(f"{error}{place}")[:_LONGEST_TEXT]
         look = f"eventbus dead show {alert.letter_id}    eventbus dead acknowledge {alert.fingerprint}"
-        yield f"*{_escaped(title[:300])}*\n{told}\n`{look}`"
+        yield f"*{title[:300]}*\n{told}\n`{look}`"
 
 
 def _escaped(text: str) -> str:

@@ -10,7 +10,7 @@ from eventbus.logs import FactsFormatter
 
 def show_facts() -> None:
     """Let every worker of this process show the facts of our log records."""
-    signals.after_setup_logger.connect(_wrap_formatters, weak=False, dispatch_uid="eventbus_log_format")
+    signals.after_setup_logger.connect(_wrap_formatters, weak=False)
 
 
 def _wrap_formatters(logger: logging.Logger, **_: Any) -> None:

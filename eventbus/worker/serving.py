@@ -186,7 +186,7 @@ class Serving:
 
     def _attendance(self, worker: Any) -> Attendance | None:
         tools = self._runtime.equipment
-        if worker.app is not self._app or tools is None:
+        if tools is None:
             return None
         self._runtime.children = Children(worker.pool)
         relay = Relay(

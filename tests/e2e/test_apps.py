@@ -2,15 +2,26 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from eventbus.embedded import EmbeddedValkey, Servers
+from tests.conftest import StartWorker
 from tests.e2e.conftest import make_stage
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
+from tests.support.rows import Rows
 
 MIXED = "tests.e2e.shop.mixed"
+TWO_APPS = """
+from celery import Celery
+from eventbus import EventBus
+
+app, other = Celery("shop"), Celery("office")
+for made, group in ((app, "orders"), (other, "payroll")):
+    EventBus(made).subscribe("order.created", group=group, handler=print)
+"""
 
 
 @pytest.fixture
@@ -68,3 +79,48 @@ def test_ordinary_tasks_of_a_killed_mixed_worker_are_handed_out_again(stage_alon
     )
     stage_alone.wait_for_state(event, "mixed", "done")
     assert len(stage_alone.effects(event, "mixed")) == 1
+
+
+def test_a_mixed_worker_outlives_a_full_redis(stage_alone: Stage) -> None:
+    """It is given messages whose copies find no room; when there is room, it goes on."""
+    worker = stage_alone.start(module=MIXED, concurrency=1)
+    with stage_alone.closed_gate(1):
+        stage_alone.app.send_task("mixed.careful", (1,), queue=f"{stage_alone.prefix}.default")
+        wait_until(lambda: words(stage_alone) == ["started"], timeout=TIMEOUT, message=stage_alone.logs)
+        for _ in range(8):  # more than it takes in advance
+            stage_alone.app.send_task("mixed.plain", ("waited",), queue=f"{stage_alone.prefix}.default")
+        stage_alone.broker.config_set("maxmemory", "1")
+    worker.wait_for_log("message_not_kept", timeout=TIMEOUT)
+    stage_alone.broker.config_set("maxmemory", "0")
+
+    event = stage_alone.publish("order.created", {})
+
+    stage_alone.wait_for_state(event, "mixed", "done")
+    assert worker.is_running
+
+
+def test_a_worker_of_groups_alone_keeps_no_copies_of_messages(stage_alone: Stage) -> None:
+    """Whoever comes after a worker that was killed is not sent its messages again: the relay knows what is due."""
+    stage_alone.start(groups=["courier"], concurrency=1)
+    with stage_alone.closed_gate(1):
+        stage_alone.wait_for_effects(stage_alone.publish("parcel.sent", {"gate": 1}), "courier")
+        waiting = stage_alone.publish("parcel.sent", {})
+        wait_until(
+            lambda: stage_alone.broker.llen(stage_alone.queue("courier")) == 0,
+            timeout=TIMEOUT,
+            message=stage_alone.logs,
+        )
+        copies = stage_alone.broker.exists("unacked", "unacked_index")
+    stage_alone.wait_for_state(waiting, "courier", "done")
+
+    assert copies == 0
+
+
+def test_a_worker_of_one_app_takes_nothing_over_for_another_in_its_module(
+    environment: dict[str, str], database_url: str, start_worker: StartWorker
+) -> None:
+    """It would owe events to groups that it does not serve."""
+    start_worker(code=TWO_APPS)
+
+    with closing(Rows(database_url)) as rows:
+        assert rows.all("SELECT group_name FROM eventbus.subscription") == [("orders",)]

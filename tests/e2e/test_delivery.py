@@ -13,8 +13,10 @@ from celery import Celery
 
 from eventbus.broker import WakeUp
 from eventbus.broker.envelopes import Envelopes
+from eventbus.embedded.server import free_port
 from tests.e2e.stage import SHOP, TIMEOUT, Stage
 from tests.support import wait_until
+from tests.support.tls_proxy import TlsProxy
 from tests.support.workers import ROOT, WorkerProcess
 
 LOOPING_PUBLISHER = """
@@ -106,6 +108,7 @@ def strange_messages(stage: Stage) -> dict[str, bytes]:
         "arguments that are no list": with_body([7, {}, {}]),
         "an unknown task, as of a subscription that has gone": json.dumps(stranger).encode(),
         "no event": with_body([["no uuid"], {}, {}]),
+        "no word of what it belongs to": with_body([[str(uuid4())], {}, None]),
         "no argument": with_body([[], {}, {}]),
         "an event that nobody published": json.dumps(sound()).encode(),
     }
@@ -126,6 +129,19 @@ def test_messages_that_make_no_sense_end_no_worker(stage: Stage, worker: WorkerP
     assert log.count("Received unregistered task of type 'eventbus.nobody'") == 1
     assert worker.is_running
     assert stage.broker.llen(queue) == 0
+
+
+def test_a_message_that_makes_no_sense_ends_no_worker_with_an_encrypted_broker(empty_stage: Stage) -> None:
+    """It reads Redis by another transport, and is as tolerant."""
+    with TlsProxy(empty_stage.environment["EVENTBUS_BROKER_URL"]) as proxy:
+        worker = empty_stage.start(groups=["inventory"], environment={"EVENTBUS_BROKER_URL": proxy.url})
+        empty_stage.broker.lpush(empty_stage.queue("inventory"), b"\xff{")
+        event = empty_stage.publish("order.created", {"number": 4})
+
+        empty_stage.wait_for_state(event, "inventory", "done")
+        worker.wait_for_log("message_malformed", timeout=TIMEOUT)
+        assert worker.is_running
+        empty_stage.end_workers()
 
 
 def test_a_message_of_celerys_first_protocol_is_a_wake_up(stage: Stage, worker: WorkerProcess) -> None:
@@ -320,3 +336,30 @@ def test_a_worker_whose_group_is_taken_does_not_start(empty_stage: Stage) -> Non
     assert worker.exit_code == 2
     assert "Traceback" not in worker.log
     assert SHOP not in worker.log
+
+
+def test_a_worker_without_its_database_does_not_start(empty_stage: Stage) -> None:
+    """It says so in one sentence, and its exit code is that of a command that reaches no server: whoever starts it can tell."""
+    nowhere = f"postgresql://127.0.0.1:{free_port()}/none"
+
+    with pytest.raises(AssertionError, match="ended"):
+        empty_stage.start(environment={"EVENTBUS_DATABASE_URL": nowhere})
+
+    (worker,) = empty_stage.workers
+    assert worker.exit_code == 4
+    assert "Traceback" not in worker.log
+
+
+def test_no_process_is_ended_before_the_slowest_handler_of_its_group_has_had_its_time(
+    stage: Stage, worker: WorkerProcess
+) -> None:
+    """Celery knows one limit for a task, and a group is one task: it is the longest, and some more."""
+    [name] = [row.name for row in stage.rows("SELECT name FROM eventbus.worker")]
+    inspected = stage.app.control.inspect(destination=[name], timeout=TIMEOUT, limit=1)
+
+    [line] = [
+        line for line in inspected.registered("time_limit")[name] if line.startswith(f"{stage.queue('courier')} ")
+    ]
+
+    longest, lease = 1800, 30
+    assert longest + lease <= float(line.partition("time_limit=")[2].rstrip("]")) < longest + 2 * lease

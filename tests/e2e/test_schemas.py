@@ -1,5 +1,6 @@
 """Schemas in real workers: a start that would break somebody is none; what old code cannot read, new code takes up."""
 
+from contextlib import closing
 from pathlib import Path
 
 from celery import Celery
@@ -45,6 +46,19 @@ class Three(One):
 bus.register_schema("order.created", 3, Three, compatibility="FULL")
 """
 )
+GAP = (
+    APP
+    + """
+class Two(One):
+    currency = fields.String()
+
+bus.register_schema("order.created", 2, Two)
+
+@bus.upcaster("order.created", 2, 3)
+def up(data):
+    return data
+"""
+)
 
 
 def test_what_old_code_cannot_read_waits_for_new_code(
@@ -71,3 +85,15 @@ def test_what_old_code_cannot_read_waits_for_new_code(
     assert rows.value("SELECT max(version) FROM eventbus.event_schema") == 2
     rows.close()
     bus.database.dispose()
+
+
+def test_a_worker_whose_steps_lead_nowhere_does_not_start(
+    environment: dict[str, str], database_url: str, start_worker: StartWorker
+) -> None:
+    """It is told before it owes anybody anything, not by the first event that needs the step."""
+    worker = start_worker(code=GAP, wait=False)
+
+    assert worker.wait() == 2
+    assert "version 3 has no schema" in worker.log
+    with closing(Rows(database_url)) as rows:
+        assert rows.count("subscription") == 0

@@ -1,6 +1,7 @@
 """Alerts: a real HTTP server is told of each cause that is new or has returned; once, signed, repeated, and not too often."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -27,6 +29,7 @@ from eventbus.storage.alerts import Alert
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.receiver import Received, Receiver
 from tests.support.rows import Rows
+from tests.support.tls_proxy import TlsProxy
 
 ONCE = RetryPolicy(max_retries=0)
 #: Nothing is being sent, and nothing was sent lately.
@@ -102,7 +105,7 @@ def test_a_new_cause_is_told_once_and_told_again_when_it_returns(
 
 
 def test_an_alert_says_what_it_is_about(
-    bus: EventBus, die: Die, make_alerting: MakeAlerting, receiver: Receiver
+    bus: EventBus, die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows
 ) -> None:
     """Enough to find the letter; no data of the event, and no particulars of the message."""
     known = die("order 'o-1' of ann@example.com is gone", {"total": 4711})
@@ -124,6 +127,10 @@ def test_an_alert_says_what_it_is_about(
         "groups": ["a"],
     }
     assert (alert["state"], alert["occurrences"]) == ("new", 2)
+    assert [(alert["first_seen_at"], alert["last_seen_at"])] == [
+        (first.isoformat(), last.isoformat())
+        for first, last in rows.all("SELECT first_seen_at, last_seen_at FROM eventbus.fingerprint")
+    ]
     assert alert["first_seen_at"] < alert["last_seen_at"]
     assert alert["dead_letter"] == {
         "id": letter.id,
@@ -179,6 +186,24 @@ def test_a_message_for_slack_is_text(die: Die, make_alerting: MakeAlerting, rece
     assert texts[1].startswith("*New in a*\nValueError: &lt;b&gt; &amp; co at a\n`eventbus dead show ")
     assert f"eventbus dead acknowledge {known}" in texts[1]
     assert "\nValueError at a\n" in texts[2]
+
+
+def test_slack_is_told_that_a_cause_has_returned(
+    bus: EventBus, die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows
+) -> None:
+    """Somebody held it for resolved: it does not look like a new one."""
+    sender = make_alerting(alert_format="slack")
+    die("order 1 is gone")
+    sender.send()
+    rows.all(LATER)
+    bus.discard_dead_letters(group="a", reason="no")
+    die("order 2 is gone")
+    sender.send()
+
+    [_, sent] = receiver.received
+    body = json.loads(sent.body)
+    assert body["text"] == f"{bus.settings.prefix}: 1 cause of dead letters"
+    assert body["blocks"][1]["text"]["text"].startswith("*Returned in a*\n")
 
 
 def test_slack_takes_whatever_an_error_says() -> None:
@@ -299,6 +324,35 @@ def test_a_receiver_that_never_takes_it_is_given_up(
     assert all("secret-path" not in str(vars(item)) for item in caplog.records)
 
 
+@pytest.mark.parametrize("asked", [None, "3", "86400"])
+def test_a_message_is_tried_twelve_times_at_most_15_minutes_apart(
+    asked: str | None,
+    die: Die,
+    make_alerting: MakeAlerting,
+    receiver: Receiver,
+    rows: Rows,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever the receiver asks for; who reads the log knows who did not take how many."""
+    receiver.status, receiver.headers = 503, {"Retry-After": asked} if asked else {}
+    sender = make_alerting()
+    die("no")
+    waits = []
+    for _ in range(12):
+        sender.send()
+        waits.append(rows.value("SELECT due_at - clock_timestamp() FROM eventbus.alert"))
+        rows.all(LATER)
+
+    longest = 900
+    doubled = [10, 20, 40, 80, 160, 320, 640, *[longest] * 4]
+    facts = [vars(item) for item in caplog.records if item.message == "alerts_not_sent"]
+    assert [round(wait.total_seconds(), -1) for wait in waits[:-1]] == ([longest] * 11 if asked == "86400" else doubled)
+    assert len(receiver.received) == 12
+    assert rows.all("SELECT result, last_error FROM eventbus.alert") == [("given up", "it answered 503")]
+    assert [(item["alerts"], item["given_up"]) for item in facts] == [(1, 0)] * 11 + [(1, 1)]
+    assert {item["receiver"] for item in facts} == {"127.0.0.1"}
+
+
 def test_senders_that_die_for_a_day_hold_up_nothing(die: Die, make_alerting: MakeAlerting, rows: Rows) -> None:
     """However often it was taken, it is given up at the next refusal."""
     sender = make_alerting(alert_url=f"http://127.0.0.1:{free_port()}/")
@@ -331,6 +385,66 @@ def test_what_answers_no_http_is_a_receiver_that_fails() -> None:
     assert odd.reason == "it answered no HTTP, or its URL is none (BadStatusLine)"
     assert malformed is not None
     assert malformed.reason == "it answered no HTTP, or its URL is none (ValueError)"
+
+
+def test_a_receiver_that_drips_its_answer_holds_nobody() -> None:
+    """However soon each byte comes, the whole answer has to come in time."""
+    gone, answers = threading.Event(), list[webhook.Refused | None]()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nDate: ")
+            while not gone.wait(0.05):
+                connection.sendall(b"x")
+
+    def ask(url: str) -> None:
+        answers.append(webhook.post(url, b"{}", id="a", secret=None, timeout_seconds=1))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        asking = threading.Thread(target=ask, args=(f"http://127.0.0.1:{server.getsockname()[1]}/",))
+        asking.start()
+        asking.join(15)
+        in_time = list(answers)
+        gone.set()
+        asking.join()
+
+    assert in_time == [webhook.Refused(reason="it could not be asked (TimeoutError: timed out)")]
+
+
+def test_an_encrypted_receiver_has_to_prove_who_it_is(receiver: Receiver) -> None:
+    """One without a certificate is told nothing."""
+    with TlsProxy(receiver.url) as proxy:
+        url = f"https://127.0.0.1:{urlsplit(proxy.url).port}/"
+        refused = webhook.post(url, b"{}", id="a", secret=None, timeout_seconds=5)
+
+    assert refused is not None
+    assert refused.reason.startswith("it could not be asked (SSLError: ")
+    assert receiver.received == []
+
+
+def test_a_proxy_that_the_environment_names_is_asked(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers may have no other way out."""
+    monkeypatch.setenv("http_proxy", receiver.url)
+    webhook._opener.cache_clear()
+
+    refused = webhook.post("http://alerts.invalid/hook", b"{}", id="a", secret=None, timeout_seconds=5)
+
+    webhook._opener.cache_clear()
+    assert refused is None
+    assert [item.path for item in receiver.received] == ["http://alerts.invalid/hook"]
+
+
+@pytest.mark.parametrize(("status", "is_taken"), [(200, True), (299, True), (300, False)])
+def test_whatever_2xx_a_receiver_answers_it_has_taken_it(status: int, is_taken: bool, receiver: Receiver) -> None:
+    """And nothing else."""
+    receiver.status = status
+
+    refused = webhook.post(receiver.url, b"{}", id="a", secret=None, timeout_seconds=5)
+
+    assert (refused is None) == is_taken
 
 
 def test_a_burst_is_few_messages(die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows) -> None:
@@ -397,6 +511,7 @@ def test_a_sender_that_dies_is_followed_by_another(
         patched.setattr(webhook, "post", die_here)
         with pytest.raises(Died):
             sender.send()
+    lease = rows.value("SELECT due_at - clock_timestamp() FROM eventbus.alert")
     sender.send()
     before = len(receiver.received)
     rows.all(LATER)
@@ -411,6 +526,7 @@ def test_a_sender_that_dies_is_followed_by_another(
         patched.setattr(webhook, "post", overtaken)
         sender.send()
 
+    assert timedelta(seconds=50) < lease <= timedelta(minutes=1)
     assert (before, len(receiver.received)) == (0, 1)
     assert rows.all("SELECT result, attempts, last_error FROM eventbus.alert") == [("sent", 3, None)]
 
@@ -452,12 +568,23 @@ def test_old_news_is_none(die: Die, make_alerting: MakeAlerting, receiver: Recei
     assert rows.count("alert") == 0
 
 
+def test_what_happened_today_is_news(die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows) -> None:
+    """Whoever names a webhook in the evening is told of the morning."""
+    known = die("no")
+    rows.all("UPDATE eventbus.alert SET created_at = created_at - interval '23 h'")
+
+    make_alerting().send()
+
+    assert told(receiver.received) == [("new", known)]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
         ("alert_url", "ftp://example.com/secret", "an http or https URL"),
         ("alert_url", "https://example.com:x/secret", "an http or https URL"),
         ("alert_url", "https://example.com/sec ret", "an http or https URL"),
+        ("alert_url", "https://ann:pass@example.com/secret", "an http or https URL without a user"),
         ("alert_secret", "  ", "only you and the receiver know"),
         ("alert_format", "teams", "json or slack"),
         ("alert_seconds", "0", "a number of seconds"),
@@ -471,6 +598,7 @@ def test_settings_that_cannot_be_used_are_named_without_secrets(name: str, value
         load_settings(given, {})
 
     assert "/sec" not in str(caught.value)
+    assert "pass" not in str(caught.value)
 
 
 def test_settings_show_no_secret() -> None:

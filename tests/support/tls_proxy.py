@@ -22,5 +22,5 @@ class TlsProxy(SilentProxy):
         # The last version of TLS in which a server may do without a certificate.
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
-        with contextlib.suppress(OSError):
+        with server, contextlib.suppress(OSError):
             super()._pass_on(context.wrap_socket(client, server_side=True), server)

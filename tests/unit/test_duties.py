@@ -1,5 +1,7 @@
 """Duties: threads that do one thing over and over, whatever goes wrong."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,7 +13,7 @@ from eventbus.worker.duties import Duty
 from tests.support.waiting import wait_until
 
 SOON = timedelta(milliseconds=1)
-StartDuty = Callable[[Callable[[], None]], Duty]
+StartDuty = Callable[..., Duty]
 
 
 @pytest.fixture
@@ -19,8 +21,8 @@ def start() -> Iterator[StartDuty]:
     """A function that starts a duty; it ends with the test."""
     started: list[Duty] = []
 
-    def begin(action: Callable[[], None]) -> Duty:
-        duty = Duty("tests", action, period=SOON)
+    def begin(action: Callable[[], None], period: timedelta = SOON) -> Duty:
+        duty = Duty("tests", action, period=period)
         started.append(duty)
         duty.start()
         return duty
@@ -46,6 +48,18 @@ def test_a_duty_is_done_over_and_over_until_it_is_stopped(start: StartDuty) -> N
     assert not duty._thread.is_alive()
 
 
+def test_a_duty_rests_for_its_period_and_ends_at_once_all_the_same(start: StartDuty) -> None:
+    """What asks a server asks it as often as is said, and a worker that stops need not wait for the next time."""
+    done: list[int] = []
+    duty = start(lambda: done.append(1), timedelta(hours=1))
+    wait_until(lambda: done)
+
+    duty.stop(timeout_seconds=10)
+
+    assert not duty._thread.is_alive()
+    assert done == [1]
+
+
 def test_stopping_waits_for_what_is_being_done_but_not_for_ever(start: StartDuty) -> None:
     """A server that hangs must not keep a worker from its end."""
     entered, go_on = threading.Event(), threading.Event()
@@ -64,6 +78,23 @@ def test_stopping_waits_for_what_is_being_done_but_not_for_ever(start: StartDuty
 
     assert hung
     assert not duty._thread.is_alive()
+
+
+def test_a_process_ends_while_a_duty_of_it_hangs() -> None:
+    """It was stopped in good order: what it waits for must not keep a worker from being replaced."""
+    code = """
+import threading
+from datetime import timedelta
+from eventbus.worker.duties import Duty
+
+duty = Duty("tests", threading.Event().wait, period=timedelta(seconds=1))
+duty.start()
+duty.stop(timeout_seconds=0.01)
+"""
+
+    ended = subprocess.run([sys.executable, "-c", code], timeout=30, check=False)
+
+    assert ended.returncode == 0
 
 
 def test_a_duty_that_never_began_can_be_stopped() -> None:
@@ -91,6 +122,7 @@ def test_a_server_that_is_away_is_said_once_each_time_it_goes(
 
     assert said == [1, 1, 1, 2]
     assert messages(caplog) == ["duty_waits"] * 2
+    assert {(vars(record)["duty"], vars(record)["reason"]) for record in caplog.records} == {("tests", "away")}
 
 
 def test_a_duty_goes_on_after_any_fault(start: StartDuty, caplog: pytest.LogCaptureFixture) -> None:
@@ -107,6 +139,7 @@ def test_a_duty_goes_on_after_any_fault(start: StartDuty, caplog: pytest.LogCapt
 
     assert done.wait(10)
     assert messages(caplog) == ["duty_failed", "duty_waits"]
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_one_duty_does_not_wait_for_another(start: StartDuty) -> None:

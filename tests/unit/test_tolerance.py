@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from celery import Celery
 from celery.concurrency.asynpool import AsynPool
 from kombu.asynchronous import Hub
 
-from eventbus.worker.tolerance import tolerate_ended_children
+from eventbus.worker.tolerance import drop_lost_messages, tolerate_ended_children
 
 
 @pytest.fixture
@@ -62,3 +63,14 @@ def test_celery_alone_still_stumbles_over_it(pool: AsynPool, hub: Hub) -> None:
         pool._track_child_process(process, hub)
 
     process.join()
+
+
+def test_what_an_app_says_of_its_broker_stays_said() -> None:
+    """But for copies of messages, which a worker that serves groups alone never needs."""
+    app = Celery("tests", set_as_current=False)
+    app.conf.broker_transport_options = {"visibility_timeout": 60, "priority_steps": [0, 5], "ack_emulation": True}
+
+    drop_lost_messages(app)
+
+    said = {"visibility_timeout": 60, "priority_steps": [0, 5], "ack_emulation": False}
+    assert app.conf.broker_transport_options == said

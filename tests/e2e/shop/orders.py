@@ -1,6 +1,7 @@
 """Groups that want the shop's orders, and a handler that takes as long as the test wants."""
 
 import os
+from datetime import timedelta
 
 from eventbus import Delivery, Event
 from tests.e2e.shop.app import bus
@@ -41,4 +42,4 @@ def take_back(event: Event, delivery: Delivery) -> None:
 
 if os.environ.get("SHOP_DEPLOY") != "yesterday":
     # Code that was deployed yesterday knows nothing of it.
-    bus.subscribe("parcel.returned", group="courier", handler=take_back)
+    bus.subscribe("parcel.returned", group="courier", handler=take_back, timeout=timedelta(minutes=30))
