@@ -85,13 +85,13 @@ class _Timely(io.RawIOBase):
     def __init__(self, received: io.RawIOBase, sock: socket.socket) -> None:
         self._received = received
         self._sock = sock
-        self._ends_at = time.monotonic() + (sock.gettimeout() or 0)
+        self._ends_seconds = time.monotonic() + (sock.gettimeout() or 0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(max(self._ends_at - time.monotonic(), 0.001))
+        self._sock.settimeout(max(self._ends_seconds - time.monotonic(), 0.001))
         return self._received.readinto(buffer)
 
     def close(self) -> None:
