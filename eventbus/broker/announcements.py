@@ -1,4 +1,4 @@
-"""Announcements: the command that tells the groups of one event, kept whole, with gaps for what differs from event to event.
+"""Announcements: the commands that tell the groups of one event, kept whole, with gaps for what differs from event to event.
 
 first event of a type for these queues ─▶ Celery's messages, packed for Redis ─▶ kept, if filling it gives the same bytes
 every other one                        ─▶ gaps filled: a tenth of the time that making messages from templates takes
@@ -22,6 +22,8 @@ _KEPT = 1024
 #: The ids of one announcement's messages begin as its event's, and differ in what follows.
 _DRAWN = UUID_LENGTH - 2
 _MOST_QUEUES = 100
+#: How a command of three parts begins that has a notice as the others.
+_PUBLISH = b"*3\r\n$7\r\nPUBLISH\r\n"
 
 
 class Announcements:
@@ -32,37 +34,46 @@ class Announcements:
         self._keyprefix = keyprefix
         self._kept: dict[tuple[Any, ...], _Kept | None] = {}
 
-    def command(self, item: Announcement, notice: Notice | None) -> bytes | None:
-        """The packed command for *item* and *notice*; None if there is nothing to say."""
+    def commands(self, item: Announcement, notice: Notice | None, *, by_script: bool) -> bytes:
+        """The packed commands for *item* and *notice*.
+
+        Args:
+            by_script: They are one, the script, which leaves out queues that are long; else one for each queue, and one for
+                the notice, in a quarter of Redis's time.
+        """
         if not item.queues:
-            return None if notice is None else self._packed(item, [], notice)
+            return self._packed(item, [], notice, by_script=by_script)
         way = self._envelopes.way()
         root_id, parent_id = self._envelopes.lineage()
         if way is None or len(item.queues) > _MOST_QUEUES or not (is_plain(root_id) and is_plain(parent_id)):
-            return self._made(item, notice)
+            return self._made(item, notice, by_script=by_script)
         # The process is named in every message.
-        kind = (item.type, item.queues, way, os.getpid(), root_id is None, parent_id is None, notice is None)
+        kind = (item.type, item.queues, way, os.getpid(), root_id is None, parent_id is None, notice is None, by_script)
         # No other event's id begins so, and this event is announced once.
         ids = _Drawn(item.event_id[:_DRAWN], root_id, parent_id)
         try:
             kept = self._kept[kind]
         except KeyError:
-            kept = self._keep(kind, item, ids, notice)
-        return self._made(item, notice) if kept is None else kept.filled(item.event_id, ids, notice)
+            kept = self._keep(kind, item, ids, notice, by_script=by_script)
+        if kept is None:
+            return self._made(item, notice, by_script=by_script)
+        return kept.filled(item.event_id, ids, notice)
 
-    def _made(self, item: Announcement, notice: Notice | None) -> bytes:
+    def _made(self, item: Announcement, notice: Notice | None, *, by_script: bool) -> bytes:
         """The same with messages that are made one by one."""
-        return self._packed(item, self._envelopes.stored(item.wake_ups()), notice)
+        return self._packed(item, self._envelopes.stored(item.wake_ups()), notice, by_script=by_script)
 
-    def _keep(self, kind: tuple[Any, ...], item: Announcement, ids: "_Drawn", notice: Notice | None) -> "_Kept | None":
+    def _keep(
+        self, kind: tuple[Any, ...], item: Announcement, ids: "_Drawn", notice: Notice | None, *, by_script: bool
+    ) -> "_Kept | None":
         marks = _Drawn(draw_uuid()[:_DRAWN], ids.root_id and draw_uuid(), ids.parent_id and draw_uuid())
         marked = item._replace(event_id=draw_uuid())
         messages, bodies = self._messages(marked, marks)
         kept: _Kept | None = None
         if len(bodies) == 1:
-            command = self._packed(marked, messages, None, further=0 if notice is None else 2)
-            kept = _Kept(command, marked.event_id, marks, bodies.pop())
-            whole = self._packed(item, self._messages(item, ids)[0], notice)
+            commands = self._packed(marked, messages, None, by_script=by_script, further=0 if notice is None else 2)
+            kept = _Kept(commands, marked.event_id, marks, bodies.pop(), notices=b"" if by_script else _PUBLISH)
+            whole = self._packed(item, self._messages(item, ids)[0], notice, by_script=by_script)
             if kept.filled(item.event_id, ids, notice) != whole:
                 kept = None
         if len(self._kept) >= _KEPT:
@@ -78,14 +89,17 @@ class Announcements:
         ]
         return [joined(outer, body) for outer, body in encoded], {body for _, body in encoded}
 
-    def _packed(self, item: Announcement, messages: list[str], notice: Notice | None, *, further: int = 0) -> bytes:
-        """The command; with so many *further* parts to come."""
+    def _packed(
+        self, item: Announcement, messages: list[str], notice: Notice | None, *, by_script: bool, further: int = 0
+    ) -> bytes:
+        """The commands; the script's with so many *further* parts to come."""
         keys = [self._keyprefix + queue for queue in item.queues]
-        pushed: list[str | int] = []
-        for message in messages:
-            pushed += (1, message)
         heard = () if notice is None else (notice.channel, notice.text)
-        return packed(("EVALSHA", PUSH_SHA, len(keys), *keys, QUEUE_CAP, *pushed, *heard), further=further)
+        if by_script:
+            pushed = [part for message in messages for part in (1, message)]
+            return packed(("EVALSHA", PUSH_SHA, len(keys), *keys, QUEUE_CAP, *pushed, *heard), further=further)
+        pushes = [packed(("LPUSH", key, message)) for key, message in zip(keys, messages, strict=True)]
+        return b"".join([*pushes, packed(("PUBLISH", *heard)) if heard else b""])
 
 
 class _Drawn(NamedTuple):
@@ -101,24 +115,24 @@ class _Drawn(NamedTuple):
 
 
 class _Kept:
-    """A command with gaps. What fills them is as long as what was there, for Redis is told lengths."""
+    """Commands with gaps. What fills them is as long as what was there, for Redis is told lengths."""
 
-    def __init__(self, command: bytes, event_id: str, marks: _Drawn, body: str) -> None:
+    def __init__(self, commands: bytes, event_id: str, marks: _Drawn, body: str, *, notices: bytes) -> None:
         marked = [base64.b64encode(body.encode()), event_id.encode(), *(mark.encode() for mark in marks if mark)]
         gap = re.compile(b"|".join(re.escape(mark) for mark in marked))
-        self._format = gap.sub(b"%b", command.replace(b"%", b"%%"))
-        self._in_order = itemgetter(*[marked.index(mark) for mark in gap.findall(command)])
+        self._format = gap.sub(b"%b", commands.replace(b"%", b"%%"))
+        self._in_order = itemgetter(*[marked.index(mark) for mark in gap.findall(commands)])
         self._head, _, self._tail = body.encode().partition(marked[1])
+        #: What comes before a notice.
+        self._notices = notices
 
     def filled(self, event_id: str, ids: _Drawn, notice: Notice | None) -> bytes:
-        """The command for the event of that id."""
+        """The commands for the event of that id."""
         id = event_id.encode()
         body = binascii.b2a_base64(self._head + id + self._tail, newline=False)
         values = (body, id, *[value.encode() for value in ids if value])
-        command: bytes = self._format % self._in_order(values)
-        return command if notice is None else command + _packed_notice(notice)
-
-
-def _packed_notice(notice: Notice) -> bytes:
-    channel, text = notice.channel.encode(), notice.text
-    return b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(channel), channel, len(text), text)
+        commands: bytes = self._format % self._in_order(values)
+        if notice is None:
+            return commands
+        channel, text = notice.channel.encode(), notice.text
+        return b"%b%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (commands, self._notices, len(channel), channel, len(text), text)

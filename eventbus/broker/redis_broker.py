@@ -1,13 +1,22 @@
 """Redis or Valkey as the broker: messages as kombu would store them, pushed in one round trip."""
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 from celery import Celery
 
 from eventbus.broker.announcements import Announcements
 from eventbus.broker.contract import QUEUE_CAP, Announcement, Notice, WakeUp
 from eventbus.broker.envelopes import Envelopes
+from eventbus.broker.redis_connections import Owed
 from eventbus.broker.redis_server import RedisListeners, RedisServer
+
+#: So many kinds of answers are kept: more than a service has.
+_KEPT = 1024
+#: A number of no more digits is below the cap.
+_DIGITS = len(str(QUEUE_CAP)) - 1
+_NEVER = re.compile(rb"(?!)")
 
 
 class RedisBroker:
@@ -18,6 +27,9 @@ class RedisBroker:
         self._envelopes = Envelopes(app)
         self._announcements = Announcements(self._envelopes, keyprefix=keyprefix)
         self._redis = RedisServer(url)
+        #: Queues that held less than the cap when this process last heard of them: they are pushed to without asking.
+        self._short: set[str] = set()
+        self._owed = lru_cache(maxsize=_KEPT)(self._owed_for)
         self.listeners = RedisListeners(realtime_url) if realtime_url and realtime_url != url else None
 
     def send(self, wake_ups: Sequence[WakeUp], notices: Sequence[Notice]) -> None:
@@ -25,10 +37,34 @@ class RedisBroker:
         self._redis.push(self._messages(wake_ups), notices, cap=QUEUE_CAP)
 
     def announce(self, item: Announcement, notice: Notice | None) -> None:
-        """The same for one event, without waiting for the answer."""
-        command = self._announcements.command(item, notice)
-        if command is not None and not self._redis.post(command):
-            self._redis.push(self._messages(item.wake_ups()), [notice] if notice else [], cap=QUEUE_CAP)
+        """The same for one event, without waiting for the answers."""
+        if not item.queues and notice is None:
+            return
+        by_script = not self._short.issuperset(item.queues)
+        commands = self._announcements.commands(item, notice, by_script=by_script)
+        owed = self._owed(item.queues, has_notice=notice is not None, by_script=by_script)
+        if not self._redis.post(commands, owed, is_script=by_script):
+            notices = [notice] if notice else []
+            pushed = self._redis.push(self._messages(item.wake_ups()), notices, cap=QUEUE_CAP)
+            self._note_pushed(item.queues, [pushed])
+
+    def _owed_for(self, queues: tuple[str, ...], *, has_notice: bool, by_script: bool) -> Owed:
+        """What is answered to an announcement to *queues*: the script tells how many it has pushed, LPUSH how long a queue is."""
+        if by_script:
+            return Owed(1, partial(self._note_pushed, queues), _NEVER)
+        usual = re.compile(
+            rb"(?::[0-9]{1,%d}\r\n){%d}%b" % (_DIGITS, len(queues), rb":[0-9]+\r\n" if has_notice else b"")
+        )
+        return Owed(len(queues) + has_notice, partial(self._note_lengths, queues), usual)
+
+    def _note_pushed(self, queues: Sequence[str], answers: Sequence[int]) -> None:
+        if answers[0] == len(queues):
+            self._short.update(queues)
+
+    def _note_lengths(self, queues: Sequence[str], answers: Sequence[int]) -> None:
+        for queue, length in zip(queues, answers, strict=False):  # the last one may be about a notice
+            if length >= QUEUE_CAP:
+                self._short.discard(queue)
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:
         """Push the first of *wake_ups* until *queue* holds *cap* messages; how many, in one step for everybody else."""

@@ -1,7 +1,7 @@
 """Connections to Redis for the one command that every publish sends: kept, checked, packed and read in the shortest way.
 
     execute ─▶ send, read the answer
-    post ────▶ send; the answer is read by whoever uses the connection next, and is there by then
+    post ────▶ send; the answers are read by whoever uses the connection next, and are there by then
 
 The client's own pool asks the socket four times and counts for metrics; this one asks once, and takes a third of the time.
 """
@@ -10,13 +10,27 @@ import os
 import re
 import select
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import redis
 
-#: An answer that is a number, whole; those that say more, or less, are read by the client.
+#: An answer that is a number, whole.
 _NUMBER, _NUMBER_BYTES = re.compile(rb":[0-9]+\r\n"), 32
+
+
+class Owed(NamedTuple):
+    """What the server will answer to what was sent to it."""
+
+    #: One answer for each command.
+    answers: int
+    #: Told of all of them, unless one is an error.
+    note: Callable[[Sequence[Any]], None]
+    #: All of them as they mostly are, which tells nothing new.
+    usual: re.Pattern[bytes] = _NUMBER
+
+
+_ONE = Owed(1, lambda _answers: None)
 
 
 class Connections:
@@ -35,29 +49,30 @@ class Connections:
                 was posted before: then this one was not sent.
         """
         line = self._take()
-        line.send(packed(command))
-        return self._finish(line)
+        line.send(packed(command), _ONE)
+        [answer] = self._read(line)
+        self._idle.append(line)
+        return answer
 
-    def post(self, command: bytes) -> None:
-        """Send a packed *command* and do not wait for its answer; only on a new connection, which may not know its script yet.
+    def post(self, commands: bytes, owed: Owed) -> None:
+        """Send packed *commands* and do not wait for their answers; only on a new connection, to hear at once if all is refused.
 
         Raises:
             RedisError, OSError: As `execute`.
         """
         line = self._take()
         is_new = line.is_new
-        line.send(command)
+        line.send(commands, owed)
         if is_new:
-            self._finish(line)
-        else:
-            self._idle.append(line)
+            self._read(line)
+        self._idle.append(line)
 
     def _take(self) -> "_Line":
         try:
             line = self._idle.pop()
         except IndexError:
             return _Line(self._pool.make_connection())
-        if line.is_owed and not line.has_skipped_number():
+        if line.owed and not line.has_skipped_usual(line.owed):
             try:
                 self._read(line)
             except redis.ConnectionError:  # the server has ended it, as one that restarts does
@@ -66,12 +81,7 @@ class Connections:
             line.connect()
         return line
 
-    def _finish(self, line: "_Line") -> Any:
-        answer = self._read(line)
-        self._idle.append(line)
-        return answer
-
-    def _read(self, line: "_Line") -> Any:
+    def _read(self, line: "_Line") -> list[Any]:
         """After an error that is no answer the connection is closed, and forgotten."""
         try:
             return line.read()
@@ -98,33 +108,46 @@ class _Line:
         self._poller.register(self._connection._sock.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
         #: Nothing was sent on it yet.
         self.is_new = True
-        #: An answer is still to be read.
-        self.is_owed = False
+        #: Answers that are still to be read.
+        self.owed: Owed | None = None
 
-    def send(self, command: bytes) -> None:
-        """Send a packed *command*; its answer is owed."""
-        self._connection.send_packed_command([command])
-        self.is_new, self.is_owed = False, True
+    def send(self, commands: bytes, owed: Owed) -> None:
+        """Send packed *commands*."""
+        self._connection.send_packed_command([commands])
+        self.is_new, self.owed = False, owed
 
-    def read(self) -> Any:
-        """The answer that is owed."""
-        self.is_owed = False
-        return self._connection.read_response()
+    def read(self) -> list[Any]:
+        """The answers that are owed.
 
-    def has_skipped_number(self) -> bool:
-        """Whether the answer that is owed was there, and just a number, which tells nothing: a quarter of the time of `read`."""
+        Raises:
+            ResponseError: One of them is an error; the others are read.
+        """
+        owed, self.owed = self.owed or _ONE, None
+        answers, refusal = [], None
+        for _ in range(owed.answers):
+            try:
+                answers.append(self._connection.read_response())
+            except redis.ResponseError as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
+        owed.note(answers)
+        return answers
+
+    def has_skipped_usual(self, owed: Owed) -> bool:
+        """Whether the answers that are *owed* were there, and as usual: a quarter of the time of `read`."""
         channel = self._connection._sock
         # One that is encrypted cannot be peeked at; where nothing is there yet, even peeking would wait.
         if type(channel) is not socket.socket or not self.is_readable():
             return False
         try:
-            answer = channel.recv(_NUMBER_BYTES, socket.MSG_PEEK)
+            answers = channel.recv(_NUMBER_BYTES * owed.answers, socket.MSG_PEEK)
         except OSError:
             return False
-        if not _NUMBER.fullmatch(answer):
+        if not owed.usual.fullmatch(answers):
             return False
-        channel.recv(len(answer))
-        self.is_owed = False
+        channel.recv(len(answers))
+        self.owed = None
         return True
 
     def is_readable(self) -> bool:

@@ -16,7 +16,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, unreachable
 from eventbus.broker.redis_clients import redis_client
-from eventbus.broker.redis_connections import Connections, packed
+from eventbus.broker.redis_connections import Connections, Owed, packed
 
 Answer = TypeVar("Answer")
 
@@ -70,19 +70,22 @@ class RedisServer:
                 raise unreachable(self._url, error) from error
         return self.call(lambda client: _push_by_pipeline(client, messages, notices, cap))
 
-    def post(self, command: bytes) -> bool:
-        """Send *command*, a packed EVALSHA of `PUSH`, without waiting until it is done.
+    def post(self, commands: bytes, owed: Owed, *, is_script: bool = False) -> bool:
+        """Send packed *commands* without waiting until they are done.
+
+        Args:
+            is_script: They are an EVALSHA of `PUSH`.
 
         Returns:
             False if the server does not know the script, or forbids it: nothing was sent.
 
         Raises:
-            BrokerUnreachable: It was not sent whole, or the one before was refused.
+            BrokerUnreachable: They were not sent whole, or some before were refused.
         """
-        if not self._scripts_are_allowed:
+        if is_script and not self._scripts_are_allowed:
             return False
         try:
-            self._connections.post(command)
+            self._connections.post(commands, owed)
         except (redis.RedisError, OSError) as error:
             if isinstance(error, NoScriptError) or _forbids_scripts(error):
                 return False
@@ -113,13 +116,17 @@ class RedisListeners:
 
     def post(self, notices: Sequence[Notice]) -> None:
         """PUBLISH *notices* without waiting for an answer."""
-        command = ["EVALSHA", PUSH_SHA, 0, 0, *(part for each in notices for part in (each.channel, each.text))]
-        if not self._server.post(packed(command)):
+        commands = b"".join([packed(("PUBLISH", each.channel, each.text)) for each in notices])
+        if not self._server.post(commands, Owed(len(notices), _ignored)):
             self.tell(notices)
 
     def ping(self) -> None:
         """Ask for an answer."""
         self._server.call(lambda client: client.ping())
+
+
+def _ignored(_listeners: Sequence[Any]) -> None:
+    """How many have heard is nothing to a publisher."""
 
 
 class _ScriptsForbidden(Exception):

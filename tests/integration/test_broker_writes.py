@@ -13,6 +13,7 @@ import redis
 from celery import Celery, signals
 
 from eventbus.broker import QUEUE_CAP, Announcement, KombuBroker, Notice, RedisBroker, WakeUp
+from eventbus.broker.redis_connections import Owed
 from eventbus.embedded import EmbeddedValkey
 from eventbus.embedded.binaries import find_valkey
 from eventbus.errors import BrokerUnreachable
@@ -203,10 +204,10 @@ def test_a_post_waits_for_no_answer_but_the_first(
 
     broker.announce(announcement(queue), None)
     [line] = broker._redis._connections._idle
-    owed = [line.is_owed]
+    owed = [bool(line.owed)]
     for _ in range(3):
         broker.announce(announcement(queue), None)
-        owed.append(line.is_owed)
+        owed.append(bool(line.owed))
 
     assert owed == [False, True, True, True]
     assert broker.depth(queue) == 4
@@ -214,7 +215,7 @@ def test_a_post_waits_for_no_answer_but_the_first(
 
 def test_what_became_of_a_post_shows_at_the_next_call(broker: RedisBroker, prefix: str, redis_client: Any) -> None:
     """An error is told late, once; a server that has forgotten the script is told it again."""
-    broken, well = f"{prefix}.broken", f"{prefix}.well"
+    broken, well, other = f"{prefix}.broken", f"{prefix}.well", f"{prefix}.other"
     redis_client.set(broken, "not a list")
     broker.announce(announcement(well), None)
 
@@ -223,10 +224,87 @@ def test_what_became_of_a_post_shows_at_the_next_call(broker: RedisBroker, prefi
         broker.announce(announcement(well), None)
     redis_client.script_flush()
     for _ in range(3):
+        broker.announce(announcement(other), None)
         broker.announce(announcement(well), None)
 
     # The one that was not sent, and the one that found the script gone, are the relay's to repeat.
-    assert broker.depth(well) == 3
+    assert (broker.depth(well), broker.depth(other)) == (4, 2)
+
+
+def test_a_queue_that_is_known_to_be_short_is_pushed_to_without_asking(
+    broker: RedisBroker, prefix: str, redis_client: Any
+) -> None:
+    """The script, which looks before it pushes, takes Redis four times as long."""
+    queues, notice = [f"{prefix}.{name}" for name in "abc"], Notice(channel=prefix, text=b"x")
+
+    with commands(redis_client) as seen:
+        for _ in range(3):
+            broker.announce(announcement(*queues), notice)
+
+    assert seen == ["EVALSHA", *["LPUSH", "LPUSH", "LPUSH", "PUBLISH"] * 2]
+    assert [broker.depth(queue) for queue in queues] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_announcements_do_not_pile_up(app: Celery, broker_url: str, prefix: str, processes: int) -> None:
+    """A publisher hears how long a queue was when it sends the next announcement, and heeds it in the one after that."""
+    brokers = [RedisBroker(app, broker_url, keyprefix="", realtime_url=None) for _ in range(processes)]
+    full, short = f"{prefix}.full", f"{prefix}.short"
+
+    for number in range(QUEUE_CAP + 50):
+        for broker in brokers:
+            broker.announce(announcement(full, short) if number % 10 == 0 else announcement(full), None)
+
+    assert QUEUE_CAP <= brokers[0].depth(full) <= QUEUE_CAP + 2 * processes
+    # What is left out is left out for the queue that is long alone.
+    assert brokers[0].depth(short) == 15 * processes
+
+
+def test_a_process_that_publishes_once_asks_before_it_pushes(app: Celery, broker_url: str, prefix: str) -> None:
+    """However many of them there are, as with a command in a script, the cap holds."""
+    for _ in range(QUEUE_CAP + 5):
+        broker = RedisBroker(app, broker_url, keyprefix="", realtime_url=None)
+        broker.announce(announcement(f"{prefix}.a"), None)
+
+    assert broker.depth(f"{prefix}.a") == QUEUE_CAP
+
+
+def test_a_queue_that_has_become_short_again_is_pushed_to_without_asking(
+    broker: RedisBroker, prefix: str, redis_client: Any
+) -> None:
+    """Once the script was heard to have pushed to it."""
+    queue = f"{prefix}.a"
+    broker.announce(announcement(queue), None)
+    broker.send(wake_ups(queue, QUEUE_CAP), [])
+    for _ in range(3):
+        broker.announce(announcement(queue), None)
+    redis_client.delete(queue)
+
+    with commands(redis_client) as seen:
+        for _ in range(4):
+            broker.announce(announcement(queue), None)
+
+    assert seen == ["EVALSHA", "EVALSHA", "LPUSH", "LPUSH"]
+    assert broker.depth(queue) == 4
+
+
+def test_of_several_queues_one_that_is_refused_keeps_no_other_from_its_message(
+    broker: RedisBroker, prefix: str, redis_client: Any
+) -> None:
+    """The refusal is told late and once, and every answer is taken for what it answers."""
+    queues = [f"{prefix}.{name}" for name in "abc"]
+    for _ in range(2):
+        broker.announce(announcement(*queues), None)
+    redis_client.set(queues[1], "not a list")
+
+    broker.announce(announcement(*queues), Notice(channel=prefix, text=b"x"))
+    with pytest.raises(BrokerUnreachable, match="WRONGTYPE"):
+        broker.announce(announcement(queues[0]), None)
+    for _ in range(2):
+        broker.announce(announcement(queues[0]), None)
+
+    assert [broker.depth(queue) for queue in (queues[0], queues[2])] == [5, 3]
+    assert broker.top_up(queues[2], wake_ups(queues[2], 7), cap=5) == 2
 
 
 def test_an_answer_that_has_come_is_passed_over(broker: RedisBroker, prefix: str) -> None:
@@ -297,7 +375,7 @@ def test_a_connection_that_ended_before_it_answered_is_replaced(
     id = broker._redis._connections.execute("CLIENT", "ID")
     redis_client.client_kill_filter(_id=id)
     [line] = broker._redis._connections._idle
-    line.is_owed = True
+    line.owed = Owed(1, lambda _answers: None)
 
     broker.announce(announcement(queue), None)
 
@@ -321,5 +399,5 @@ def test_no_announcement_waits_where_messages_are_made_one_by_one(
     finally:
         signals.after_task_publish.disconnect(hear)
 
-    assert line.is_owed
+    assert line.owed
     assert broker.depth(queue) == 2

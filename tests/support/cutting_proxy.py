@@ -15,7 +15,7 @@ class CuttingProxy(SilentProxy):
         self.cut = 0
 
     def _send(self, data: bytes, target: socket.socket) -> bool:
-        is_cut = self.cuts and b"EVALSHA" in data
+        is_cut = self.cuts and (b"EVALSHA" in data or b"LPUSH" in data)
         if is_cut:
             self.cut += 1
             data = data[: len(data) // 2]
