@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from eventbus.event import Event, Loader
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
-from eventbus.storage.values import as_texts, as_utc, as_uuid, with_time
+from eventbus.storage.values import as_texts, as_utc, as_uuid
 from eventbus.subscription import candidates
 from eventbus.wire import decode, encode_again
 
@@ -131,12 +131,21 @@ def find_events(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Event
 
 def event_from(row: Row[Any]) -> Event:
     """The event in a row that has the columns of `FIND`."""
-    return Event(
-        id=as_uuid(row.id),
-        type=row.type,
-        version=row.version,
-        source=row.source,
-        data=decode(row.data),
-        metadata=with_time(decode(row.metadata), row.created_at),
-        created_at=as_utc(row.created_at),
+    return event_of((row.id, row.type, row.version, row.source, row.data, row.metadata, row.created_at))
+
+
+def event_of(values: Sequence[Any]) -> Event:
+    """The event of these *values* of the columns of `FIND`, as a driver gives them."""
+    id, type, version, source, data, metadata, created_at = values
+    at = as_utc(created_at)
+    return Event.of(
+        id=as_uuid(id),
+        type=type,
+        version=version,
+        source=source,
+        data=decode(data),
+        # As users see it: with the time, which the log keeps in a column of its own.
+        metadata={**decode(metadata), "timestamp": at.isoformat()},
+        created_at=at,
+        loader=None,
     )

@@ -36,7 +36,7 @@ MARK_DONE = f"""
 WITH done AS (
     {_UPDATE_DONE} WHERE {_MINE}
     {_RETURN_ONE}
-), {COUNT_DONE}
+), {COUNT_ONE_DONE}
 SELECT state FROM done
 """
 # The same, in the command that also commits: a claim that is lost, or a row that was replayed, must not be committed by it, and
@@ -47,7 +47,7 @@ WITH done AS (
     SET state = 'done', finished_at = clock_timestamp(), suspect = false, claim = NULL, started_at = NULL, last_error = NULL,
         due_at = clock_timestamp()
     WHERE {_MINE} AND NOT d.rerun
-    RETURNING d.finished_at, d.group_name, CAST(:type AS text) AS type
+    {_RETURN_ONE}
 ), {COUNT_ONE_DONE}
 SELECT 1 / count(*) FROM done
 """)
@@ -77,7 +77,7 @@ MARK_ALONE_DONE = Hot(f"""
 WITH {_QUICK}, done AS (
     {_UPDATE_DONE} FROM quick WHERE {_MINE} AND quick.setting = 'off'
     {_RETURN_ONE}
-), {COUNT_DONE}
+), {COUNT_ONE_DONE}
 SELECT state, EXISTS (
     SELECT FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id)
     CROSS JOIN (VALUES ('pending'), ('retrying'), ('running')) AS open (state)

@@ -38,11 +38,12 @@ counted AS (
     ON CONFLICT (backend, minute, type, group_name) DO UPDATE SET consumed = tally.consumed + EXCLUDED.consumed
 )
 """
-#: The same where ``done`` is one row at most, of a delivery that is done: nothing to group.
+#: The same where ``done`` is one row at most: nothing to group.
 COUNT_ONE_DONE = """
 counted AS (
     INSERT INTO eventbus.traffic_tally AS tally (backend, minute, type, group_name, consumed)
-    SELECT pg_backend_pid(), date_trunc('minute', done.finished_at, 'UTC'), done.type, done.group_name, 1 FROM done
+    SELECT pg_backend_pid(), date_trunc('minute', done.finished_at, 'UTC'), done.type, done.group_name, 1
+    FROM done WHERE done.state = 'done'
     ON CONFLICT (backend, minute, type, group_name) DO UPDATE SET consumed = tally.consumed + EXCLUDED.consumed
 )
 """

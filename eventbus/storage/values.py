@@ -1,6 +1,6 @@
 """Values: what drivers return, as the one Python type that the bus uses for it, and ids as all drivers take them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -24,8 +24,3 @@ def as_utc(value: datetime) -> datetime:
 def as_utc_or_none(value: datetime | None) -> datetime | None:
     """The same for a column that may be empty."""
     return None if value is None else as_utc(value)
-
-
-def with_time(metadata: Mapping[str, Any], recorded_at: datetime) -> dict[str, Any]:
-    """An event's metadata as users see it: with the time, which the log keeps in a column of its own."""
-    return {**metadata, "timestamp": as_utc(recorded_at).isoformat()}
