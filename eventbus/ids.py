@@ -1,7 +1,8 @@
-"""Ids: random ones, drawn by publishers a few at a time for every event, and those that somebody asks for."""
+"""Ids: random ones, drawn by publishers a few at a time for every event; ranges of them; and those that somebody asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import urandom
+from typing import NamedTuple
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
@@ -10,6 +11,44 @@ from eventbus.errors import InvalidInput
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 #: Drawn at once, by whoever needs that many.
 _MOST_PAIRS = 50
+_DAY_MILLISECONDS = 24 * 60 * 60 * 1000
+#: Weeks begin on Mondays, in UTC; the first of 1970 did on its fifth day.
+_WEEK_MILLISECONDS, _FIRST_MONDAY_MILLISECONDS = 7 * _DAY_MILLISECONDS, 4 * _DAY_MILLISECONDS
+_MOST_MILLISECONDS = (1 << 48) - 1
+
+
+class IdRange(NamedTuple):
+    """Ids of events, as text, both ends included. An event's id begins with the time at which it was published."""
+
+    first: str
+    last: str
+
+    @classmethod
+    def of(cls, ids: Iterable[str]) -> "IdRange":
+        """The range from the first to the last of *ids*; of none it is empty."""
+        listed = list(ids)
+        return cls(min(listed), max(listed)) if listed else cls(EVERYWHERE.last, EVERYWHERE.first)
+
+    @classmethod
+    def around(cls, id: UUID) -> "IdRange":
+        """The ids of the week in which *id* was published, and of the other one that is less than a day away, if one is.
+
+        Whole weeks, for each has a table: in it, all that is due is meant, and none of it is read in vain.
+        """
+        if id.version != 7:
+            return EVERYWHERE
+        at = id.int >> 80
+        first = max(0, _monday(at - _DAY_MILLISECONDS))
+        last = min(_monday(at + _DAY_MILLISECONDS) + _WEEK_MILLISECONDS - 1, _MOST_MILLISECONDS)
+        return cls(f"{first >> 16:08x}-{first & 0xFFFF:04x}{_LEAST}", f"{last >> 16:08x}-{last & 0xFFFF:04x}{_MOST}")
+
+
+def _monday(at: int) -> int:
+    return at - (at - _FIRST_MONDAY_MILLISECONDS) % _WEEK_MILLISECONDS
+
+
+_LEAST, _MOST = "-0000-0000-000000000000", "-ffff-ffff-ffffffffffff"
+EVERYWHERE = IdRange("00000000-0000" + _LEAST, "ffffffff-ffff" + _MOST)
 
 
 def draw_uuid() -> str:

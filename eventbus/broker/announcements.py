@@ -11,7 +11,7 @@ import re
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from eventbus.broker.contract import QUEUE_CAP, Announcement, Notice, WakeUp
+from eventbus.broker.contract import QUEUE_CAP, Announcement, Notice
 from eventbus.broker.envelopes import UUID_LENGTH, Envelopes, Ids, is_plain, joined
 from eventbus.broker.redis_connections import packed
 from eventbus.broker.redis_server import PUSH_SHA
@@ -83,10 +83,7 @@ class Announcements:
 
     def _messages(self, item: Announcement, ids: "_Drawn") -> tuple[list[str], set[str]]:
         """What would be pushed for each queue of *item*, and what these messages have as their body."""
-        encoded = [
-            self._envelopes.encoded(WakeUp(queue=queue, event_id=item.event_id, type=item.type), ids.of(number))
-            for number, queue in enumerate(item.queues)
-        ]
+        encoded = [self._envelopes.encoded(wake_up, ids.of(number)) for number, wake_up in enumerate(item.wake_ups())]
         return [joined(outer, body) for outer, body in encoded], {body for _, body in encoded}
 
     def _packed(

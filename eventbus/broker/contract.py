@@ -8,7 +8,8 @@ from uuid import UUID
 from eventbus.errors import BrokerUnreachable
 from eventbus.urls import without_password
 
-#: A queue that holds so many messages gets no more wake-ups: whoever takes one of them finds all that is due.
+#: A queue that holds so many messages gets no more wake-ups: whoever takes one of them finds all that is due around its event, and
+#: relays see to the rest.
 QUEUE_CAP = 100
 #: How long one attempt to reach a broker may take on the publish path.
 TIMEOUT_SECONDS = 0.4
@@ -22,6 +23,9 @@ class WakeUp:
     queue: str
     event_id: UUID | str
     type: str
+    #: Whether to look for work of any time. One for an event that was just published is for what is due around it, which costs
+    #: less, for each week has a table.
+    everywhere: bool = True
 
 
 class Announcement(NamedTuple):
@@ -33,7 +37,7 @@ class Announcement(NamedTuple):
 
     def wake_ups(self) -> list[WakeUp]:
         """One for each queue."""
-        return [WakeUp(queue=queue, event_id=self.event_id, type=self.type) for queue in self.queues]
+        return [WakeUp(queue=queue, event_id=self.event_id, type=self.type, everywhere=False) for queue in self.queues]
 
 
 class Notice(NamedTuple):

@@ -22,6 +22,8 @@ from eventbus.broker.contract import WakeUp
 from eventbus.ids import draw_uuid, draw_uuids
 
 UUID_LENGTH = 36
+#: A further argument of a task that is to look for work of any time.
+EVERYWHERE = "everywhere"
 _PLAIN_ID = re.compile(rf"[0-9A-Za-z-]{{{UUID_LENGTH}}}", re.ASCII)
 
 
@@ -64,7 +66,7 @@ class Envelopes:
         message = self._app.amqp.create_task_message(
             ids.task_id,
             queue,
-            (event_id,),
+            (event_id, EVERYWHERE) if wake_up.everywhere else (event_id,),
             {},
             argsrepr=f"{wake_up.type} {event_id}",
             kwargsrepr="{}",
@@ -103,19 +105,19 @@ class Envelopes:
 
     def _template(self, wake_up: WakeUp, ids: Ids, way: Any) -> "Template | None":
         """The template for messages like *wake_up*'s, made in that *way*; None if there can be none."""
-        kind = (wake_up.queue, ids.root_id is None, ids.parent_id is None, way)
+        kind = (wake_up.queue, wake_up.everywhere, ids.root_id is None, ids.parent_id is None, way)
         try:
             return self._templates[kind]
         except KeyError:
-            template = self._made_template(wake_up.queue, ids)
+            template = self._made_template(wake_up, ids)
             is_right = template.filled(wake_up, ids) == joined(*self.encoded(wake_up, ids))
             found = self._templates[kind] = template if is_right else None
             return found
 
-    def _made_template(self, queue: str, ids: Ids) -> "Template":
+    def _made_template(self, like: WakeUp, ids: Ids) -> "Template":
         root_id, parent_id = ids.root_id and draw_uuid(), ids.parent_id and draw_uuid()
         marks = Ids(draw_uuid(), draw_uuid(), root_id, parent_id)
-        marked = WakeUp(queue=queue, event_id=UUID(draw_uuid()), type=draw_uuid())
+        marked = WakeUp(queue=like.queue, event_id=UUID(draw_uuid()), type=draw_uuid(), everywhere=like.everywhere)
         names = {
             _BODY: "body",
             str(marked.event_id): "event_id",

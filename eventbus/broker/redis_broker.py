@@ -1,8 +1,10 @@
 """Redis or Valkey as the broker: messages as kombu would store them, pushed in one round trip."""
 
+import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 from celery import Celery
 
@@ -29,6 +31,7 @@ class RedisBroker:
         self._redis = RedisServer(url)
         #: Queues that held less than the cap when this process last heard of them: they are pushed to without asking.
         self._short: set[str] = set()
+        os.register_at_fork(after_in_child=self._short.clear)
         self._owed = lru_cache(maxsize=_KEPT)(self._owed_for)
         self.listeners = RedisListeners(realtime_url) if realtime_url and realtime_url != url else None
 
@@ -57,13 +60,13 @@ class RedisBroker:
         )
         return Owed(len(queues) + has_notice, partial(self._note_lengths, queues), usual)
 
-    def _note_pushed(self, queues: Sequence[str], answers: Sequence[int]) -> None:
+    def _note_pushed(self, queues: Sequence[str], answers: Sequence[Any]) -> None:
         if answers[0] == len(queues):
             self._short.update(queues)
 
-    def _note_lengths(self, queues: Sequence[str], answers: Sequence[int]) -> None:
+    def _note_lengths(self, queues: Sequence[str], answers: Sequence[Any]) -> None:
         for queue, length in zip(queues, answers, strict=False):  # the last one may be about a notice
-            if length >= QUEUE_CAP:
+            if isinstance(length, Exception) or length >= QUEUE_CAP:
                 self._short.discard(queue)
 
     def top_up(self, queue: str, wake_ups: Sequence[WakeUp], cap: int) -> int:

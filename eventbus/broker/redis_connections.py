@@ -1,4 +1,4 @@
-"""Connections to Redis for the one command that every publish sends: kept, checked, packed and read in the shortest way.
+"""Connections to Redis for what every publish sends by one write: kept, checked, packed and read in the shortest way.
 
     execute ─▶ send, read the answer
     post ────▶ send; the answers are read by whoever uses the connection next, and are there by then
@@ -24,7 +24,7 @@ class Owed(NamedTuple):
 
     #: One answer for each command.
     answers: int
-    #: Told of all of them, unless one is an error.
+    #: Told of all of them, unless they are as usual; errors among them are exceptions.
     note: Callable[[Sequence[Any]], None]
     #: All of them as they mostly are, which tells nothing new.
     usual: re.Pattern[bytes] = _NUMBER
@@ -123,15 +123,16 @@ class _Line:
             ResponseError: One of them is an error; the others are read.
         """
         owed, self.owed = self.owed or _ONE, None
-        answers, refusal = [], None
+        answers: list[Any] = []
         for _ in range(owed.answers):
             try:
                 answers.append(self._connection.read_response())
             except redis.ResponseError as error:
-                refusal = refusal or error
-        if refusal is not None:
-            raise refusal
+                answers.append(error)
         owed.note(answers)
+        for refusal in answers:
+            if isinstance(refusal, redis.ResponseError):
+                raise refusal
         return answers
 
     def has_skipped_usual(self, owed: Owed) -> bool:

@@ -1,4 +1,4 @@
-"""A Redis server, and the one scripted write that publishing makes to it.
+"""A Redis server, and the one write that publishing makes to it, mostly by a script.
 
     messages, notices ─▶ EVALSHA ─┬─ done
                                   ├─ the server was restarted: NOSCRIPT ─▶ EVAL
@@ -153,9 +153,10 @@ def _push_by_script(
 
 
 def _forbids_scripts(error: Exception) -> bool:
-    return isinstance(error, NoPermissionError) or (
-        isinstance(error, ResponseError) and str(error).lower().startswith("unknown command")
-    )
+    text = str(error).lower()
+    is_forbidden = isinstance(error, NoPermissionError) or text.startswith("unknown command")
+    # Another command may be forbidden as well.
+    return isinstance(error, ResponseError) and is_forbidden and "eval" in text
 
 
 def _push_by_pipeline(

@@ -14,6 +14,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from eventbus.errors import DatabaseError, UnreachableVersion
+from eventbus.ids import EVERYWHERE, IdRange
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.handler_sessions import ClaimLost, Sessions
 from eventbus.lifecycle.handling import handle
@@ -48,21 +49,26 @@ class Execution:
         """This worker, under a fence of its own for what it claims next."""
         return Claimant(worker=self.worker, task_id=task_id, lease=self.lease, suspects=suspects)
 
-    def claim(self, group: str, hint: UUID | None, claimant: Claimant) -> Claimed | None:
-        """Take a due delivery of *group* to run alone: that of the event *hint* if it is due, else the oldest tried one."""
+    def claim(self, group: str, hint: UUID | None, claimant: Claimant, *, near: IdRange = EVERYWHERE) -> Claimed | None:
+        """Take a due delivery of *group* to run alone: that of the event *hint* if it is due, else the oldest tried one *near*."""
         ids = self.known.ids(group)
         with self._claiming(group, claimant) as connection:
             if hint is not None:
                 named = claiming.claim_named(connection, hint, group=group, subscriptions=ids, claimant=claimant)
                 if named is not None:
                     return named
-            return claiming.claim_tried(connection, group=group, subscriptions=ids, claimant=claimant)
+            return claiming.claim_tried(connection, group=group, subscriptions=ids, claimant=claimant, near=near)
 
-    def claim_batch(self, group: str, claimant: Claimant, *, limit: int) -> list[Claimed]:
-        """Take up to *limit* due deliveries of *group* that were never tried, the oldest."""
+    def claim_batch(self, group: str, claimant: Claimant, *, limit: int, near: IdRange = EVERYWHERE) -> list[Claimed]:
+        """Take up to *limit* due deliveries of *group* that were never tried, the oldest of events *near*."""
         with self._claiming(group, claimant) as connection:
             return claiming.claim_fresh(
-                connection, group=group, subscriptions=self.known.ids(group), claimant=claimant, limit=limit
+                connection,
+                group=group,
+                subscriptions=self.known.ids(group),
+                claimant=claimant,
+                limit=limit,
+                near=near,
             )
 
     def give_back(self, group: str, claim: int, *, but: Sequence[UUID] = ()) -> int:
@@ -110,10 +116,10 @@ class Execution:
         """Settle *claimed*, whose handler returned."""
         return self.insist(lambda: settlement.settle_done(self.database, claimed))
 
-    def done_alone(self, claimed: Claimed) -> tuple[Done | Fenced, bool]:
-        """The same for one that ran alone, and whether more of its group may be due."""
+    def done_alone(self, claimed: Claimed, *, near: IdRange) -> tuple[Done | Fenced, bool]:
+        """The same for one that ran alone, and whether more of its group may be due *near*."""
         ids = self.known.ids(claimed.group)
-        return self.insist(lambda: settlement.settle_alone(self.database, claimed, subscriptions=ids))
+        return self.insist(lambda: settlement.settle_alone(self.database, claimed, subscriptions=ids, near=near))
 
     def fail(self, claimed: Claimed, error: BaseException) -> Retrying | Dead | Fenced:
         """Settle *claimed*, whose handler ended with *error*."""

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from eventbus.failure import Failure, from_death, from_exception, from_summary
+from eventbus.ids import IdRange
 from eventbus.lifecycle.publishing import describe
 from eventbus.retry import RetryPolicy
 from eventbus.storage import dead_letters, settling
@@ -68,10 +69,12 @@ def settle_done(database: Database, claimed: Claimed) -> Done | Fenced:
     return report(claimed, as_done(states.get(claimed.event.id)))
 
 
-def settle_alone(database: Database, claimed: Claimed, *, subscriptions: Sequence[int]) -> tuple[Done | Fenced, bool]:
-    """The same, and whether another delivery of these *subscriptions* of its group is due, as far as is known."""
+def settle_alone(
+    database: Database, claimed: Claimed, *, subscriptions: Sequence[int], near: IdRange
+) -> tuple[Done | Fenced, bool]:
+    """The same, and whether another delivery of these *subscriptions* of its group is due *near*, as far as is known."""
     with database.autocommit() as connection:
-        found = settling.mark_alone_done(connection, claimed, subscriptions=subscriptions)
+        found = settling.mark_alone_done(connection, claimed, subscriptions=subscriptions, near=near)
     state, is_more_due = found or (None, True)
     return report(claimed, as_done(state)), is_more_due
 

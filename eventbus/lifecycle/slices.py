@@ -5,6 +5,9 @@
             ─▶ batches of what was never tried, while time is left
             ─▶ one more wake-up, if something was done and more is due
 
+It looks around the event that its wake-up names, for to look everywhere takes longer the older the log is (docs/decisions/0017).
+Wake-ups of relays and replays let it look everywhere where it finds nothing there.
+
 A delivery that was tried may fail again, or kill its process again: it is never beside others. What never was tried comes in
 batches as large as fit into the time that is left, by the measured time of its handlers.
 """
@@ -17,6 +20,7 @@ from uuid import UUID
 
 from eventbus.errors import DatabaseError
 from eventbus.failure import ends_process, from_exception
+from eventbus.ids import EVERYWHERE, IdRange
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.handler_sessions import Sessions
@@ -58,18 +62,26 @@ class Slice:
         self._slot = self._slots.take()
         self._ends_seconds = time.monotonic() + SLICE_SECONDS
         self._has_claimed = self._is_closed = False
+        #: The events whose deliveries it looks for, and whether for others after those.
+        self._near, self._is_wide = EVERYWHERE, False
         #: Whether more may be due, as far as the last claim of each kind has shown.
         self._has_tried = self._has_fresh = True
         self.done = self.retried = self.dead = 0
         #: Deliveries that were replayed while they ran: their own wake-ups came too early.
         self.again: list[Claimed] = []
 
-    def run_alone(self, hint: UUID | None) -> Failed | None:
+    def run_alone(self, hint: UUID | None, *, everywhere: bool = True) -> Failed | None:
         """Run the delivery of the event *hint*, if it is due, then one that was tried before; the first that failed.
+
+        Args:
+            everywhere: Also what is due of other weeks than the hint's, if nothing is of those.
 
         Raises:
             DatabaseError: Nothing more was claimed.
         """
+        if hint is not None:
+            self._near = IdRange.around(hint)
+        self._is_wide = everywhere and self._near != EVERYWHERE
         failed = None if hint is None else self._run_one(hint)
         if failed is None and self._has_tried and self._has_time():
             failed = self._run_one(None)
@@ -87,7 +99,10 @@ class Slice:
             claimant = self._execution.claimant(task_id=self._task_id)
             # The fence is noted before the claim, for the case that this process dies in between.
             self._slot.expect(self._group, claimant.claim)
-            batch = self._execution.claim_batch(self._group, claimant, limit=limit)
+            batch = self._execution.claim_batch(self._group, claimant, limit=limit, near=self._near)
+            if not batch and self._is_wide:
+                self._near, self._is_wide = EVERYWHERE, False
+                continue
             if not batch:
                 self._has_fresh = False
                 return
@@ -117,7 +132,9 @@ class Slice:
         try:
             claimant = self._execution.claimant(task_id=self._task_id, suspects=may_run_suspects)
             self._slot.expect(self._group, claimant.claim)
-            claimed = self._execution.claim(self._group, hint, claimant)
+            claimed = self._execution.claim(self._group, hint, claimant, near=self._near)
+            if claimed is None and self._is_wide:
+                claimed = self._execution.claim(self._group, None, claimant, near=EVERYWHERE)
             if claimed is None:
                 self._has_tried = False
                 return None
@@ -142,8 +159,8 @@ class Slice:
                 return Failed(claimed=claimed, error=ended)
             if ended is None:
                 holding.returned(0)
-                ended, is_more_due = execution.done_alone(claimed)
-                if not is_more_due:
+                ended, is_more_due = execution.done_alone(claimed, near=self._near)
+                if not is_more_due and not self._is_wide:
                     self._has_tried = self._has_fresh = False
             outcome = ended
         holding.settled(0)

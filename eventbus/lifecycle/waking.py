@@ -100,7 +100,7 @@ def wake_ups_for(recorded: Sequence[Recorded], settings: Settings) -> list[WakeU
         for group in item.groups:
             owed.setdefault(group, []).append(item.event)
     return [
-        WakeUp(queue=settings.queue(group), event_id=event.id, type=event.type)
+        WakeUp(queue=settings.queue(group), event_id=event.id, type=event.type, everywhere=False)
         for group, events in owed.items()
         for event in events[:: ceil(len(events) / max(_FEW, len(events) / _MANY))]
     ]

@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from eventbus.event import Event
+from eventbus.ids import EVERYWHERE, IdRange
 from eventbus.storage.database import Connection
 from eventbus.storage.event_log import event_of
 from eventbus.storage.preparing import Hot
@@ -29,19 +30,20 @@ _TAKE = """
 , taken AS (
     UPDATE eventbus.delivery AS d
     SET state = 'running', claim = :claim, due_at = clock_timestamp() + CAST(:lease AS interval), worker = :worker,
-        task_id = :task_id, suspect = d.suspect OR d.state = 'running', rerun = d.rerun AND due.died,
-        started_at = CASE WHEN due.died THEN d.started_at END
-    FROM due WHERE d.event_id = due.event_id AND d.group_name = :group{only}
-    RETURNING d.event_id, d.subscription_id, d.attempts, d.deaths, d.suspect, d.replay_id, due.died
+        task_id = :task_id, suspect = d.suspect OR d.state = 'running', rerun = d.rerun AND d.started_at IS NOT NULL
+    WHERE d.event_id = ANY (ARRAY(SELECT due.event_id FROM due)) AND d.group_name = :group AND d.event_id {near}
+    RETURNING d.event_id, d.subscription_id, d.attempts, d.deaths, d.suspect, d.replay_id, d.started_at IS NOT NULL AS died
 )
-SELECT {columns}, taken.subscription_id, taken.attempts, taken.deaths, taken.suspect, taken.replay_id, taken.died
-FROM taken JOIN eventbus.event_log AS e ON e.id = taken.event_id{order}
+SELECT e.*, taken.subscription_id, taken.attempts, taken.deaths, taken.suspect, taken.replay_id, taken.died
+FROM taken CROSS JOIN LATERAL (
+    SELECT {event} FROM eventbus.event_log AS e WHERE e.id = taken.event_id AND e.id {near} LIMIT 1
+) AS e{order}
 """
-_TAKE_MANY = _TAKE.format(columns=_EVENT, only="", order="\nORDER BY taken.event_id")
-# Says again which one it is: a plan that was made for any event would else look for it in every partition.
-_TAKE_NAMED = _TAKE.format(
-    columns=_EVENT, only=" AND d.event_id = CAST(:event_id AS uuid)", order=" AND e.id = CAST(:event_id AS uuid)"
-)
+# What is said of ids beside says which weeks' tables may have them: a plan that was made for any id would else open them all. It
+# must not be what a join goes by, so there is no join: one event at a time, or all by a list.
+NEAR = "BETWEEN CAST(:first AS uuid) AND CAST(:last AS uuid)"
+_TAKE_MANY = _TAKE.format(event=_EVENT, near=NEAR, order="\nORDER BY taken.event_id")
+_TAKE_NAMED = _TAKE.format(event=_EVENT, near="= CAST(:event_id AS uuid)", order="")
 # Comes first, so that it is in what pg_stat_activity shows of a long statement: a claimer that lost its answer looks for it there.
 _FENCE = "fence AS (SELECT CAST(:claim AS bigint))"
 _NOT_PAUSED = "NOT EXISTS (SELECT FROM eventbus.consumer_group AS g WHERE g.name = :group AND g.paused)"
@@ -51,7 +53,7 @@ _ALLOWED = "(CAST(:suspects AS boolean) OR (d.state <> 'running' AND NOT d.suspe
 # and on a table without statistics it does, reading the whole backlog for one row that the primary key knows.
 CLAIM_NAMED = Hot(f"""
 WITH {_FENCE}, due AS (
-    SELECT d.event_id, d.started_at IS NOT NULL AS died FROM eventbus.delivery AS d
+    SELECT d.event_id FROM eventbus.delivery AS d
     WHERE d.event_id = CAST(:event_id AS uuid) AND d.group_name = :group
     AND d.subscription_id = ANY (CAST(:subscriptions AS bigint[])) AND d.state IN ('pending', 'running', 'retrying')
     AND d.due_at <= statement_timestamp() AND {_ALLOWED} AND {_NOT_PAUSED}
@@ -70,12 +72,12 @@ def _oldest(states: str, condition: str) -> str:
     due = f"""
     FROM eventbus.delivery AS d
     WHERE d.group_name = :group AND d.subscription_id = s.id AND d.state = s.state AND d.finished_at IS NULL
-    AND d.due_at <= statement_timestamp() AND {condition}
+    AND d.event_id {NEAR} AND d.due_at <= statement_timestamp() AND {condition}
     ORDER BY d.due_at
     """
     return f"""
 WITH {_FENCE}, due AS (
-    SELECT oldest.event_id, oldest.died FROM (
+    SELECT oldest.event_id FROM (
         SELECT s.id, s.state
         FROM (SELECT ids.id, open.state FROM unnest(CAST(:subscriptions AS bigint[])) AS ids (id)
               CROSS JOIN (VALUES {states}) AS open (state)) AS s
@@ -83,7 +85,7 @@ WITH {_FENCE}, due AS (
         WHERE {_NOT_PAUSED} ORDER BY first.due_at
     ) AS s
     CROSS JOIN LATERAL (
-        SELECT d.event_id, d.started_at IS NOT NULL AS died {due} LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT d.event_id {due} LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS oldest
     LIMIT :limit
 ) {_TAKE_MANY}
@@ -161,21 +163,38 @@ def claim_named(
 
 
 def claim_fresh(
-    connection: Connection, *, group: str, subscriptions: Sequence[int], claimant: Claimant, limit: int
+    connection: Connection,
+    *,
+    group: str,
+    subscriptions: Sequence[int],
+    claimant: Claimant,
+    limit: int,
+    near: IdRange = EVERYWHERE,
 ) -> list[Claimed]:
     """Take up to *limit* due deliveries of *group* that were never tried; returned in the order of their events.
+
+    Those of events *near* only: what that costs does not grow with the weeks that the log is old.
 
     The subscription with the oldest due one comes first, and of each the oldest due ones.
     A paused group has none. Rows that others are claiming at this moment are passed over.
     """
-    rows = connection.rows(CLAIM_FRESH, group=group, subscriptions=list(subscriptions), limit=limit, **_marks(claimant))
+    rows = connection.rows(
+        CLAIM_FRESH,
+        group=group,
+        subscriptions=list(subscriptions),
+        limit=limit,
+        **near._asdict(),
+        **_marks(claimant),
+    )
     return [_claimed(row, group, claimant.claim) for row in rows]
 
 
 def claim_tried(
-    connection: Connection, *, group: str, subscriptions: Sequence[int], claimant: Claimant
+    connection: Connection, *, group: str, subscriptions: Sequence[int], claimant: Claimant, near: IdRange = EVERYWHERE
 ) -> Claimed | None:
     """Take the oldest due delivery of *group* that was tried before: one whose backoff or whose holder's lease has ended.
+
+    Of those of events *near*, as in `claim_fresh`.
 
     A paused group has none. Rows that others are claiming at this moment are passed over.
     """
@@ -185,6 +204,7 @@ def claim_tried(
         subscriptions=list(subscriptions),
         limit=1,
         suspects=claimant.suspects,
+        **near._asdict(),
         **_marks(claimant),
     )
     return None if row is None else _claimed(row, group, claimant.claim)

@@ -10,7 +10,7 @@ from eventbus.storage.preparing import Hot
 from eventbus.storage.values import as_texts, as_utc, as_uuid
 
 # Each subscription's and state's oldest by its index: the cost follows the number of subscriptions, not the backlog.
-LIST_DUE = """
+LIST_DUE = Hot("""
 SELECT g.name, g.queue, oldest.event_id, oldest.due_at, e.type
 FROM eventbus.consumer_group AS g
 JOIN eventbus.subscription AS s ON s.group_name = g.name
@@ -26,7 +26,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT type FROM eventbus.event_log WHERE id = oldest.event_id LIMIT 1) AS e
 WHERE NOT g.paused
 ORDER BY g.name, oldest.due_at, oldest.event_id
-"""
+""")
 FIND_DUE = Hot("""
 SELECT due.event_id, e.type
 FROM unnest(CAST(:subscriptions AS bigint[])) AS s (id)

@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from eventbus.event import Event
-from eventbus.storage.claiming import Claimed
+from eventbus.ids import IdRange
+from eventbus.storage.claiming import NEAR, Claimed
 from eventbus.storage.database import Connection
 from eventbus.storage.preparing import Hot
 from eventbus.storage.traffic import COUNT_DONE, COUNT_ONE_DONE
@@ -53,10 +54,13 @@ SELECT 1 / count(*) FROM done
 """)
 # Only a transaction that has written something waits; this message to nobody is the least there is to write.
 WAIT_FOR_DISK = "SELECT pg_logical_emit_message(true, 'eventbus', '')"
-_HELD = """
+# By a list of ids no week's table is left out; by a range each is that cannot have any of them.
+_LISTED = f"d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[])) AND d.event_id {NEAR}"
+_IS_HELD = f"d.group_name = :group AND d.event_id = ANY (ARRAY(SELECT held.event_id FROM held)) AND d.event_id {NEAR}"
+_HELD = f"""
 held AS (
     SELECT d.event_id FROM eventbus.delivery AS d
-    WHERE d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[])) AND d.claim = :claim AND d.state = 'running'
+    WHERE {_LISTED} AND d.claim = :claim AND d.state = 'running'
     ORDER BY d.event_id FOR UPDATE
 )
 """
@@ -64,9 +68,7 @@ held AS (
 _QUICK = "quick AS (SELECT set_config('synchronous_commit', 'off', true) AS setting)"
 MARK_MANY_DONE = Hot(f"""
 WITH {_QUICK}, {_HELD}, done AS (
-    {_UPDATE_DONE} FROM held, quick
-    WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
-    AND quick.setting = 'off'
+    {_UPDATE_DONE} FROM quick WHERE {_IS_HELD} AND quick.setting = 'off'
     RETURNING d.event_id, d.state, d.group_name, d.finished_at,
               (CAST(:types AS text[]))[array_position(CAST(:events AS uuid[]), d.event_id)] AS type
 ), {COUNT_DONE}
@@ -84,7 +86,7 @@ SELECT state, EXISTS (
     CROSS JOIN LATERAL (
         SELECT FROM eventbus.delivery AS d
         WHERE d.group_name = :group AND d.subscription_id = s.id AND d.state = open.state AND d.finished_at IS NULL
-        AND d.due_at <= statement_timestamp()
+        AND d.event_id {NEAR} AND d.due_at <= statement_timestamp()
         ORDER BY d.due_at LIMIT 1
     ) AS first
 ) AS is_more_due
@@ -113,8 +115,7 @@ WITH {_HELD}
 UPDATE eventbus.delivery AS d
 SET state = CASE WHEN d.attempts > 0 OR d.deaths > 0 OR d.suspect THEN 'retrying' ELSE 'pending' END,
     due_at = least(clock_timestamp(), eventbus.uuid_time(d.event_id)), claim = NULL, started_at = NULL, rerun = false
-FROM held
-WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
+WHERE {_IS_HELD}
 RETURNING d.event_id
 """
 # What a process claimed and had no time to write down before it died. A committed start among it is that of an earlier run, which
@@ -140,7 +141,7 @@ WHERE d.event_id = held.event_id AND d.group_name = :group AND d.claim = :claim 
 RENEW = f"""
 WITH {_HELD.rstrip().removesuffix(")")} SKIP LOCKED)
 UPDATE eventbus.delivery AS d SET due_at = clock_timestamp() + CAST(:lease AS interval)
-FROM held WHERE d.event_id = held.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:events AS uuid[]))
+WHERE {_IS_HELD}
 """
 
 
@@ -173,7 +174,7 @@ def mark_many_done(connection: Connection, events: Sequence[Event], *, group: st
     rows = connection.rows(
         MARK_MANY_DONE,
         group=group,
-        events=as_texts(event.id for event in events),
+        **_listed(event.id for event in events),
         types=[event.type for event in events],
         claim=claim,
     )
@@ -181,14 +182,20 @@ def mark_many_done(connection: Connection, events: Sequence[Event], *, group: st
 
 
 def mark_alone_done(
-    connection: Connection, claimed: Claimed, *, subscriptions: Sequence[int]
+    connection: Connection, claimed: Claimed, *, subscriptions: Sequence[int], near: IdRange
 ) -> tuple[str, bool] | None:
-    """Settle *claimed* in the same way; its new state, and whether another delivery of these *subscriptions* is due.
+    """Settle *claimed* in the same way; its new state, and whether another delivery of these *subscriptions* is due *near*.
 
     Returns:
         None if the claim is lost.
     """
-    row = connection.row(MARK_ALONE_DONE, type=claimed.event.type, subscriptions=list(subscriptions), **_mine(claimed))
+    row = connection.row(
+        MARK_ALONE_DONE,
+        type=claimed.event.type,
+        subscriptions=list(subscriptions),
+        **near._asdict(),
+        **_mine(claimed),
+    )
     return None if row is None else (str(row.state), bool(row.is_more_due))
 
 
@@ -210,7 +217,7 @@ def mark_dead(connection: Connection, claimed: Claimed, *, error: str, attempts:
 
 def give_back(connection: Connection, event_ids: Iterable[UUID], *, group: str, claim: int) -> set[UUID]:
     """Return deliveries whose handlers have not started, uncharged; those whose claim held."""
-    rows = connection.rows(GIVE_BACK, group=group, events=as_texts(event_ids), claim=claim)
+    rows = connection.rows(GIVE_BACK, group=group, claim=claim, **_listed(event_ids))
     return {as_uuid(row.event_id) for row in rows}
 
 
@@ -225,8 +232,13 @@ def give_back_claim(
 
 def renew(connection: Connection, event_ids: Iterable[UUID], *, group: str, claim: int, lease: timedelta) -> int:
     """Let each claim that still stands last for another *lease* from now; how many there were."""
-    return connection.change(RENEW, group=group, events=as_texts(event_ids), claim=claim, lease=lease)
+    return connection.change(RENEW, group=group, claim=claim, lease=lease, **_listed(event_ids))
 
 
 def _mine(claimed: Claimed) -> dict[str, Any]:
     return {"event_id": str(claimed.event.id), "group": claimed.group, "claim": claimed.claim}
+
+
+def _listed(event_ids: Iterable[UUID]) -> dict[str, Any]:
+    ids = as_texts(event_ids)
+    return {"events": ids, **IdRange.of(ids)._asdict()}

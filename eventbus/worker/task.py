@@ -94,7 +94,7 @@ class DeliveryTask(Task):
         turn = Slice(tools.execution, self.group, task_id=self.request.id, attendant=tools.attendant, pace=tools.pace)
         try:
             hint = self._hint(args)
-            failed = turn.run_alone(hint)
+            failed = turn.run_alone(hint, everywhere=len(args) > 1)
             if failed is not None and failed.claimed.event.id != hint:
                 # This task names another event, and must not end, or come back, in its place.
                 self._continue_alone(failed.claimed, failed.error, turn.settle_failed(failed))

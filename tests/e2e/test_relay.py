@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from eventbus import EventBus
+from eventbus import Draft, EventBus
 from eventbus.embedded import EmbeddedValkey, Servers
 from tests.e2e.conftest import make_stage
 from tests.e2e.stage import TIMEOUT, Stage
 from tests.support import wait_until
 from tests.support.clocks import clock_that_is_off
+from tests.support.old_events import AGE
+from tests.support.rows import Rows
 
 #: A due delivery that a living worker can run starts within two seconds; a busy test machine gets some more.
 BAR = timedelta(seconds=4)
@@ -63,6 +65,21 @@ def test_a_message_that_is_lost_under_way_costs_two_seconds(stage: Stage) -> Non
 
     assert max(started(stage, event) for event in events) - published < BAR
     mute.database.dispose()
+
+
+def test_a_backlog_of_weeks_is_drained(stage: Stage) -> None:
+    """Its consumer was down for so long, and the messages of that time are gone."""
+    events = stage.bus.publish_many(Draft(type="parcel.sent", data={}, source="tests") for _ in range(90))
+    ids = [str(event.id) for event in events]
+    rows = Rows(stage.environment["EVENTBUS_DATABASE_URL"].replace("+psycopg2", ""))
+    aged = [id for age, some in (("20 days", ids[:30]), ("9 days", ids[30:60])) for (id,) in rows.all(AGE, age, some)]
+    rows.close()
+
+    stage.start(groups=["courier"])
+    ready = now(stage)
+    ended = [stage.wait_for_state(id, "courier", "done").finished_at for id in [*aged, *ids[60:]]]
+
+    assert max(ended) - ready < 2 * BAR
 
 
 def test_a_retry_whose_message_died_with_its_worker_comes_back(stage: Stage) -> None:

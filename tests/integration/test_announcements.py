@@ -84,7 +84,7 @@ def test_each_message_is_the_one_that_celery_and_kombu_make(
         expected = []
         for queue, message in zip(item.queues, messages(packed), strict=True):
             ids = Ids(message["headers"]["id"], message["properties"]["delivery_tag"], None, None)
-            wake_up = WakeUp(queue=queue, event_id=item.event_id, type=type)
+            wake_up = WakeUp(queue=queue, event_id=item.event_id, type=type, everywhere=False)
             expected.append(joined(*envelopes.encoded(wake_up, ids)))
 
         heard = [NOTICE.channel, NOTICE.text.decode()] if notice else []

@@ -3,7 +3,7 @@
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -175,12 +175,16 @@ def test_each_announcement_arrives_where_scripts_are_forbidden(
     app: Celery, tmp_path: Path, forbidding: Forbidding
 ) -> None:
     """That of the first event, which finds out, and those of later ones, which would not wait for the refusal."""
-    with forbidding(tmp_path) as url:
+    with forbidding(tmp_path) as url, redis.Redis.from_url(url) as client:
         broker = RedisBroker(app, url, keyprefix="", realtime_url=None)
 
-        for _ in range(3):
-            broker.announce(announcement("a", "b"), None)
+        broker.announce(announcement("a", "b"), None)
+        with commands(client) as seen:
+            for _ in range(2):
+                broker.announce(announcement("a", "b"), None)
 
+        # The first one has told that both queues are short.
+        assert seen == ["LPUSH"] * 4
         assert (broker.depth("a"), broker.depth("b")) == (3, 3)
 
 
@@ -269,6 +273,23 @@ def test_a_process_that_publishes_once_asks_before_it_pushes(app: Celery, broker
     assert broker.depth(f"{prefix}.a") == QUEUE_CAP
 
 
+def test_a_forked_child_asks_before_it_pushes(broker: RedisBroker, prefix: str) -> None:
+    """What its parent knew is old news to it, and each child of a server that forks would exceed the cap."""
+    queue = f"{prefix}.a"
+    broker.announce(announcement(queue), None)
+    broker.send(wake_ups(queue, QUEUE_CAP), [])
+
+    def child(fork: Fork) -> None:
+        broker.announce(announcement(queue), None)
+        fork.report("told")
+
+    for _ in range(3):
+        with Fork(child) as fork:
+            fork.hear()
+
+    assert broker.depth(queue) == QUEUE_CAP
+
+
 def test_a_queue_that_has_become_short_again_is_pushed_to_without_asking(
     broker: RedisBroker, prefix: str, redis_client: Any
 ) -> None:
@@ -305,6 +326,38 @@ def test_of_several_queues_one_that_is_refused_keeps_no_other_from_its_message(
 
     assert [broker.depth(queue) for queue in (queues[0], queues[2])] == [5, 3]
     assert broker.top_up(queues[2], wake_ups(queues[2], 7), cap=5) == 2
+
+
+def test_one_queue_that_is_refused_lifts_no_others_cap(
+    broker: RedisBroker, prefix: str, redis_client: "redis.Redis[bytes]"
+) -> None:
+    """How long they are is heard beside the refusal."""
+    full, broken = f"{prefix}.full", f"{prefix}.broken"
+    for _ in range(2):
+        broker.announce(announcement(full, broken), None)
+    redis_client.set(broken, "not a list")
+
+    for _ in range(4 * QUEUE_CAP):
+        with suppress(BrokerUnreachable):
+            broker.announce(announcement(full, broken), None)
+
+    assert broker.depth(full) <= QUEUE_CAP
+
+
+def test_a_command_that_is_forbidden_is_no_script_that_is(app: Celery, tmp_path: Path) -> None:
+    """Publishing alone is: the error is told, though the next announcement could be sent by other ways."""
+    with with_access_list(tmp_path) as url, redis.Redis.from_url(url) as client:
+        broker = RedisBroker(app, url, keyprefix="", realtime_url=None)
+        notice = Notice(channel="channel", text=b"x")
+        for _ in range(2):
+            broker.announce(announcement("a"), None)
+        client.execute_command("ACL", "SETUSER", "default", "-publish")
+
+        broker.announce(announcement("a"), notice)
+        with pytest.raises(BrokerUnreachable, match="publish"):
+            broker.announce(announcement("a"), None)
+
+        assert broker.depth("a") == 3
 
 
 def test_an_answer_that_has_come_is_passed_over(broker: RedisBroker, prefix: str) -> None:

@@ -313,6 +313,27 @@ def test_a_death_whose_finder_dies_too_is_found_again(
     assert found.died
 
 
+@pytest.mark.parametrize("has_started", [True, False])
+def test_what_was_replayed_before_its_death_is_still_to_run(
+    has_started: bool, bus: EventBus, one: SingleRuns, two: SingleRuns, rows: Rows
+) -> None:
+    """Whoever finds the death keeps the note of it, for nothing runs now; whoever runs it has run what it was replayed for."""
+    [event] = publish(bus)
+    claimed = one.take("a", event.id, task_id=None)
+    assert claimed is not None
+    if has_started:
+        with bus.database.autocommit() as connection:
+            claiming.commit_start(connection, claimed, lease=timedelta(seconds=30))
+    rows.all("UPDATE eventbus.delivery SET rerun = true")
+    rows.all(PAST)
+
+    found = two.take("a", None, task_id=None)
+
+    assert found is not None
+    assert found.died is has_started
+    assert rows.delivery(event.id, "a")["rerun"] is has_started
+
+
 def test_a_replay_id_is_known_to_the_run(bus: EventBus, one: SingleRuns, rows: Rows) -> None:
     """Handlers may ask what made them run."""
     publish(bus)

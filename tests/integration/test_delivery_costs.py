@@ -69,11 +69,11 @@ def publish(bus: EventBus, count: int) -> list[Event]:
 
 
 def run(execution: SingleRuns, group: str, hint: Event | None = None) -> int:
-    """What a worker does for one wake-up; how many deliveries that was."""
+    """What a worker does for one wake-up, of a new event if of any; how many deliveries that was."""
     pace = Pace()
     pace.note(group, deliveries=1000, seconds=0.01)
     turn = Slice(execution, group, task_id="task", attendant=Attendant(execution.slots), pace=pace)
-    assert turn.run_alone(hint and hint.id) is None
+    assert turn.run_alone(hint and hint.id, everywhere=False) is None
     turn.run_batches(lambda *_: pytest.fail("a handler failed"))
     turn.close()
     return turn.done

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -33,7 +34,8 @@ def send_by_celery(app: Celery, item: WakeUp) -> None:
     """What Celery's public way would send."""
     repr = f"{item.type} {item.event_id}"
     options: dict[str, Any] = {"queue": item.queue, "ignore_result": True, "argsrepr": repr, "kwargsrepr": "{}"}
-    app.send_task(item.queue, (str(item.event_id),), **options)
+    args = (str(item.event_id), *(["everywhere"] if item.everywhere else []))
+    app.send_task(item.queue, args, **options)
 
 
 def masked(message: dict[str, Any]) -> str:
@@ -56,9 +58,9 @@ def pushed(client: "redis.Redis[bytes]", queue: str) -> list[dict[str, Any]]:
 
 
 def assert_alike(app: Celery, broker_url: str, client: "redis.Redis[bytes]", queue: str) -> list[dict[str, Any]]:
-    """Send the same by Celery and by ourselves, thrice; what was pushed, ours and Celery's in turn."""
+    """Send the same by Celery and by ourselves, thrice of each kind; what was pushed, ours and Celery's in turn."""
     broker = RedisBroker(app, broker_url, keyprefix="", realtime_url=None)
-    for item in [wake_up(queue) for _ in range(3)]:
+    for item in [replace(wake_up(queue), everywhere=everywhere) for everywhere in (True, False) for _ in range(3)]:
         broker.send([item], [])
         send_by_celery(app, item)
 
@@ -77,7 +79,7 @@ def test_a_wake_up_is_celerys_own_message(
     assert [str(UUID(item["headers"]["id"])) for item in ours] == [
         item["properties"]["correlation_id"] for item in ours
     ]
-    assert len({item["headers"]["id"] for item in ours} | {item["properties"]["delivery_tag"] for item in ours}) == 6
+    assert len({item["headers"]["id"] for item in ours} | {item["properties"]["delivery_tag"] for item in ours}) == 12
 
 
 def test_celery_makes_the_first_message_of_a_queue_only(app: Celery) -> None:
@@ -174,7 +176,7 @@ def test_the_apps_configuration_shapes_its_messages(
     assert first["headers"]["task"] == queue
     assert "task" not in second["headers"]
     assert message.decode()["task"] == queue
-    assert message.decode()["args"] == [str(item.event_id)]
+    assert message.decode()["args"] == [str(item.event_id), "everywhere"]
 
 
 def test_a_forked_child_names_itself(app: Celery) -> None:

@@ -14,7 +14,7 @@ from eventbus.embedded import Servers
 from eventbus.storage import bulk, claiming, deliveries, event_log, preparing, settling
 from eventbus.storage.connection import Direct, compiled
 from eventbus.subscription import candidates
-from tests.integration.test_query_plans import FILL, assert_by_index, marks, seen, steps, unanalysed_database
+from tests.integration.test_query_plans import FILL, NEAR, assert_by_index, marks, seen, steps, unanalysed_database
 
 PLANS = """
 SELECT sum(generic_plans)::int AS kept, sum(custom_plans)::int AS made FROM pg_prepared_statements WHERE name LIKE 'eventbus%'
@@ -37,8 +37,8 @@ def claims(event_id: str) -> dict[str, Any]:
     group = {"group": "g1", "subscriptions": [1, 2, 3]}
     return {
         "named": (claiming.CLAIM_NAMED, {"event_id": event_id, "suspects": True, **group, **marks()}),
-        "fresh": (claiming.CLAIM_FRESH, {"limit": 10, **group, **marks()}),
-        "tried": (claiming.CLAIM_TRIED, {"limit": 1, "suspects": True, **group, **marks()}),
+        "fresh": (claiming.CLAIM_FRESH, {"limit": 10, **group, **marks(), **NEAR}),
+        "tried": (claiming.CLAIM_TRIED, {"limit": 1, "suspects": True, **group, **marks(), **NEAR}),
         "due": (deliveries.FIND_DUE, group),
     }
 
@@ -46,10 +46,10 @@ def claims(event_id: str) -> dict[str, Any]:
 def marking(event_id: str) -> dict[str, Any]:
     """What settles them."""
     one = {"event_id": event_id, "group": "g1", "claim": 1, "type": "order.created"}
-    many = {"events": [event_id], "group": "g1", "claim": 1, "types": ["order.created"]}
+    many = {"events": [event_id], "group": "g1", "claim": 1, "types": ["order.created"], **NEAR}
     return {
         "in session": (settling.COMMIT_DONE, one),
-        "alone": (settling.MARK_ALONE_DONE, {**one, "subscriptions": [1, 2, 3]}),
+        "alone": (settling.MARK_ALONE_DONE, {**one, "subscriptions": [1, 2, 3], **NEAR}),
         "many": (settling.MARK_MANY_DONE, many),
     }
 

@@ -11,6 +11,7 @@ import pytest
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from eventbus.event import Draft
+from eventbus.ids import EVERYWHERE
 from eventbus.storage import (
     claiming,
     dead_letters,
@@ -32,6 +33,8 @@ from eventbus.storage.preparing import Hot
 from eventbus.subscription import candidates
 from tests.support.rows import Rows
 
+#: Events of any time.
+NEAR = EVERYWHERE._asdict()
 #: 20,000 events of this week for two groups; one in ten is open, one in a hundred a dead letter.
 FILL = """
 INSERT INTO eventbus.consumer_group (name, queue) SELECT 'g' || n, 'q' FROM generate_series(1, 200) AS n;
@@ -164,7 +167,7 @@ def test_a_batch_does_not_grow_with_the_backlog(connection: Connection, groups: 
     """2,000 are due: a claim reads about as many as it takes."""
     ids = subscription_ids(connection, *groups)
 
-    plan = nodes(connection, claiming.CLAIM_FRESH, group="g1", subscriptions=ids, limit=10, **marks())
+    plan = nodes(connection, claiming.CLAIM_FRESH, group="g1", subscriptions=ids, limit=10, **marks(), **NEAR)
 
     assert_by_index(plan, at_most=60)
 
@@ -173,7 +176,9 @@ def test_a_claim_of_a_tried_one_does_not_grow_with_the_backlog(connection: Conne
     """What was never tried, 2,000 rows, is not even looked at."""
     ids = subscription_ids(connection, "g1")
 
-    plan = nodes(connection, claiming.CLAIM_TRIED, group="g1", subscriptions=ids, limit=1, suspects=True, **marks())
+    plan = nodes(
+        connection, claiming.CLAIM_TRIED, group="g1", subscriptions=ids, limit=1, suspects=True, **marks(), **NEAR
+    )
 
     assert_by_index(plan, at_most=40)
 
@@ -203,7 +208,7 @@ def test_a_paused_groups_backlog_is_not_read(connection: Connection, statement: 
     if statement == "relay":
         plan = nodes(connection, deliveries.LIST_DUE, limit=10, known=ids, grace=timedelta())
     elif statement == "claim":
-        plan = nodes(connection, claiming.CLAIM_FRESH, group="g1", subscriptions=ids, limit=10, **marks())
+        plan = nodes(connection, claiming.CLAIM_FRESH, group="g1", subscriptions=ids, limit=10, **marks(), **NEAR)
     else:
         plan = nodes(connection, deliveries.FIND_DUE, group="g1", subscriptions=ids)
 
@@ -227,7 +232,7 @@ def test_settling_many_reads_these(connection: Connection) -> None:
         "SELECT event_id FROM eventbus.delivery WHERE state = 'pending' AND group_name = 'g1' LIMIT 50"
     )
     ids = [str(row.event_id) for row in rows]
-    wanted = {"group": "g1", "claim": 7}
+    wanted = {"group": "g1", "claim": 7, **NEAR}
     connection.change(
         "UPDATE eventbus.delivery SET state = 'running', claim = 7 "
         "WHERE group_name = 'g1' AND event_id = ANY (CAST(:ids AS uuid[]))",

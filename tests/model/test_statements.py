@@ -61,7 +61,7 @@ CONTROLS = {
     ),
     "claim forgets a death": (
         claiming,
-        without("CLAIM_NAMED", "CASE WHEN due.died THEN d.started_at END", instead="NULL"),
+        without("CLAIM_NAMED", "task_id = :task_id,", instead="task_id = :task_id, started_at = NULL,"),
     ),
     "start is not fenced": (claiming, without("COMMIT_START", "AND claim = :claim")),
     "done is not fenced": (SETTLING, without("MARK_DONE", "AND d.claim = :claim")),

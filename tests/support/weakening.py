@@ -282,7 +282,11 @@ CONTROLS: Mapping[str, Control] = {
         f"{_INTEGRATION}/test_claim.py::test_a_claim_survives_a_server_that_crashes_right_after_it",
         (
             Text("eventbus.storage.claiming", "WITH fence AS", f"WITH {_QUICK}, fence AS"),
-            Text("eventbus.storage.claiming", "FROM due WHERE", "FROM due, quick WHERE quick.setting = 'off' AND"),
+            Text(
+                "eventbus.storage.claiming",
+                "WHERE d.event_id = ANY",
+                "FROM quick WHERE quick.setting = 'off' AND d.event_id = ANY",
+            ),
         ),
     ),
     "deadlines": Control(
