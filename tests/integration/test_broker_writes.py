@@ -326,6 +326,10 @@ def test_of_several_queues_one_that_is_refused_keeps_no_other_from_its_message(
 
     assert [broker.depth(queue) for queue in (queues[0], queues[2])] == [5, 3]
     assert broker.top_up(queues[2], wake_ups(queues[2], 7), cap=5) == 2
+    with commands(redis_client) as seen:
+        broker.announce(announcement(queues[1]), None)
+    # It is not known to be short any more.
+    assert seen == ["EVALSHA"]
 
 
 def test_one_queue_that_is_refused_lifts_no_others_cap(
