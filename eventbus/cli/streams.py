@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 _AS_JSON = "eventbus.json"
 #: What a file answers that has no room for more, or is broken.
@@ -14,13 +14,19 @@ _NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class _Lossy(io.FileIO):
-    """A file that loses what it cannot take."""
+    """A file that takes all it is given, and loses what cannot be written.
+
+    It needs no buffer, which would write again what was written when Ctrl-C came.
+    """
 
     def write(self, data: Any) -> int:
+        left = memoryview(data)
         try:
-            return super().write(data)
+            while written := super().write(left):
+                left = left[written:]
         except OSError:
-            return len(data)
+            pass
+        return len(data)
 
 
 def prepare_streams() -> None:
@@ -35,9 +41,9 @@ def prepare_streams() -> None:
         codecs.register_error(_AS_JSON, _escape)
         sys.stdout.reconfigure(errors=_AS_JSON)
     if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
-        raw = _Lossy(sys.stderr.fileno(), "w", closefd=False)
+        lossy = _Lossy(sys.stderr.fileno(), "w", closefd=False)
         sys.stderr = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding=sys.stderr.encoding, errors=sys.stderr.errors, line_buffering=True
+            cast(BinaryIO, lossy), encoding=sys.stderr.encoding, errors=sys.stderr.errors, line_buffering=True
         )
 
 

@@ -64,12 +64,9 @@ def test_a_program_gets_each_event_as_a_line_at_once(
         child.send_signal(signal.SIGINT)
         child.wait(timeout=SECONDS)
         # Not by communicate(), which would pass over what was read ahead.
-        printed, said = child.stdout.read(), child.stderr.read()
-    *notes, last = filter(None, said.splitlines())
-    assert (child.returncode, printed, last) == (130, "", "eventbus: interrupted.")
-    # A busy machine's server may be lost, and back, once more; nothing else is said.
-    names = [note.split()[1] for note in notes]
-    assert names == ["realtime_lost", "realtime_back"][: len(names)]
+        assert child.stdout.read() == ""
+        assert child.stderr.read().strip() == "eventbus: interrupted."
+        assert child.returncode == 130
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(bus: EventBus, variables: dict[str, str]) -> None:
