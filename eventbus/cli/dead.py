@@ -12,7 +12,7 @@ from eventbus.cli.asking import confirm
 from eventbus.cli.fingerprints import acknowledge, fingerprints, resolve
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.lists import Command, attribute, paged, print_page, timed, with_options
-from eventbus.cli.progress_bar import counted_progress
+from eventbus.cli.progress import counted_progress
 from eventbus.cli.tables import label, plain
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.dead_lettering import STATUSES

@@ -18,7 +18,7 @@ from eventbus.bus import EventBus
 from eventbus.cli.app import BAD_INPUT, INTERRUPTED
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.json_text import RepeatedKey, read_json
-from eventbus.cli.progress import show_progress
+from eventbus.cli.progress import file_progress
 from eventbus.errors import EventBusError, InvalidInput, PublishUncertain
 from eventbus.event import Draft
 
@@ -86,11 +86,11 @@ def publish_file(bus: EventBus, path: str, *, source: str | None, key_prefix: st
     """
     position = Position(path=path)
     try:
-        with _opened(path) as file, show_progress(_size(path)) as progress:
+        with _opened(path) as file, file_progress(_size(path)) as show:
             lines = _lines(file, source=source, key_prefix=key_prefix)
             while batch := list(islice(lines, BATCH_LINES)):
                 _publish(bus, batch, position)
-                progress.report(position.events, at_bytes=file.tell() if file.seekable() else 0)
+                show(position.events, file.tell() if file.seekable() else 0)
     except BadLine as error:
         click.echo(f"eventbus: {position.name}:{error}\neventbus: {position.way_on()}.", err=True)
         raise click.exceptions.Exit(BAD_INPUT) from error

@@ -9,7 +9,7 @@ from eventbus.cli.app import INTERRUPTED
 from eventbus.cli.asking import confirm
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.lists import attribute, cut_page, paged, print_page
-from eventbus.cli.progress_bar import counted_progress
+from eventbus.cli.progress import counted_progress
 from eventbus.cli.tables import label, plain, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.subscription import check_group, check_pattern, overlap

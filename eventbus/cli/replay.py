@@ -10,7 +10,7 @@ from eventbus.cli.app import INTERRUPTED, NO
 from eventbus.cli.asking import confirm
 from eventbus.cli.interrupting import interruptible
 from eventbus.cli.lists import Command, as_json, attribute, paged, print_page, timed, with_options
-from eventbus.cli.progress_bar import busy, counted_progress
+from eventbus.cli.progress import busy, counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate

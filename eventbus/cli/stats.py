@@ -9,7 +9,7 @@ import click
 
 from eventbus.bus import EventBus
 from eventbus.cli.interrupting import interruptible
-from eventbus.cli.progress_bar import counted_progress
+from eventbus.cli.progress import counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.storage.overview import Stats

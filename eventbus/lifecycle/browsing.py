@@ -19,7 +19,7 @@ from eventbus.storage.overview.failings import Failing, NewestLetter, read_faili
 from eventbus.storage.overview.groups import GroupState, Wish
 from eventbus.storage.overview.stories import Standing, Story, read_standings, read_story
 from eventbus.storage.workers import Seen
-from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.subscription import check_group, check_pattern
 from eventbus.wire import is_text
 
 #: A story is shown up to so many events.
@@ -243,20 +243,10 @@ def _wanted(connection: Connection, sought: Sought, data: Mapping[tuple[str, ...
     bounds = resolve_window(connection, sought.since, sought.until)
     return Wanted(
         bounds=bounds,
-        types=_types(connection, sought.pattern),
+        types=replay_selection.matching_types(connection, sought.pattern),
         correlation_id=sought.correlation_id,
         group=sought.group,
         state=sought.state,
         error=sought.error,
         data=data,
     )
-
-
-def _types(connection: Connection, pattern: str | None) -> Sequence[str] | None:
-    """The types in the log that *pattern* means; None for all."""
-    if pattern in (None, "#"):
-        return None
-    assert pattern is not None
-    if not {"*", "#"} & set(pattern):
-        return [pattern]
-    return [type for type in replay_selection.list_types(connection) if matches(pattern, type)]

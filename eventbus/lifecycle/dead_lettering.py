@@ -13,7 +13,7 @@ from eventbus.lifecycle.windows import resolve_window
 from eventbus.storage import dead_letters, event_log, replay_selection, resolving, subscriptions
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.dead_letters import Attempt, DeadLetter, Filter
-from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.subscription import check_group, check_pattern
 from eventbus.wire import is_text
 
 STATUSES = ("open", "retried", "discarded")
@@ -136,7 +136,7 @@ def filter_of(connection: Connection, sought: Sought) -> Filter:
         subscriptions.require_group(connection, check_group(sought.group))
     bounds = resolve_window(connection, sought.since, sought.until)
     return Filter(
-        types=_types(connection, sought.type),
+        types=replay_selection.matching_types(connection, sought.type),
         group=sought.group,
         error_type=sought.error_type,
         error=sought.error,
@@ -176,16 +176,10 @@ def _check_texts(sought: Sought) -> None:
         value = getattr(sought, name)
         if value is not None and not is_text(value):
             raise InvalidInput(f"{name}={value!r:.60} is not {meaning}.")
-
-
-def _types(connection: Connection, type: str | None) -> tuple[str, ...] | None:
-    """The types that are meant; those in the log, if *type* is a pattern."""
-    if type is None or type == "#":
-        return None
-    if not isinstance(type, str) or not {"*", "#"} & set(type):
-        return (check_type(type),)
-    pattern = check_pattern(type)
-    return tuple(known for known in replay_selection.list_types(connection) if matches(pattern, known))
+    if isinstance(sought.type, str) and {"*", "#"} & set(sought.type):
+        check_pattern(sought.type)
+    elif sought.type is not None:
+        check_type(sought.type)
 
 
 def _is_id(value: object) -> bool:

@@ -15,6 +15,7 @@ from eventbus.delivery import State
 from eventbus.replay import Selection
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_texts, as_utc_or_none, as_uuid
+from eventbus.subscription import matches
 from eventbus.times import Moment
 
 #: Beyond both of these, one pass over the ids is cheaper than merging types.
@@ -135,6 +136,15 @@ def resolve_bounds(connection: Connection, *, since: Moment | None, until: Momen
 def list_types(connection: Connection) -> list[str]:
     """All types in the log, sorted."""
     return [row.type for row in connection.rows(TYPES)]
+
+
+def matching_types(connection: Connection, pattern: str | None) -> tuple[str, ...] | None:
+    """The type that *pattern* is, or the types in the log that it matches; None, as for ``#``, for all."""
+    if pattern is None or pattern == "#":
+        return None
+    if not {"*", "#"} & set(pattern):
+        return (pattern,)
+    return tuple(type for type in list_types(connection) if matches(pattern, type))
 
 
 def next_events(

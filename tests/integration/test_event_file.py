@@ -273,7 +273,7 @@ def test_an_unreachable_server_is_4(run: Run, write: Write, monkeypatch: pytest.
 def test_a_pipe_gets_a_line_of_progress_a_second(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """On stderr: output stays for results."""
     monkeypatch.setattr(event_file, "BATCH_LINES", 10)
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_FILE_LINE_SECONDS", 0.0)
 
     code, output, errors = run("--file", write(*(line(n) for n in range(15))))
 
