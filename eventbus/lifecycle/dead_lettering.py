@@ -111,7 +111,10 @@ def write_note(database: Database, id: int, note: str) -> None:
     _check_id(id)
     if not is_text(note) or not note.strip():
         raise InvalidInput(f"note={note!r:.60}: write something, in Unicode.")
-    with audited(database, "dead note", {"id": id, "note": note}) as change, database.autocommit() as connection:
+    with database.autocommit() as connection:
+        groups = dead_letters.list_groups(connection, [id])
+    given = {"id": id, "groups": groups, "note": note}
+    with audited(database, "dead note", given) as change, database.autocommit() as connection:
         if not resolving.write_note(connection, id, note):
             raise UnknownDeadLetter(id)
         change.changed = 1

@@ -10,7 +10,7 @@ is untouched.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eventbus.broker import WakeUp
@@ -100,7 +100,8 @@ class Resolving:
                 [WakeUp(queue=queue(item.group), event_id=item.event_id, type=item.type) for item in resolved]
             )
 
-        with audited(self.database, "dead retry", frozen.sought.as_json(), asked=frozen.count) as change:
+        given = self._about(frozen.ids, frozen.sought.as_json())
+        with audited(self.database, "dead retry", given, asked=frozen.count) as change:
             watching = _Watching(change, "dead_letter_retried", watch, wake)
             return self._in_batches(frozen, resolving.retry, watching, stop)
 
@@ -121,7 +122,7 @@ class Resolving:
         def resolve(connection: Connection, ids: Sequence[int]) -> list[Resolved]:
             return resolving.discard(connection, ids, reason=reason)
 
-        given = {**frozen.sought.as_json(), "reason": reason}
+        given = self._about(frozen.ids, {**frozen.sought.as_json(), "reason": reason})
         with audited(self.database, "dead discard", given, asked=frozen.count) as change:
             progress = self._in_batches(frozen, resolve, _Watching(change, "dead_letter_discarded", watch), stop)
         fingerprinting.settle(self.database)
@@ -134,7 +135,8 @@ class Resolving:
             InvalidInput: An id is not one. Nothing was changed.
         """
         ids = check_ids(ids)
-        with audited(self.database, "dead restore", {"ids": list(ids)}, asked=len(set(ids))) as change:
+        given = self._about(ids, {"ids": list(ids)})
+        with audited(self.database, "dead restore", given, asked=len(set(ids))) as change:
             with self.database.transaction() as connection:
                 restored = resolving.restore(connection, ids)
                 fingerprints.reopen(connection, [item.id for item in restored])
@@ -142,6 +144,13 @@ class Resolving:
         for item in restored:
             log.info("dead_letter_restored", extra={"dead_letter": item.id, "event_id": str(item.event_id)})
         return len(restored)
+
+    def _about(self, ids: Sequence[int], given: Mapping[str, object]) -> dict[str, object]:
+        """*given*, and the groups of those letters where it names none: the audit is asked for a group's changes."""
+        if given.get("group") is not None:
+            return dict(given)
+        with self.database.autocommit() as connection:
+            return {**given, "groups": dead_letters.list_groups(connection, ids)}
 
     def _in_batches(
         self,

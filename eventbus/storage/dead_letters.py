@@ -1,5 +1,6 @@
 """Dead letters and the attempts that led to them. One is open exactly while its delivery is dead."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -52,6 +53,9 @@ WHERE (CAST(:status AS text) IS NULL OR l.status = :status) AND {_FILTER} AND (C
 ORDER BY l.id DESC LIMIT :limit
 """
 FIND = f"SELECT {_COLUMNS} FROM eventbus.dead_letter AS l WHERE l.id = :id"
+GROUPS = """
+SELECT DISTINCT group_name FROM eventbus.dead_letter WHERE id = ANY (CAST(:ids AS bigint[])) ORDER BY group_name
+"""
 ATTEMPTS = """
 SELECT kind, number, error_type, error_message, worker, failed_at FROM eventbus.attempt
 WHERE event_id = CAST(:event_id AS uuid) AND group_name = :group AND dead_letter_id = :id ORDER BY id
@@ -185,6 +189,11 @@ def list_attempts(connection: Connection, letter: DeadLetter) -> list[Attempt]:
 def open_ids(connection: Connection, wanted: Filter) -> list[int]:
     """The ids of all open letters that are *wanted*, rising; costs as much as there are."""
     return [row.id for row in connection.rows(OPEN_IDS, **wanted.parameters())]
+
+
+def list_groups(connection: Connection, ids: Iterable[int]) -> list[str]:
+    """The groups of the letters of those ids, sorted."""
+    return [row.group_name for row in connection.rows(GROUPS, ids=list(ids))]
 
 
 def _letter(row: Row[Any]) -> DeadLetter:

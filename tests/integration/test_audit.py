@@ -188,6 +188,26 @@ def test_every_command_that_changes_something_leaves_an_entry(
     assert LOOKING | set(WITHOUT_A_PERSON) <= known
 
 
+def test_changes_of_single_dead_letters_are_found_by_their_group(
+    bus: EventBus, here: SingleRuns, run_here: Run, rows: Rows
+) -> None:
+    """Whatever named them: their ids, or their cause."""
+    give_up(bus, here)
+    letter = str(rows.value("SELECT id FROM eventbus.dead_letter"))
+    cause = str(rows.value("SELECT fingerprint FROM eventbus.dead_letter"))
+    for change in (
+        ["note", letter, "mine"],
+        ["discard", letter, "--group", "stock", "--reason", "x", "--yes"],
+        ["restore", letter],
+    ):
+        assert run_here("dead", *change).returncode == 0
+    assert bus.resolving.retry(bus.freeze_dead_letters(fingerprint=cause)).changed == 1
+
+    kept = [item.action for item in bus.audit(group="stock")]
+    assert kept == ["dead retry", "dead restore", "dead discard", "dead note"]
+    assert bus.audit(group="shipping") == []
+
+
 def test_a_schema_that_is_refused_is_kept_as_such(bus: EventBus, here: SingleRuns, run_here: Run) -> None:
     """With what was asked for, and by which rule somebody answered for it."""
     bus.register_schema("order.sent", 1, EventSchema.from_dict({"id": fields.Integer()}))
