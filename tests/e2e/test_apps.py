@@ -23,6 +23,21 @@ for made, group in ((app, "orders"), (other, "payroll")):
     EventBus(made).subscribe("order.created", group=group, handler=print)
 """
 
+#: A start that ends in an error that nobody has foreseen.
+FAULTY = """
+from celery import Celery
+from eventbus import EventBus
+from eventbus.worker import serving
+
+app = Celery("shop")
+EventBus(app).subscribe("order.created", group="orders", handler=print)
+
+def register(*_, **__):
+    raise LookupError("unforeseen")
+
+serving.register = register
+"""
+
 
 @pytest.fixture
 def stage_alone(
@@ -124,3 +139,13 @@ def test_a_worker_of_one_app_takes_nothing_over_for_another_in_its_module(
 
     with closing(Rows(database_url)) as rows:
         assert rows.all("SELECT group_name FROM eventbus.subscription") == [("orders",)]
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_worker_whose_start_fails_unforeseen_ends(start_worker: StartWorker) -> None:
+    """Celery would only log it, and go on: as a worker that cannot work, and looks as if it did."""
+    with pytest.raises(AssertionError, match=r"the worker ended \(1\)") as ended:
+        start_worker(code=FAULTY)
+
+    assert "worker_cannot_start" in str(ended.value)
+    assert "LookupError: unforeseen" in str(ended.value)
