@@ -118,6 +118,8 @@ def _remove(database: Database, group: str, pattern: str | None) -> Iterator[int
     cancelled = 0
     while True:
         with database.transaction() as connection:
+            # A group that has come back meanwhile is owed what is left, and what was published since.
+            ids = subscriptions.hold_removed(connection, group, ids)
             batch = deliveries.cancel_open(connection, group=group, subscriptions=ids, limit=_CANCEL_BATCH)
         cancelled += batch
         yield cancelled
@@ -149,18 +151,27 @@ def _register_group(
     subscriptions.lock_group(connection, group, queue=queue)
     stored = subscriptions.list_subscriptions(connection, group)
     known: dict[int, Subscription] = {}
+    replaced: set[int] = set()
     for item in declared:
         rivals = [other for other in stored if _rivals(other, item)]
         if rivals and not replace:
             raise _conflict(item, rivals[0])
         id = subscriptions.write(connection, item)
-        # A rival of the same pattern is the row that was just rewritten.
-        replaced = [other.id for other in rivals if other.id != id]
-        if replaced:
-            subscriptions.remove(connection, replaced)
-            deliveries.move_open(connection, group=group, old=replaced, new=id)
         known[id] = item
+        replaced |= {other.id for other in rivals}
+    # A rival of the same pattern is a row that was just rewritten.
+    if old := sorted(replaced - set(known)):
+        subscriptions.remove(connection, old)
+        _hand_over(connection, group, old)
     return known
+
+
+def _hand_over(connection: Connection, group: str, old: list[int]) -> None:
+    """Give the open deliveries of removed subscriptions to those that take their types; what nobody takes is an orphan's end."""
+    targets = subscriptions.list_targets(connection, group)
+    types = deliveries.list_open_types(connection, group=group, subscriptions=old)
+    takers = {type: target.id for type in types if (target := subscriptions.find_target(targets, type))}
+    deliveries.move_open(connection, group=group, old=old, takers=takers)
 
 
 def _rivals(stored: Stored, declared: Subscription) -> bool:

@@ -1,6 +1,6 @@
 """Deliveries: found by whoever repairs, and changed in bulk by whoever subscribes and unsubscribes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -89,13 +89,19 @@ UPDATE eventbus.delivery AS d
 SET state = 'cancelled', finished_at = clock_timestamp(), claim = NULL, started_at = NULL, rerun = false
 FROM chosen WHERE d.event_id = chosen.event_id AND d.group_name = chosen.group_name
 """
+OPEN_TYPES = """
+SELECT DISTINCT e.type FROM eventbus.delivery AS d JOIN eventbus.event_log AS e ON e.id = d.event_id
+WHERE d.group_name = :group AND d.subscription_id = ANY (CAST(:old AS bigint[])) AND d.finished_at IS NULL
+"""
 MOVE_OPEN = """
 WITH chosen AS (
-    SELECT event_id, group_name FROM eventbus.delivery
-    WHERE group_name = :group AND subscription_id = ANY (CAST(:old AS bigint[])) AND finished_at IS NULL
-    ORDER BY event_id, group_name FOR UPDATE
+    SELECT d.event_id, d.group_name, taker.id
+    FROM eventbus.delivery AS d JOIN eventbus.event_log AS e ON e.id = d.event_id
+    JOIN unnest(CAST(:types AS text[]), CAST(:new AS bigint[])) AS taker (type, id) ON taker.type = e.type
+    WHERE d.group_name = :group AND d.subscription_id = ANY (CAST(:old AS bigint[])) AND d.finished_at IS NULL
+    ORDER BY d.event_id, d.group_name FOR UPDATE OF d
 )
-UPDATE eventbus.delivery AS d SET subscription_id = :new
+UPDATE eventbus.delivery AS d SET subscription_id = chosen.id
 FROM chosen WHERE d.event_id = chosen.event_id AND d.group_name = chosen.group_name
 """
 
@@ -154,9 +160,20 @@ def cancel_open(connection: Connection, *, group: str, subscriptions: Iterable[i
     return connection.change(CANCEL_OPEN, group=group, subscriptions=list(subscriptions), limit=limit)
 
 
-def move_open(connection: Connection, *, group: str, old: Iterable[int], new: int) -> int:
-    """Hand the open deliveries of replaced subscriptions to the one that takes their place; how many there were."""
-    return connection.change(MOVE_OPEN, group=group, old=list(old), new=new)
+def list_open_types(connection: Connection, *, group: str, subscriptions: Iterable[int]) -> list[str]:
+    """The types of the events whose deliveries to these subscriptions are not final."""
+    return [row.type for row in connection.rows(OPEN_TYPES, group=group, old=list(subscriptions))]
+
+
+def move_open(connection: Connection, *, group: str, old: Iterable[int], takers: Mapping[str, int]) -> int:
+    """Hand the open deliveries of replaced subscriptions to those that take their types now; how many there were.
+
+    Args:
+        takers: A subscription for each type; of another type a delivery stays where it is.
+    """
+    types = list(takers)
+    new = [takers[type] for type in types]
+    return connection.change(MOVE_OPEN, group=group, old=list(old), types=types, new=new)
 
 
 def list_orphans(connection: Connection, *, limit: int) -> list[Orphan]:

@@ -44,6 +44,7 @@ REMOVE = """
 UPDATE eventbus.subscription SET removed_at = clock_timestamp()
 WHERE id = ANY (CAST(:ids AS bigint[])) AND removed_at IS NULL
 """
+REMOVED = "SELECT id FROM eventbus.subscription WHERE id = ANY (CAST(:ids AS bigint[])) AND removed_at IS NOT NULL"
 GROUPS = "SELECT name FROM eventbus.consumer_group ORDER BY name"
 PAUSE = "UPDATE eventbus.consumer_group SET paused = :paused WHERE name = :group AND paused <> :paused"
 
@@ -105,6 +106,12 @@ def write(connection: Connection, subscription: Subscription) -> int:
 def remove(connection: Connection, ids: Iterable[int]) -> int:
     """Turn living subscriptions into tombstones; how many were."""
     return connection.change(REMOVE, ids=list(ids))
+
+
+def hold_removed(connection: Connection, group: str, ids: Iterable[int]) -> list[int]:
+    """Those of the subscriptions *ids* of *group* that are tombstones, and stay so until the transaction ends."""
+    connection.rows(LOCK_GROUP, group=group)
+    return [row.id for row in connection.rows(REMOVED, ids=list(ids))]
 
 
 def list_groups(connection: Connection) -> list[str]:

@@ -196,6 +196,28 @@ def test_replacing_hands_the_open_deliveries_over(make_bus: MakeBus, worker: Mak
     assert rows.value("SELECT count(*) FROM eventbus.delivery WHERE finished_at IS NULL") == 2
 
 
+def test_a_pattern_that_is_split_hands_each_delivery_to_the_one_that_takes_its_type(
+    make_bus: MakeBus, worker: MakeWorker, rows: Rows
+) -> None:
+    """What none takes any more is an orphan, and cancelled: no handler is given an event that it never asked for."""
+    before, after = make_bus(), make_bus()
+    before.subscribe("order.*", group="a", handler=handle)
+    before.sync()
+    ids = {name: before.publish(f"order.{name}", 1, source="orders").id for name in ("created", "paid", "gone")}
+    seen = []
+    for name in ("created", "paid"):
+        after.subscribe(f"order.{name}", group="a", handler=lambda event, name=name: seen.append((name, event.id)))
+
+    after.sync(replace=True)
+    execution = worker(after)
+    while (claimed := execution.take("a")) is not None:
+        execution.run(claimed)
+    after.sweep()
+
+    assert sorted(seen) == sorted((name, ids[name]) for name in ("created", "paid"))
+    assert rows.delivery(ids["gone"], "a")["state"] == "cancelled"
+
+
 def test_replacing_the_handler_of_a_pattern_keeps_its_row(make_bus: MakeBus, rows: Rows) -> None:
     """Its deliveries stay where they are."""
     old, new = make_bus(), make_bus()
@@ -234,6 +256,28 @@ def test_removing_a_group_cancels_what_is_open_and_nothing_else(
         ("b", "pending", 6),
     ]
     assert [row[0] for row in stored(rows)] == ["b"]
+
+
+def test_a_group_that_comes_back_while_it_is_removed_is_owed_what_comes_then(
+    bus: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what the removal had not reached: a worker that starts revives the subscription."""
+    monkeypatch.setattr(registration, "_CANCEL_BATCH", 2)
+    bus.subscribe("order.created", group="a", handler=handle)
+    bus.sync()
+    for number in range(5):
+        bus.publish("order.created", number, source="orders")
+    late = []
+
+    def come_back(_cancelled: int) -> None:
+        bus.sync()
+        late.append(bus.publish("order.created", "late", source="orders"))
+
+    cancelled = bus.remove_group("a", watch=come_back)
+
+    assert (cancelled, len(late)) == (2, 2)
+    assert {rows.delivery(event.id, "a")["state"] for event in late} == {"pending"}
+    assert rows.value("SELECT count(*) FROM eventbus.delivery WHERE state = 'pending'") == 5
 
 
 def test_one_pattern_of_a_group_can_be_removed(bus: EventBus, rows: Rows) -> None:
