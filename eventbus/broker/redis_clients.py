@@ -11,6 +11,10 @@ from eventbus.urls import encoding_hint, options_hint, without_password
 _CERTIFICATES = re.compile(r"([?&]ssl_cert_reqs=)CERT_(REQUIRED|OPTIONAL|NONE)\b")
 
 
+#: As many as there are threads: left to itself a client of today's stops at a hundred, and fails.
+_MOST_CONNECTIONS = (1 << 31) - 1
+
+
 def redis_client(url: str, setting: str, **options: Any) -> redis.Redis:
     """A client for *url*, with the redis package's *options*; it opens no connection yet.
 
@@ -18,7 +22,7 @@ def redis_client(url: str, setting: str, **options: Any) -> redis.Redis:
         InvalidSetting: The client makes nothing of *url*, which *setting* gave.
     """
     try:
-        client = redis.Redis.from_url(_spelled_as_the_client_does(url), **options)
+        client = redis.Redis.from_url(_spelled_as_the_client_does(url), max_connections=_MOST_CONNECTIONS, **options)
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # options are looked at no sooner
     except (ValueError, TypeError, AttributeError, redis.RedisError):

@@ -71,7 +71,8 @@ class Connections:
         try:
             line = self._idle.pop()
         except IndexError:
-            return _Line(self._pool.make_connection())
+            # Past the pool, which would count it for ever: here connections are forgotten when they fail.
+            return _Line(self._pool.connection_class(**self._pool.connection_kwargs))
         if line.owed and not line.has_skipped_usual(line.owed):
             try:
                 self._read(line)

@@ -3,6 +3,7 @@
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -407,6 +408,38 @@ def test_an_idle_connection_that_the_server_has_closed_is_replaced(
 
     assert broker.depth(queue) == 2
     assert broker._redis._connections.execute("CLIENT", "ID") != id
+
+
+def test_a_server_that_was_gone_for_long_is_written_to_when_it_is_back(app: Celery, valkey: EmbeddedValkey) -> None:
+    """A relay tries twice a second, for as long as it takes: the client's own pool would count each try as a connection."""
+    broker = RedisBroker(app, valkey.url, keyprefix="", realtime_url=None)
+    valkey.kill()
+    for _ in range(150):
+        with pytest.raises(BrokerUnreachable, match="refused"):
+            broker.send(wake_ups("a", 1), [])
+    valkey.start()
+
+    broker.send(wake_ups("a", 1), [])
+
+    assert broker.depth("a") == 1
+
+
+def test_as_many_threads_as_there_are_ask_at_once(app: Celery, prefix: str, valkey: EmbeddedValkey) -> None:
+    """More than the hundred connections that the client's own pool would make."""
+    broker = RedisBroker(app, valkey.url, keyprefix="", realtime_url=None)
+    with redis.Redis.from_url(valkey.url) as client:
+        client.client_pause(250)
+    threads = [threading.Thread(target=broker.send, args=(wake_ups(f"{prefix}.{n}", 1), [])) for n in range(140)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with redis.Redis.from_url(valkey.url) as client:
+        client.client_pause(250)
+    with ThreadPoolExecutor(140) as pool:
+        depths = list(pool.map(broker.depth, [f"{prefix}.{n}" for n in range(140)]))
+
+    assert depths == [1] * 140
 
 
 def test_a_forked_child_sends_on_a_connection_of_its_own(broker: RedisBroker, prefix: str) -> None:
