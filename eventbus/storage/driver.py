@@ -14,21 +14,19 @@ nobody has taken for a while is ended, and the first statement begins its own as
 
 import contextlib
 import functools
-import re
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class, whatever its name
 from psycopg2.extensions import cursor as PsycopgCursor  # noqa: N812 - a class, whatever its name
 from psycopg2.sql import Composable
 
 from eventbus.errors import HandlerError
-
-_ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback(?!\s+to)|abort|prepare\s+transaction)\b", re.IGNORECASE)
+from eventbus.storage.transaction_ends import ends_transaction
 
 
 def _set_outside(name: str) -> Any:
@@ -36,6 +34,8 @@ def _set_outside(name: str) -> Any:
     real = getattr(PsycopgConnection, name)
 
     def change(self: "DriverConnection", value: Any) -> None:
+        if name == "autocommit" and value:
+            self._refuse_if_lent("let each statement commit by itself")
         self.end_spare()
         real.__set__(self, value)
 
@@ -87,10 +87,11 @@ class DriverConnection(PsycopgConnection):
         with self._lock:
             since = self._spare_since
             if since is not None and time.monotonic() - since >= after_seconds:
-                self._spare_since = None
                 # If its connection is lost, whoever uses it next will hear of that.
                 with contextlib.suppress(psycopg2.Error):
                     super().rollback()
+                # Not sooner: whoever wants to write asks for this, and would write into what is rolled back.
+                self._spare_since = None
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         """A cursor, as psycopg2 makes it; of one that is lent it ends no transaction."""
@@ -107,8 +108,26 @@ class DriverConnection(PsycopgConnection):
 
     def set_session(self, *arguments: Any, **options: Any) -> None:
         """Change how transactions begin."""
+        if options.get("autocommit") or any(arguments[3:]):
+            self._refuse_if_lent("let each statement commit by itself")
         self.end_spare()
         super().set_session(*arguments, **options)
+
+    def set_isolation_level(self, level: Any) -> None:
+        """Change how transactions begin, or let there be none."""
+        if level == ISOLATION_LEVEL_AUTOCOMMIT:
+            self._refuse_if_lent("let each statement commit by itself")
+        super().set_isolation_level(level)
+
+    def reset(self) -> None:
+        """Roll back, and undo what was set."""
+        self._refuse_if_lent("reset the connection")
+        super().reset()
+
+    def tpc_begin(self, xid: Any) -> None:
+        """Begin a transaction of two phases."""
+        self._refuse_if_lent("began a transaction of two phases")
+        super().tpc_begin(xid)
 
     def commit(self) -> None:
         """Commit, by COMMIT or by what stands in for it.
@@ -133,6 +152,10 @@ class DriverConnection(PsycopgConnection):
         self._take()
         super().rollback()
 
+    def _refuse_if_lent(self, what: str) -> None:
+        if self.is_lent:
+            raise HandlerError(f"the handler {what}, but the session's transaction is eventbus's to begin and to end.")
+
     def _take(self) -> None:
         if self._spare_since is not None:
             # Whoever ends it meanwhile has ended it when this returns.
@@ -146,14 +169,22 @@ def _refusing(factory: Any) -> Any:
 
     class Refusing(factory):  # type: ignore[misc]
         def execute(self, query: Any, vars: Any = None) -> Any:
-            said = _text_of(query, self)
-            if _ENDS_TRANSACTION.match(said):
-                raise HandlerError(
-                    f"the handler executed {said.strip()[:40]!r}, but the session's transaction is eventbus's to end."
-                )
+            _refuse_end(query, self)
             return super().execute(query, vars)
 
+        def executemany(self, query: Any, vars_list: Any) -> Any:
+            _refuse_end(query, self)
+            return super().executemany(query, vars_list)
+
     return Refusing
+
+
+def _refuse_end(query: Any, cursor: Any) -> None:
+    said = _text_of(query, cursor)
+    if ends_transaction(said):
+        raise HandlerError(
+            f"the handler executed {said.strip()[:40]!r}, but the session's transaction is eventbus's to end."
+        )
 
 
 def _text_of(query: Any, cursor: Any) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -21,6 +22,7 @@ from eventbus.lifecycle import handler_sessions
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.slices import Slice
+from eventbus.storage import driver
 from eventbus.storage.connection import compiled
 from eventbus.storage.database import Database
 from eventbus.storage.driver import DriverConnection
@@ -428,6 +430,22 @@ def past_sqlalchemy(statement: Any) -> Body:
     return body
 
 
+def with_driver(act: Callable[[Any], Any]) -> Body:
+    """Write, and do something with the driver's connection."""
+
+    def body(event: Event, session: Session) -> None:
+        effect(event, session)
+        act(session.connection().connection.dbapi_connection)
+
+    return body
+
+
+def in_autocommit(event: Event, session: Session) -> None:
+    """Write where each statement would commit by itself."""
+    session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    effect(event, session)
+
+
 def by_driver(event: Event, session: Session) -> None:
     """Commit by the driver itself, and go on."""
     effect(event, session)
@@ -442,15 +460,55 @@ def by_driver(event: Event, session: Session) -> None:
         (past_sqlalchemy("COMMIT"), "HandlerError"),
         (past_sqlalchemy(b"COMMIT"), "HandlerError"),
         (past_sqlalchemy(SQL("COMMIT {}").format(SQL("AND CHAIN"))), "HandlerError"),
+        (past_sqlalchemy("/* a /* nested */ trace */ COMMIT"), "HandlerError"),
+        (past_sqlalchemy("-- a trace\nCOMMIT"), "HandlerError"),
+        (past_sqlalchemy("SELECT ';' AS \"--\", $$ '$$, E'\\''; COMMIT"), "HandlerError"),
+        (past_sqlalchemy(";COMMIT"), "HandlerError"),
+        (with_driver(lambda driver: driver.cursor().executemany("COMMIT", [()])), "HandlerError"),
+        (with_driver(lambda driver: driver.reset()), "HandlerError"),
+        (with_driver(lambda driver: driver.tpc_begin("x")), "HandlerError"),
+        (with_driver(lambda driver: setattr(driver, "autocommit", True)), "HandlerError"),
+        (with_driver(lambda driver: driver.set_isolation_level(0)), "HandlerError"),
+        (with_driver(lambda driver: driver.set_session(autocommit=True)), "HandlerError"),
+        (with_driver(lambda driver: driver.set_session(None, None, None, True)), "HandlerError"),
+        (in_autocommit, "HandlerError"),
         (by_driver, "InterfaceError"),
     ],
-    ids=["text", "bytes", "composed", "driver"],
 )
 def test_nobody_commits_past_sqlalchemy(body: Body, error: str, drain: Drain, bus: EventBus, rows: Rows) -> None:
     """It would be as early."""
     failed = drain(bus, second(body))
 
     assert (failed, effects(rows)) == ([f"{error} Retrying"], [1, 3])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT '; COMMIT'",
+        "SELECT 1 -- ; COMMIT\n",
+        "SELECT 1 /* ; COMMIT",
+        'SELECT 1 AS "; COMMIT"',
+        "SELECT E'\\'; COMMIT'",
+        "DO $body$ BEGIN PERFORM 1; END; $body$",
+        "SELECT CASE WHEN true THEN 1\nEND; SELECT 1",
+        "SAVEPOINT s; ROLLBACK TO s",
+        "CREATE FUNCTION pg_temp.one() RETURNS integer BEGIN ATOMIC SELECT 1; END",
+    ],
+)
+def test_what_only_looks_like_the_end_of_a_transaction_is_sent(
+    statement: str, drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """Words in texts, names, comments and bodies end nothing."""
+
+    def body(event: Event, session: Session) -> None:
+        effect(event, session)
+        with contextlib.suppress(psycopg2.errors.SyntaxError):  # of a comment that has no end
+            session.connection().connection.cursor().execute(statement)
+
+    failed = drain(bus, second(body))
+
+    assert "HandlerError Retrying" not in failed
 
 
 def test_a_handler_may_have_cursors_of_its_own_kind(drain: Drain, bus: EventBus, rows: Rows) -> None:
@@ -584,6 +642,36 @@ def test_a_spare_transaction_may_be_lost(database: Database, rows: Rows) -> None
     with pytest.raises(psycopg2.InterfaceError):
         driver.cursor().execute("SELECT 1")
     pooled.invalidate()
+
+
+def test_whoever_writes_waits_until_a_spare_transaction_has_ended(
+    database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the write would be rolled back with it, and what comes after it be committed."""
+    rows.all("CREATE TABLE public.effect (number integer)")
+    pooled = database.lend(COMMIT_DONE)
+    connection: Any = pooled.dbapi_connection
+    connection.cursor().execute("SELECT 1")
+    connection.note_spare()
+    is_ending, has_written = threading.Event(), threading.Event()
+
+    def suppress(*errors: type[BaseException]) -> Any:
+        is_ending.set()
+        has_written.wait(0.3)  # in vain: it waits for this
+        return contextlib.suppress(*errors)
+
+    monkeypatch.setattr(driver, "contextlib", SimpleNamespace(suppress=suppress))
+    attendant = threading.Thread(target=connection.end_spare)
+    attendant.start()
+    assert is_ending.wait(10)
+
+    connection.cursor().execute("INSERT INTO public.effect VALUES (1)")
+    has_written.set()
+    attendant.join()
+    connection.commit()
+    pooled.close()
+
+    assert rows.all("SELECT number FROM public.effect") == [(1,)]
 
 
 def test_a_large_object_takes_the_spare_transaction(database: Database) -> None:
