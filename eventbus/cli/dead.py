@@ -169,7 +169,7 @@ def discard(ctx: click.Context, /, *, reason: str, yes: bool, **sought: Any) -> 
 def restore(ctx: click.Context, ids: tuple[int, ...]) -> None:
     """Reopen discarded dead letters, so that they can be retried.
 
-    A dead letter whose delivery was replayed since stays discarded.
+    A dead letter whose delivery was replayed since counts as retried, and stays so.
 
     \b
     Example:
@@ -217,6 +217,14 @@ def _carry_out(frozen: Frozen, work: Callable[[Watch, threading.Event], Progress
         left = work(lambda progress: show(progress.seen, progress.total), stop)
     if left.is_complete:
         click.echo(f"{left.changed} dead letters {done}.")
+        if left.left:
+            group = frozen.sought.group
+            click.echo(
+                f"{left.left} of them are open still: no subscription of {group} takes their types now, or somebody else "
+                f"held them. 'eventbus dead list --group {group}' shows them.",
+                err=True,
+            )
+            raise click.exceptions.Exit(NO)
         _answer_for_the_rest(frozen)
         return
     click.echo(

@@ -10,6 +10,7 @@ is untouched.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from eventbus.lifecycle.auditing import Change, audited
 from eventbus.lifecycle.dead_lettering import Sought, check_ids, filter_of
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
-from eventbus.storage import dead_letters, fingerprints, resolving
+from eventbus.storage import dead_letters, fingerprints, resolving, subscriptions
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.resolving import Resolved
 from eventbus.subscription import check_group
@@ -29,6 +30,8 @@ from eventbus.wire import is_text
 log = logging.getLogger(__name__)
 
 _BATCH = 1000
+#: So often, and after so long, what somebody held is looked at again.
+_LOOKS, _LOOK_SECONDS = 3, 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,8 @@ class Progress:
     seen: int
     #: Those of them that were still open, and are resolved now.
     changed: int
+    #: Of a whole that is complete: those that are open still. Somebody held them, or to retry them, nobody takes their type now.
+    left: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -87,7 +92,7 @@ class Resolving:
         return Frozen(sought=replace(sought, since=wanted.since, until=wanted.until), ids=ids)
 
     def retry(self, frozen: Frozen, *, watch: Watch | None = None, stop: threading.Event | None = None) -> Progress:
-        """Make the deliveries of those that are still open as if new.
+        """Make the deliveries of those that are still open as if new; those that no subscription takes now stay open.
 
         Args:
             watch: Called after each batch.
@@ -103,7 +108,7 @@ class Resolving:
         given = self._about(frozen.ids, frozen.sought.as_json())
         with audited(self.database, "dead retry", given, asked=frozen.count) as change:
             watching = _Watching(change, "dead_letter_retried", watch, wake)
-            return self._in_batches(frozen, resolving.retry, watching, stop)
+            return self._in_batches(frozen, _retry, watching, stop)
 
     def discard(
         self, frozen: Frozen, *, reason: str, watch: Watch | None = None, stop: threading.Event | None = None
@@ -171,7 +176,38 @@ class Resolving:
                 total=progress.total, seen=progress.seen + len(ids), changed=progress.changed + len(resolved)
             )
             watching.tell(progress, resolved)
-        return progress
+        return self._once_more(frozen, progress, resolve, watching) if progress.is_complete else progress
+
+    def _once_more(
+        self,
+        frozen: Frozen,
+        progress: Progress,
+        resolve: Callable[[Connection, Sequence[int]], list[Resolved]],
+        watching: "_Watching",
+    ) -> Progress:
+        """Come back to what was held for a moment, as by a replay's batch."""
+        left: list[int] = list(frozen.ids)
+        for _ in range(_LOOKS):
+            with self.database.autocommit() as connection:
+                left = resolving.still_open(connection, left)
+            if not left:
+                break
+            time.sleep(_LOOK_SECONDS)
+            resolved: list[Resolved] = []
+            for start in range(0, len(left), _BATCH):
+                with self.database.transaction() as connection:
+                    resolved += resolve(connection, left[start : start + _BATCH])
+            progress = replace(progress, changed=progress.changed + len(resolved))
+            watching.tell(progress, resolved)
+            left = [id for id in left if id not in {item.id for item in resolved}]
+        return replace(progress, left=len(left))
+
+
+def _retry(connection: Connection, ids: Sequence[int]) -> list[Resolved]:
+    kinds = resolving.list_kinds(connection, ids)
+    targets = {group: subscriptions.list_targets(connection, group) for group in {group for group, _ in kinds}}
+    found = {(group, type): subscriptions.find_target(targets[group], type) for group, type in kinds}
+    return resolving.retry(connection, ids, takers={kind: target.id for kind, target in found.items() if target})
 
 
 def check_reason(reason: object) -> None:

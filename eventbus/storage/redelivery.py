@@ -58,9 +58,11 @@ FROM {_WANTED}
 WHERE d.event_id = wanted.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:ids AS uuid[]))
 AND d.finished_at IS NOT NULL
 """
+# A discarded one says no more what became of its delivery; why it was discarded is kept.
 RESOLVE_LETTERS = """
-UPDATE eventbus.dead_letter SET status = 'retried', resolved_at = clock_timestamp(), note = :note
-WHERE group_name = :group AND event_id = ANY (CAST(:ids AS uuid[])) AND status = 'open'
+UPDATE eventbus.dead_letter SET status = 'retried', resolved_at = clock_timestamp(),
+    note = CASE status WHEN 'open' THEN :note ELSE note END
+WHERE group_name = :group AND event_id = ANY (CAST(:ids AS uuid[])) AND status IN ('open', 'discarded')
 """
 # What waits belongs to the replay from here on; what runs was claimed before, and runs once more afterwards.
 STAMP_OPEN = """
@@ -111,7 +113,7 @@ def find_discarded(connection: Connection, event_ids: Sequence[UUID], *, group: 
 
 
 def reset(connection: Connection, wanted: Sequence[Wanted], *, group: str, replay: UUID) -> None:
-    """Make deliveries that have ended as if new, of their present subscription, resolving their open dead letters."""
+    """Make deliveries that have ended as if new, of their present subscription, resolving their dead letters."""
     connection.change(RESET, group=group, replay=str(replay), **_columns(wanted))
     ids = as_texts(item.event_id for item in wanted)
     connection.change(RESOLVE_LETTERS, group=group, ids=ids, note=f"replay {replay}")

@@ -12,7 +12,7 @@ from eventbus.errors import InvalidEventType, InvalidGroup, InvalidInput, Unknow
 from eventbus.lifecycle import resolving, settlement
 from eventbus.lifecycle.dead_lettering import Sought
 from eventbus.retry import RetryPolicy
-from tests.integration.conftest import MakeWorker
+from tests.integration.conftest import MakeBus, MakeWorker, Run
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -316,7 +316,7 @@ def test_two_operators_at_once_touch_each_letter_once(
 
 
 def test_a_letter_that_another_is_resolving_is_left_to_him(bus: EventBus, die: Die, rows: Rows) -> None:
-    """Nobody waits, and nobody resolves it twice."""
+    """Nobody waits for long, and nobody resolves it twice; it is said that it is open still."""
     held, free = die(), die()
     # Whoever waits fails, rather than hangs.
     rows.all(f"ALTER DATABASE {rows.value('SELECT current_database()')} SET lock_timeout = '2s'")
@@ -324,11 +324,68 @@ def test_a_letter_that_another_is_resolving_is_left_to_him(bus: EventBus, die: D
 
     with rows.transaction() as other:
         other.execute("SELECT FROM eventbus.dead_letter WHERE id = %s FOR UPDATE", (held,))
-        count = bus.retry_dead_letters(group="a")
+        progress = bus.resolving.retry(bus.freeze_dead_letters(group="a"))
 
-    assert count == 1
+    assert (progress.changed, progress.left) == (1, 1)
     assert listed(bus) == [held]
     assert bus.dead_letter(free).letter.status == "retried"
+
+
+def test_a_letter_of_nobody_stays_open(bus: EventBus, die: Die, run_here: Run, environment: object) -> None:
+    """Its delivery would be cancelled by the next sweep, and the letter be gone: retried, by nobody."""
+    id = die()
+    bus.remove_group("a")
+
+    done = run_here("dead", "retry", "--group", "a", "--yes")
+
+    assert (done.returncode, done.stdout) == (1, "0 dead letters retried.\n")
+    assert "1 of them are open still: no subscription of a takes their types now" in done.stderr
+    assert listed(bus) == [id]
+
+
+def test_a_letter_is_retried_by_whoever_takes_its_type_now(
+    make_bus: MakeBus, die: Die, worker: MakeWorker, rows: Rows
+) -> None:
+    """Its subscription was replaced by another one of the group."""
+    id = die()
+    new, seen = make_bus(), []
+    new.subscribe("order.*", group="a", handler=lambda event: seen.append(event.id))
+    new.sync(replace=True)
+
+    assert new.retry_dead_letters(group="a") == 1
+    execution = worker(new)
+    claimed = execution.take("a")
+    assert claimed is not None
+    execution.run(claimed)
+
+    assert seen == [new.dead_letter(id).event.id]
+    assert rows.delivery(seen[0], "a")["state"] == "done"
+
+
+def test_a_letter_that_is_held_for_a_moment_is_resolved_all_the_same(bus: EventBus, die: Die, rows: Rows) -> None:
+    """As by a replay that leaves it dead, or by somebody who writes a note."""
+    id = die()
+    with rows.transaction() as other:
+        other.execute("UPDATE eventbus.dead_letter SET note = 'mine' WHERE id = %s", (id,))
+        release = threading.Timer(0.1, other.connection.commit)
+        release.start()
+        count = bus.retry_dead_letters(group="a")
+        release.join()
+
+    assert (count, listed(bus)) == (1, [])
+
+
+def test_a_discarded_letter_whose_delivery_was_replayed_is_not_restored(bus: EventBus, die: Die, rows: Rows) -> None:
+    """It counts as retried, and says still why it was discarded."""
+    id = die()
+    bus.discard_dead_letters(group="a", reason="a test order")
+    bus.replay("#", group="a", include_dead=True)
+    bus.remove_group("a")
+
+    assert bus.restore_dead_letters([id]) == 0
+    letter = bus.dead_letter(id).letter
+    assert (letter.status, letter.note) == ("retried", "a test order")
+    assert rows.delivery(letter.event_id, "a")["state"] == "cancelled"
 
 
 def test_what_was_cancelled_after_a_retry_is_not_restored(bus: EventBus, die: Die, rows: Rows) -> None:

@@ -117,12 +117,10 @@ def unsubscribed_meanwhile(scene: Scene) -> UUID:
     return event
 
 
-def retried_for_another_subscription(scene: Scene) -> UUID:
-    event = dead(scene)
-    scene.bus.remove_group("stock")
+def meanwhile_of_another_subscription(scene: Scene) -> UUID:
+    event = unsubscribed_meanwhile(scene)
     scene.bus.subscriptions = Subscriptions()
     scene.subscribe("*.created")
-    scene.bus.retry_dead_letters(group="stock")
     return event
 
 
@@ -259,7 +257,7 @@ CAUSES: list[tuple[Callable[[Scene], UUID], Reason, str, str | None]] = [
     (subscribed_later_for_a_while, Reason.SUBSCRIBED_LATER, "UTC, after the event.", "subscribe it again"),
     (unsubscribed_meanwhile, Reason.UNSUBSCRIBED, "handled; the next sweep cancels it.", "eventbus sweep"),
     (
-        retried_for_another_subscription,
+        meanwhile_of_another_subscription,
         Reason.UNSUBSCRIBED,
         "from order.* before it was handled; the next sweep hands it to its subscription to *.created.",
         "eventbus sweep",
