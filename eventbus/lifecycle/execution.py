@@ -90,6 +90,15 @@ class Execution:
         """Sessions for handlers that are called one after the other; to be used as a block."""
         return Sessions(self.database)
 
+    def provide(self, claimed: Claimed, sessions: Sessions) -> None:
+        """Take the connection that the handler of *claimed* needs, if it does: what is not to be had is no fault of the handler's.
+
+        Raises:
+            DatabaseError: None can be had; the handler must not be called.
+        """
+        if "session" in self.subscription(claimed).takes:
+            sessions.take()
+
     def call(self, claimed: Claimed, sessions: Sessions) -> BaseException | Outcome | Parked | None:
         """Call the handler of *claimed*, which takes its session, if it wants one, from *sessions*.
 

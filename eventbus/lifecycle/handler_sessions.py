@@ -55,12 +55,20 @@ class Sessions:
             with contextlib.suppress(DatabaseError), self._database.autocommit() as connection:
                 settling.wait_for_disk(connection)
 
+    def take(self) -> PoolProxiedConnection:
+        """The connection of the next session.
+
+        Raises:
+            DatabaseError: None can be had.
+        """
+        if self._pooled is None:
+            self._pooled = self._database.lend(settling.COMMIT_DONE)
+        return self._pooled
+
     @contextlib.contextmanager
     def open(self) -> Iterator[Session]:
         """A session whose transaction only `commit` may end."""
-        if self._pooled is None:
-            self._pooled = self._database.lend(settling.COMMIT_DONE)
-        pooled = self._pooled
+        pooled = self.take()
         driver: Any = pooled.dbapi_connection
         lent = cast("PoolProxiedConnection", _Lent(pooled))
         # Where it is lost SQLAlchemy would go on with another, which is not lent, and could be committed by anybody.

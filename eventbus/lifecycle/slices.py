@@ -150,10 +150,14 @@ class Slice:
     def _run_claimed(self, claimed: Claimed) -> Failed | None:
         execution = self._execution
         holding = Holding(execution.database, self._slot, [claimed])
-        outcome: Outcome | Parked | None = execution.begin(claimed)
-        if outcome is None and holding.start(0):
-            with execution.sessions() as sessions:
+        ended: BaseException | Outcome | Parked | None = None
+        with execution.sessions() as sessions:
+            self._provide(holding, claimed, sessions)
+            outcome: Outcome | Parked | None = execution.begin(claimed)
+            is_started = outcome is None and holding.start(0)
+            if is_started:
                 ended = self._call(claimed, sessions)
+        if is_started:
             if isinstance(ended, BaseException):
                 holding.failed(0, from_exception(ended).summary)
                 return Failed(claimed=claimed, error=ended)
@@ -167,15 +171,26 @@ class Slice:
         self._count(claimed, outcome)
         return None
 
+    def _provide(self, holding: Holding, claimed: Claimed, sessions: Sessions) -> None:
+        """Give *claimed* back, which *holding* holds alone, if its handler cannot have the connection that it needs."""
+        try:
+            if not claimed.died:
+                self._execution.provide(claimed, sessions)
+        except DatabaseError:
+            self._execution.insist(holding.release)
+            raise
+
     def _run_batch(self, batch: Sequence[Claimed], on_failure: OnFailure) -> None:
-        holding = Holding(self._execution.database, self._slot, batch)
+        execution = self._execution
+        holding = Holding(execution.database, self._slot, batch)
         began, ran = time.monotonic(), 0
-        sessions = self._execution.sessions()
+        sessions = execution.sessions()
         try:
             with sessions, self._attendant.watching(holding, sessions):
                 for row in range(len(batch)):
                     if self._slots.is_stopping or time.monotonic() > self._ends_seconds + SLICE_SECONDS:
                         self._execution.insist(holding.release)
+                    execution.provide(batch[row], sessions)
                     if holding.start(row):
                         self._run_row(holding, row, sessions, on_failure)
                         ran += 1

@@ -560,17 +560,45 @@ def test_the_row_says_what_became_of_a_run_whose_answer_was_lost(
     assert (failed, effects(rows), states(rows)) == (outcome, left, [state, "done", "done"])
 
 
-def test_a_connection_that_is_lost_before_a_run_is_its_failure(
+def test_a_connection_that_cannot_be_had_is_no_failure_of_the_handler(
     drain: Drain, proxied: tuple[EventBus, FaultProxy], rows: Rows
 ) -> None:
-    """While the marking is prepared; the next run has another."""
+    """While the marking is prepared: nothing has started, so all are given back, uncharged, and come again."""
     bus, proxy = proxied
     bus.sync()
     proxy.lose(Fault.BEFORE, f"PREPARE {_commands(compiled(COMMIT_DONE, 'eventbus'))[2]}")
 
-    failed = drain(bus, effect)
+    with pytest.raises(DatabaseUnreachable):
+        drain(bus, effect)
 
-    assert (failed, effects(rows)) == (["DatabaseUnreachable Retrying"], [2, 3])
+    assert rows.all("SELECT state, attempts, deaths, claim FROM eventbus.delivery") == [("pending", 0, 0, None)] * 3
+    assert effects(rows) == []
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+def test_one_that_runs_alone_is_not_charged_for_a_connection_that_cannot_be_had(
+    suspect: bool, table: None, worker: MakeWorker, proxied: tuple[EventBus, FaultProxy], rows: Rows
+) -> None:
+    """Not even one whose start is committed before its handler is called."""
+    bus, proxy = proxied
+
+    def handler(event: Event, session: Session) -> None:
+        effect(event, session)
+
+    bus.subscribe("order.created", group="a", handler=handler)
+    execution = worker(bus)
+    event = bus.publish("order.created", 1, source="orders")
+    rows.all("UPDATE eventbus.delivery SET state = 'retrying', suspect = %s", suspect)
+    proxy.lose(Fault.BEFORE, f"PREPARE {_commands(compiled(COMMIT_DONE, 'eventbus'))[2]}")
+    turn = Slice(execution, "a", task_id="task", attendant=Attendant(execution.slots), pace=Pace())
+
+    with pytest.raises(DatabaseUnreachable):
+        turn.run_alone(event.id)
+
+    found = rows.all("SELECT state, attempts, deaths, claim, started_at FROM eventbus.delivery")
+    assert found == [("retrying" if suspect else "pending", 0, 0, None, None)]
+    assert turn.run_alone(event.id) is None
+    assert (effects(rows), states(rows)) == ([1], ["done"])
 
 
 def test_a_server_that_is_away_lends_nothing(proxied: tuple[EventBus, FaultProxy]) -> None:
