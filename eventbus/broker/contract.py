@@ -105,7 +105,9 @@ class Broker(Protocol):
         """How many messages wait in *queue*."""
 
 
-def unreachable(url: str, error: BaseException) -> BrokerUnreachable:
-    """The error to raise for what a client of the broker at *url* raised."""
+def unreachable(url: str, error: BaseException, *, has_refused: bool = False) -> BrokerUnreachable:
+    """The error to raise for what a client of the broker at *url* raised, which has answered if it *has_refused*."""
     reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    return BrokerUnreachable(f"the broker at {without_password(url)} cannot be used: {reason}.")
+    found = BrokerUnreachable(f"the broker at {without_password(url)} cannot be used: {reason}.")
+    found.has_refused = has_refused
+    return found

@@ -39,6 +39,10 @@ return pushed
 PUSH_SHA = sha1(PUSH.encode(), usedforsecurity=False).hexdigest()
 
 
+#: What a server answers that is there.
+_REFUSALS = (redis.ResponseError, redis.AuthenticationError)
+
+
 class RedisServer:
     """A pool of connections to one server. Safe to share between threads, and to use after a fork."""
 
@@ -67,7 +71,7 @@ class RedisServer:
             except _ScriptsForbidden:
                 self._scripts_are_allowed = False
             except (redis.RedisError, OSError) as error:
-                raise unreachable(self._url, error) from error
+                raise unreachable(self._url, error, has_refused=isinstance(error, _REFUSALS)) from error
         return self.call(lambda client: _push_by_pipeline(client, messages, notices, cap))
 
     def post(self, commands: bytes, owed: Owed, *, is_script: bool = False) -> bool:
@@ -89,7 +93,7 @@ class RedisServer:
         except (redis.RedisError, OSError) as error:
             if isinstance(error, NoScriptError) or _forbids_scripts(error):
                 return False
-            raise unreachable(self._url, error) from error
+            raise unreachable(self._url, error, has_refused=isinstance(error, _REFUSALS)) from error
         return True
 
     def call(self, action: Callable[[redis.Redis], Answer]) -> Answer:
@@ -101,7 +105,7 @@ class RedisServer:
         try:
             return action(self._client)
         except (redis.RedisError, OSError) as error:
-            raise unreachable(self._url, error) from error
+            raise unreachable(self._url, error, has_refused=isinstance(error, _REFUSALS)) from error
 
 
 class RedisListeners:

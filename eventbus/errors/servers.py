@@ -65,3 +65,6 @@ class PublishUncertain(DatabaseError):
 
 class BrokerUnreachable(EventBusError):
     """The broker could not be reached; deliveries are safe in PostgreSQL and follow when it is back."""
+
+    #: It answers, but takes no messages: its memory is full, it is a replica, or the password is wrong.
+    has_refused = False

@@ -61,7 +61,9 @@ def diagnose(
     """
     servers = health.check(database, broker)
     found = [
-        _answer("broker", servers.broker, "see that it runs; deliveries wait in PostgreSQL meanwhile."),
+        _answer(
+            "broker", servers.broker, "see that it runs, and takes messages; deliveries wait in PostgreSQL meanwhile."
+        ),
         _answer("database", servers.database, "see that it runs."),
     ]
     if servers.database.verdict is not Verdict.OK:
@@ -178,7 +180,10 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
             yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice, subject=group.name)
         elif group.lag > LATE:
             sentence = f"{group.name} is {span(group.lag)} late."
-            advice = "start more workers, or see what its handlers wait for; 'eventbus why' explains one delivery."
+            advice = (
+                "start more workers, or see what its handlers wait for; 'eventbus why' explains one delivery, and if workers are "
+                "idle, 'eventbus sweep' wakes them."
+            )
             yield Finding(check="group", level=Level.FAULT, sentence=sentence, advice=advice, subject=group.name)
         else:
             yield Finding(check="group", level=Level.OK, sentence=f"{group.name} keeps up.", subject=group.name)

@@ -76,7 +76,9 @@ def ask(question: Callable[[], object]) -> Answer:
     """How the server is of which *question* is asked."""
     try:
         question()
-    except (DatabaseUnreachable, DatabaseBusy, BrokerUnreachable) as error:
+    except BrokerUnreachable as error:
+        return Answer(verdict=Verdict.UNFIT if error.has_refused else Verdict.UNREACHABLE, reason=str(error))
+    except (DatabaseUnreachable, DatabaseBusy) as error:
         return Answer(verdict=Verdict.UNREACHABLE, reason=str(error))
     except DatabaseError as error:
         return Answer(verdict=Verdict.UNFIT, reason=str(error))

@@ -14,14 +14,15 @@ log = logging.getLogger(__name__)
 
 
 class Duty:
-    """One such thread. A server that is away is said once, and the duty goes on when it is back."""
+    """One such thread. A server that is away is said once for each reason, and so is that the duty goes on when it is back."""
 
     def __init__(self, name: str, action: Callable[[], None], *, period: timedelta) -> None:
         self._name = name
         self._action = action
         self._period_seconds = period.total_seconds()
         self._is_over = threading.Event()
-        self._is_failing = False
+        #: Why it could not be done the last time.
+        self._reason: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"eventbus-{name}", daemon=True)
 
     def start(self) -> None:
@@ -43,10 +44,12 @@ class Duty:
         """Do it once, here and now; says what went wrong, and raises nothing."""
         try:
             self._action()
-            self._is_failing = False
+            if self._reason is not None:
+                log.warning("duty_resumed", extra={"duty": self._name})
+            self._reason = None
         except (DatabaseError, BrokerUnreachable) as error:
-            if not self._is_failing:
+            if str(error) != self._reason:
                 log.warning("duty_waits", extra={"duty": self._name, "reason": str(error)})
-            self._is_failing = True
+            self._reason = str(error)
         except Exception:  # the thread's edge: a duty that ended would be missed by nobody until it is needed
             log.exception("duty_failed", extra={"duty": self._name})

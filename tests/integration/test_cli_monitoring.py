@@ -9,9 +9,11 @@ from uuid import uuid4
 
 import pexpect
 import pytest
+import redis
 
 from eventbus import EventBus
 from eventbus.cli import main
+from eventbus.embedded import EmbeddedValkey
 from eventbus.embedded.server import free_port
 from eventbus.storage import workers
 from eventbus.storage.workers import Worker
@@ -151,6 +153,21 @@ def test_a_broker_that_cannot_be_reached_is_told_apart(run: Run, no_broker: None
 
     assert code == 4
     assert output.startswith("database  ok\nbroker  unreachable: the broker at redis://")
+
+
+@pytest.mark.parametrize(("setting", "value"), [("maxmemory", "1"), ("requirepass", "secret")])
+def test_a_broker_that_refuses_is_unfit(
+    setting: str, value: str, run: Run, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers, and takes no messages."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set(setting, value)
+    monkeypatch.setenv("EVENTBUS_BROKER_URL", valkey.url)
+
+    code, output = run("health")
+
+    assert code == 1
+    assert output.startswith("database  ok\nbroker  unfit: the broker at redis://")
 
 
 def test_a_database_that_cannot_be_reached_is_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
