@@ -167,11 +167,19 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
             advice = f"eventbus dead list --group {group.name}"
             sentence = f"{group.name} has {dead:,} dead letters."
             yield Finding(check="dead", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
-        if group.paused:
+        if group.name not in wanting:
+            if group.name in served:
+                sentence = f"{group.name} has a worker, but no subscription: it was removed."
+                undo = (
+                    f"'eventbus sync' with its code, then 'eventbus replay run --group {group.name}' since its removal"
+                )
+                advice = f"stop the worker; or, to undo the removal: {undo}."
+                yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
+        elif group.paused:
             advice = f"eventbus groups resume {group.name}"
             sentence = f"{group.name} {group.pause}."
             yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
-        elif group.name in wanting and group.name not in served:
+        elif group.name not in served:
             waits = f"its oldest due delivery has waited for {span(group.lag)}" if group.lag else "nothing of it is due"
             sentence = f"{group.name} has no worker; {waits}."
             advice = f"start one: eventbus -A MODULE worker {group.name}"

@@ -12,10 +12,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from eventbus.broker import WakeUp
-from eventbus.errors import InvalidInput
+from eventbus.errors import DatabaseError, InvalidInput
 from eventbus.lifecycle import fingerprinting
 from eventbus.lifecycle.auditing import Change, audited
 from eventbus.lifecycle.dead_lettering import Sought, check_ids, filter_of
@@ -130,7 +131,9 @@ class Resolving:
         given = self._about(frozen.ids, {**frozen.sought.as_json(), "reason": reason})
         with audited(self.database, "dead discard", given, asked=frozen.count) as change:
             progress = self._in_batches(frozen, resolve, _Watching(change, "dead_letter_discarded", watch), stop)
-        fingerprinting.settle(self.database)
+        # Housekeeping does it as well: what was discarded must be told.
+        with suppress(DatabaseError):
+            fingerprinting.settle(self.database)
         return progress
 
     def restore(self, ids: Sequence[int]) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from eventbus import EventBus
-from eventbus.errors import InvalidEventType, InvalidGroup, InvalidInput, UnknownDeadLetter, UnknownGroup
-from eventbus.lifecycle import resolving, settlement
+from eventbus.errors import DatabaseBusy, InvalidEventType, InvalidGroup, InvalidInput, UnknownDeadLetter, UnknownGroup
+from eventbus.lifecycle import fingerprinting, resolving, settlement
 from eventbus.lifecycle.dead_lettering import Sought
 from eventbus.retry import RetryPolicy
 from tests.integration.conftest import MakeBus, MakeWorker, Run
@@ -386,6 +386,20 @@ def test_a_discarded_letter_whose_delivery_was_replayed_is_not_restored(bus: Eve
     letter = bus.dead_letter(id).letter
     assert (letter.status, letter.note) == ("retried", "a test order")
     assert rows.delivery(letter.event_id, "a")["state"] == "cancelled"
+
+
+def test_what_was_discarded_is_told_though_its_cause_cannot_be_settled_now(
+    bus: EventBus, die: Die, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Housekeeping settles it: an error would hide that all is done."""
+    die()
+
+    def busy(_database: object) -> None:
+        raise DatabaseBusy("busy")
+
+    monkeypatch.setattr(fingerprinting, "settle", busy)
+
+    assert bus.discard_dead_letters(group="a", reason="a test order") == 1
 
 
 def test_what_was_cancelled_after_a_retry_is_not_restored(bus: EventBus, die: Die, rows: Rows) -> None:

@@ -120,6 +120,12 @@ def unsubscribed(bus: EventBus, rows: Rows) -> None:
     unconsumed_type(bus, rows)
 
 
+def removed_beside_its_worker(bus: EventBus, rows: Rows) -> None:
+    # Its pause does not hide that.
+    bus.pause_group("stock")
+    bus.remove_group("stock")
+
+
 def never_matched(bus: EventBus, rows: Rows) -> None:
     bus.subscribe("oder.created", group="stock", handler=lambda event: None)
     bus.sync()
@@ -165,6 +171,7 @@ FAULTS: list[tuple[Sick, list[tuple[str, str]]]] = [
     (other_version, [("worker", "notice")]),
     (unconsumed_type, [("type", "notice")]),
     (unsubscribed, [("type", "notice")]),
+    (removed_beside_its_worker, [("group", "notice"), ("type", "notice")]),
     (never_matched, [("subscription", "notice")]),
     (no_partition, [("partitions", "fault")]),
     (strays, [("partitions", "notice")]),
