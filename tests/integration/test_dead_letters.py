@@ -220,6 +220,7 @@ def test_a_retried_delivery_is_as_if_new(
 ) -> None:
     """Its counts begin again, its group is woken, and its letter stays as history."""
     id = die()
+    rows.all("UPDATE eventbus.delivery SET deaths = 3, suspect = true WHERE state = 'dead'")
     bus.note_dead_letter(id, "Ann looks after it")
     woken = len(messages("a"))
 

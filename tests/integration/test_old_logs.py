@@ -103,7 +103,9 @@ def test_relays_look_into_every_week(connection: Direct) -> None:
     assert len(weeks_opened(plan)) > WEEKS
 
 
-def test_a_new_events_slice_looks_around_it(bus: EventBus, worker: MakeWorker, rows: Rows) -> None:
+def test_a_new_events_slice_looks_around_it(
+    bus: EventBus, worker: MakeWorker, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is due elsewhere is for the slices that relays set going: these go on to it from whatever event they are given."""
     ran: list[UUID] = []
     bus.subscribe("order.*", group="a", handler=lambda event: ran.append(event.id))
@@ -125,6 +127,16 @@ def test_a_new_events_slice_looks_around_it(bus: EventBus, worker: MakeWorker, r
     assert run(new[1], everywhere=False) == [new[1], new[0], new[2]]
     assert run(new[1], everywhere=False) == []
     assert run(new[1], everywhere=True) == old
+    looked: list[IdRange] = []
+    real = claiming.claim_fresh
+
+    def look(*arguments: Any, near: IdRange, **options: Any) -> Any:
+        looked.append(near)
+        return real(*arguments, near=near, **options)
+
+    monkeypatch.setattr(claiming, "claim_fresh", look)
+    assert run(new[1], everywhere=True) == []
+    assert looked == [IdRange.around(new[1]), EVERYWHERE]
 
 
 def test_what_cannot_be_run_now_hides_nothing_elsewhere(bus: EventBus, worker: MakeWorker, rows: Rows) -> None:

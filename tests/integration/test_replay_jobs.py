@@ -600,6 +600,18 @@ def test_a_row_that_is_held_is_waited_for_and_read_afterwards(shop: EventBus, ro
     assert rows.delivery(event_id, "shop")["state"] == "cancelled"
 
 
+def test_a_batch_in_which_little_was_meant_is_not_the_last(shop: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the events of a story some are of other types: the batches after it are read as well."""
+    monkeypatch.setattr(replaying, "BATCH", 3)
+    for number in range(9):
+        type = "order.created" if number % 2 else "order.paid"
+        shop.publish(type, number, source="orders", correlation_id="story")
+
+    replay = shop.replay("order.created", correlation_id="story", group="shop")
+
+    assert replay.count == 4
+
+
 def test_two_replays_that_insert_the_same_rows_insert_them_once(shop: EventBus, rows: Rows) -> None:
     """The second waits for the first, then finds them open."""
     rows.all("DELETE FROM eventbus.delivery")

@@ -152,6 +152,26 @@ def test_tried_ones_never_run_beside_others(bus: EventBus, execution: SingleRuns
     assert states(rows) == {"done": 3, "retrying": 1}
 
 
+def test_one_that_lost_its_claim_alone_keeps_no_other_from_its_turn(
+    bus: EventBus, execution: SingleRuns, rows: Rows
+) -> None:
+    """Whether more is due is known only of one that was marked."""
+    events = publish(bus, 3)
+
+    def lose(event: Event) -> None:
+        if event == events[1]:
+            rows.all("UPDATE eventbus.delivery SET claim = 1 WHERE event_id = %s", str(event.id))
+
+    behaviour.act = lose
+    turn = begin(execution)
+
+    assert turn.run_alone(events[1].id, everywhere=False) is None
+    turn.run_batches(Told())
+
+    assert behaviour.ran == [events[1], events[0], events[2]]
+    assert states(rows) == {"running": 1, "done": 2}
+
+
 @pytest.mark.parametrize("which", ["named", "tried"])
 def test_a_failure_alone_ends_the_slice(which: str, bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Its task fails with it; it is settled by that, and what else is due is left to another wake-up."""
