@@ -3,8 +3,9 @@
     open ─▶ the handler's statements ─▶ commit ─▶ one command: the delivery is marked, fenced; COMMIT; BEGIN ──▶ the next open
                 └─ whoever else commits is refused     └─ refused: marked, or found lost, by itself; COMMIT ─▶ the pool
 
-Runs that follow each other share a connection, and nothing else, for as long as each ends as it should. The transaction that is
-begun ahead for the next run is ended when no run takes it at once.
+Runs that follow each other share a connection, and nothing else, for as long as each ends as it should, and sets nothing on it that
+outlives its transaction: what a run has set is discarded before anybody else has the connection. The transaction that is begun
+ahead for the next run is ended when no run takes it at once.
 
 Nor does the commit of such a transaction wait for the disk: the end of the block does, for all. A server that crashes first forgets
 the effects and the completions of the same runs, and these are repeated (docs/decisions/0015). A run that has published waits by
@@ -83,7 +84,7 @@ class Sessions:
                 connection.close()
             finally:
                 driver.is_lent = False
-                if not self._has_committed or not driver.is_as_new:
+                if not self._has_committed or driver.is_changed or not driver.is_as_new:
                     self._give_back()
 
     def commit(self, session: Session, marking: Marking) -> None:
@@ -132,10 +133,7 @@ class Sessions:
         pooled, self._pooled = self._pooled, None
         self._is_begun_ahead = False
         if pooled is not None:
-            driver: Any = pooled.dbapi_connection
-            if driver is not None and driver.closed:
-                pooled.invalidate()
-            pooled.close()
+            self._database.take_back(pooled)
 
 
 class _Lent:

@@ -6,7 +6,7 @@ Database ──autocommit()──▶ Connection   a single statement, one round 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
@@ -146,6 +146,13 @@ class Database:
                 raise wrapped(error, was_lost=True) from error
             return pooled
 
+    def take_back(self, pooled: PoolProxiedConnection) -> None:
+        """Give *pooled*, which was lent, back to the pool, without what a handler has set on it. Never raises."""
+        driver: Any = pooled.dbapi_connection
+        if driver is not None and (driver.closed or (driver.is_changed and not _discard(driver, known=pooled.info))):
+            pooled.invalidate()
+        pooled.close()
+
     @contextmanager
     def translated(self) -> Iterator[None]:
         """Raise what SQLAlchemy raises as an error of our tree, where it is about the server rather than the statement."""
@@ -190,6 +197,21 @@ class Database:
 
     def _after_fork(self) -> None:
         self._engine.dispose(close=False)
+
+
+def _discard(driver: DriverConnection, *, known: MutableMapping[Any, Any]) -> bool:
+    """Make *driver* as new: its settings, temporary tables and locks; whether that was done."""
+    try:
+        driver.rollback()
+        driver.begin_as_usual()
+        driver.autocommit = True
+        with driver.cursor() as cursor:
+            cursor.execute("DISCARD ALL")
+        driver.autocommit = driver.is_changed = False
+    except psycopg2.Error:
+        return False
+    preparing.forget(known)
+    return True
 
 
 class _Autocommit(AbstractContextManager[Direct]):

@@ -26,7 +26,7 @@ from psycopg2.extensions import cursor as PsycopgCursor  # noqa: N812 - a class,
 from psycopg2.sql import Composable
 
 from eventbus.errors import HandlerError
-from eventbus.storage.transaction_ends import ends_transaction
+from eventbus.storage.handler_statements import changes_session, ends_transaction
 
 
 def _set_outside(name: str) -> Any:
@@ -47,6 +47,8 @@ class DriverConnection(PsycopgConnection):
 
     #: Whether it is lent to a handler.
     is_lent = False
+    #: Whether a handler has set something on it that outlives its transaction.
+    is_changed = False
     #: Done by the next `commit` in its place.
     instead: Callable[[], None] | None = None
 
@@ -169,22 +171,25 @@ def _refusing(factory: Any) -> Any:
 
     class Refusing(factory):  # type: ignore[misc]
         def execute(self, query: Any, vars: Any = None) -> Any:
-            _refuse_end(query, self)
+            _look_at(query, self)
             return super().execute(query, vars)
 
         def executemany(self, query: Any, vars_list: Any) -> Any:
-            _refuse_end(query, self)
+            _look_at(query, self)
             return super().executemany(query, vars_list)
 
     return Refusing
 
 
-def _refuse_end(query: Any, cursor: Any) -> None:
+def _look_at(query: Any, cursor: Any) -> None:
+    """Refuse the end of the transaction; note what would reach whoever has the connection next."""
     said = _text_of(query, cursor)
     if ends_transaction(said):
         raise HandlerError(
             f"the handler executed {said.strip()[:40]!r}, but the session's transaction is eventbus's to end."
         )
+    if changes_session(said):
+        cursor.connection.is_changed = True
 
 
 def _text_of(query: Any, cursor: Any) -> str:

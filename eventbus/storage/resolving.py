@@ -20,9 +20,7 @@ _DEAD = """
     WHERE l.id = ANY (CAST(:ids AS bigint[])) AND l.status = 'open' AND d.state = 'dead'
 """
 _IN_ORDER = "ORDER BY l.id FOR UPDATE SKIP LOCKED"
-KINDS = """
-SELECT DISTINCT group_name, type FROM eventbus.dead_letter WHERE id = ANY (CAST(:ids AS bigint[])) AND status = 'open'
-"""
+KINDS = "SELECT DISTINCT group_name, type FROM eventbus.dead_letter WHERE id = ANY (CAST(:ids AS bigint[]))"
 RETRY = f"""
 WITH dead AS (
     SELECT l.id, l.event_id, l.group_name, l.type {_DEAD} {_IN_ORDER}
@@ -94,7 +92,7 @@ class Resolved:
 
 
 def list_kinds(connection: Connection, ids: Sequence[int]) -> list[tuple[str, str]]:
-    """Of which groups and types those of the letters *ids* are that are open."""
+    """Of which groups and types the letters *ids* are."""
     return [(row.group_name, row.type) for row in connection.rows(KINDS, ids=list(ids))]
 
 

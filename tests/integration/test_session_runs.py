@@ -31,7 +31,7 @@ from eventbus.storage.settling import COMMIT_DONE
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.rows import Rows
-from tests.support.statements import statements
+from tests.support.statements import noted, statements
 from tests.support.waiting import wait_until
 
 Body = Callable[[Event, Session], None]
@@ -480,6 +480,73 @@ def test_nobody_commits_past_sqlalchemy(body: Body, error: str, drain: Drain, bu
     failed = drain(bus, second(body))
 
     assert (failed, effects(rows)) == ([f"{error} Retrying"], [1, 3])
+
+
+#: What a session has beside its transaction.
+KEPT = """
+SELECT current_setting('statement_timeout'), current_setting('search_path'), current_setting('synchronous_commit'),
+       (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
+       (SELECT count(*) FROM pg_cursors), (SELECT count(*) FROM pg_listening_channels()), to_regclass('pg_temp.mine')
+"""
+
+
+@pytest.mark.parametrize("is_failing", [False, True], ids=["done", "failed"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET statement_timeout = '1234ms'",
+        "/* of a tenant */ SET search_path = public",
+        "SELECT 1; SET synchronous_commit = local",
+        "SELECT set_config('statement_timeout', '1234ms', false)",
+        "SELECT pg_advisory_lock(7)",
+        "DECLARE kept CURSOR WITH HOLD FOR SELECT 1",
+        "LISTEN here",
+        "CREATE TEMP TABLE mine (number integer)",
+        "SELECT 1 AS number INTO TEMPORARY mine",
+    ],
+)
+def test_what_a_handler_sets_on_its_connection_ends_with_its_run(
+    statement: str, is_failing: bool, drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """Neither the next run has it, nor whoever has the connection from the pool: a publish of this process, such as."""
+    kept = []
+
+    def body(event: Event, session: Session) -> None:
+        kept.append(session.execute(text(KEPT)).one())
+        effect(event, session)
+        if event.data == 2:
+            session.execute(text(statement))
+            if is_failing:
+                raise KeyError("sku")
+
+    failed = drain(bus, body)
+    with bus.database.engine.connect() as connection:
+        kept.append(connection.execute(text(KEPT)).one())
+
+    # A transaction that was begun together with a commit does not wait for the disk.
+    assert len(kept) == 4
+    assert {found[2] for found in kept} <= {"on", "off"}
+    assert len({(*found[:2], *found[3:]) for found in kept}) == 1
+    assert kept[-1] == kept[0]
+    assert (failed, effects(rows)) == ((["KeyError Retrying"], [1, 3]) if is_failing else ([], [1, 2, 3]))
+
+
+def test_what_lasts_no_longer_than_its_transaction_costs_nothing(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """No session is discarded for an UPDATE, or a SET LOCAL."""
+    pids = []
+
+    def body(event: Event, session: Session) -> None:
+        effect(event, session)
+        session.execute(text("UPDATE effect SET number = number"))
+        session.execute(text("SET LOCAL statement_timeout = '1h'"))
+        pids.append(session.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    sent: list[str] = []
+    with noted(bus.database, lambda query, _: sent.append(query)):
+        failed = drain(bus, body)
+
+    assert (failed, effects(rows), len(set(pids))) == ([], [1, 2, 3], 1)
+    assert "DISCARD ALL" not in sent
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def given_back(row: Row, *, rules: Rules) -> Row:
 def replayed(row: Row, *, rules: Rules) -> Row:
     """A replay that asks for dead ones too: what has ended is fresh, what runs will run once more, what waits will run anyway."""
     if row.state in (DONE, DEAD, CANCELLED):
-        letter = "retried" if row.letter == "open" and rules.replay_resolves_dead_letter else row.letter
+        letter = "retried" if row.letter in ("open", "discarded") and rules.replay_resolves_dead_letter else row.letter
         return fresh(row._replace(owed=True), letter=letter)
     return row._replace(owed=True, rerun=row.state == RUNNING and rules.replay_reruns_running)
 

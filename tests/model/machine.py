@@ -263,7 +263,7 @@ class StatementMachine(RuleBasedStateMachine):
         if i not in self.letters:
             return
         is_open = self.clients.seen(client, i).letter == "open" and not self.clients.is_locked(i, except_by=client)
-        answer = client.run(statements.resolve, self.letters[i], verb=verb)
+        answer = client.run(statements.resolve, self.letters[i], verb=verb, subscription=self.subscription)
         self._expect(answer == is_open, f"{verb} says {answer}, open: {is_open}")
         if is_open:
             self._change(self._client(k), [i], delivery.retried if verb == "retry" else delivery.discarded)

@@ -96,10 +96,11 @@ def replay(connection: Connection, states: Mapping[UUID, State], *, subscription
     redelivery.stamp_open(connection, [id for id in states if id not in ended], group=GROUP, replay=job)
 
 
-def resolve(connection: Connection, letter_id: int, *, verb: str) -> bool:
+def resolve(connection: Connection, letter_id: int, *, verb: str, subscription: int) -> bool:
     """Retry or discard one dead letter; whether it was still open."""
     if verb == "retry":
-        return bool(resolving.retry(connection, [letter_id]))
+        takers = dict.fromkeys(resolving.list_kinds(connection, [letter_id]), subscription)
+        return bool(resolving.retry(connection, [letter_id], takers=takers))
     return bool(resolving.discard(connection, [letter_id], reason="hopeless"))
 
 

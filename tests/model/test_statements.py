@@ -79,7 +79,10 @@ CONTROLS = {
         resolving,
         without("RETRY", "l.status = 'open'", "d.state = 'dead'", instead="true"),
     ),
-    "replay keeps the letter": (redelivery, without("RESOLVE_LETTERS", "AND status = 'open'", instead="AND false")),
+    "replay keeps the letter": (
+        redelivery,
+        without("RESOLVE_LETTERS", "AND status IN ('open', 'discarded')", instead="AND false"),
+    ),
     "replay forgets what runs": (
         redelivery,
         without("STAMP_OPEN", "rerun = (state = 'running')", instead="rerun = false"),

@@ -1,13 +1,25 @@
-"""Which SQL ends a transaction: what a handler may not send, whatever stands before it in the same text.
+"""What a handler's statement does beside its work: end its transaction, which is refused, or change its connection for the next.
 
-text ─▶ none of the words? ─▶ no
-    └─▶ without comments and quoted parts ─▶ split at ';' ─▶ does one begin with such a word?
+text ─▶ none of the words? ─▶ neither
+    └─▶ without comments and quoted parts ─▶ split at ';' ─▶ how does each begin?
 """
 
 import re
 
-_WORDS = re.compile(r"\b(?:commit|end|rollback|abort|prepare)\b", re.IGNORECASE)
+_WORDS = re.compile(
+    r"\b(?:commit|end|rollback|abort|prepare|set|reset|listen|unlisten|discard|temp|temporary|hold|set_config|pg_\w*advisory_lock\w*)\b",
+    re.IGNORECASE,
+)
 _ENDS = re.compile(r"\s*(?:commit|end|rollback(?!\s+to\b)|abort|prepare\s+transaction)\b", re.IGNORECASE)
+#: What outlives the transaction, at the start of a statement and anywhere in it.
+_LASTS = re.compile(
+    r"\s*(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|listen|unlisten|discard|create\s+(?:(?:local|global)\s+)?temp)",
+    re.IGNORECASE,
+)
+_LASTS_WITHIN = re.compile(
+    r"\bset_config\s*\(|\bpg_(?:try_)?advisory_lock|\binto\s+(?:(?:local|global)\s+)?temp|\bwith\s+hold\b",
+    re.IGNORECASE,
+)
 #: What hides words and semicolons: texts (E'' with its backslashes), names, texts between dollars; and comments, which may nest.
 _HIDING = re.compile(
     r"""(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*' | '[^']*' | "[^"]*" | (?<![\w$])\$(\w*)\$.*?\$\1\$ | --[^\n]* | /\*""",
@@ -20,10 +32,20 @@ _BODY = re.compile(r"\bbegin\s+atomic\b", re.IGNORECASE)
 
 def ends_transaction(sql: str) -> bool:
     """Whether a statement of *sql* commits or rolls back; a rollback to a savepoint does not."""
+    return any(_ENDS.match(part) for part in _parts(sql))
+
+
+def changes_session(sql: str) -> bool:
+    """Whether *sql* does something to its connection that lasts longer than its transaction, such as a SET without LOCAL."""
+    return any(_LASTS.match(part) or _LASTS_WITHIN.search(part) for part in _parts(sql))
+
+
+def _parts(sql: str) -> list[str]:
+    """The statements of *sql*, without what hides words; none where no word is that would tell."""
     if _WORDS.search(sql) is None:
-        return False
+        return []
     bare = _without_hidden(sql)
-    return any(_ENDS.match(part) for part in ([bare] if _BODY.search(bare) else bare.split(";")))
+    return [bare] if _BODY.search(bare) else bare.split(";")
 
 
 def _without_hidden(sql: str) -> str:
