@@ -219,13 +219,14 @@ def _carry_out(frozen: Frozen, work: Callable[[Watch, threading.Event], Progress
         click.echo(f"{left.changed} dead letters {done}.")
         if left.left:
             group = frozen.sought.group
+            unwanted = f"no subscription of {group} takes their types now, or " if done == "retried" else ""
+            why = f"{unwanted}somebody else held them"
             click.echo(
-                f"{left.left} of them are open still: no subscription of {group} takes their types now, or somebody else "
-                f"held them. 'eventbus dead list --group {group}' shows them.",
-                err=True,
+                f"{left.left} of them are open still: {why}. 'eventbus dead list --group {group}' shows them.", err=True
             )
-            raise click.exceptions.Exit(NO)
         _answer_for_the_rest(frozen)
+        if left.left:
+            raise click.exceptions.Exit(NO)
         return
     click.echo(
         f"interrupted: {left.changed:,} of {left.total:,} dead letters were {done}, the others are as they were.",

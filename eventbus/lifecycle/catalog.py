@@ -22,7 +22,6 @@ from eventbus.schemas.upcasting import Converted
 from eventbus.settings import SchemaRegistration
 from eventbus.storage import schemas as stored_schemas
 from eventbus.storage.database import Database
-from eventbus.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -93,17 +92,6 @@ class Catalog:
         """
         types = self.declared.upcasters.types()
         self.declared.refuse_gaps({type: self.versions(type) for type in types})
-
-    def refuse_unknown_versions(self, subscriptions: Iterable[Subscription]) -> None:
-        """Make sure that the versions that handlers read exist, of types that have schemas: all their events would be parked.
-
-        Raises:
-            UnknownEventVersion: One does not, here or in the registry.
-        """
-        for item in subscriptions:
-            known = self.versions(item.pattern)
-            if item.version is not None and known and item.version not in known:
-                raise UnknownEventVersion(item.pattern, item.version, known)
 
     def resolve(self, type: str, version: int | None, *, strict: bool) -> Choice:
         """What an event of *type* is published in: the version given, else the only one, else 1 without a schema.

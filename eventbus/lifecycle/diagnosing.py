@@ -167,12 +167,14 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
             advice = f"eventbus dead list --group {group.name}"
             sentence = f"{group.name} has {dead:,} dead letters."
             yield Finding(check="dead", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
+        if parked := sum(item.deliveries for item in condition.parked if item.group == group.name):
+            advice = f"deploy code that reads their versions: eventbus schema parked --group {group.name}"
+            sentence = f"{group.name} has {parked:,} parked deliveries, which its code cannot read."
+            yield Finding(check="parked", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         if group.name not in wanting:
             if group.name in served:
                 sentence = f"{group.name} has a worker, but no subscription: it was removed."
-                undo = (
-                    f"'eventbus sync' with its code, then 'eventbus replay run --group {group.name}' since its removal"
-                )
+                undo = f"'eventbus sync' with its code, then 'eventbus replay run # --group {group.name} --since ...' from then on"
                 advice = f"stop the worker; or, to undo the removal: {undo}."
                 yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         elif group.paused:

@@ -4,8 +4,8 @@
                 └─ whoever else commits is refused     └─ refused: marked, or found lost, by itself; COMMIT ─▶ the pool
 
 Runs that follow each other share a connection, and nothing else, for as long as each ends as it should, and sets nothing on it that
-outlives its transaction: what a run has set is discarded before anybody else has the connection. The transaction that is begun
-ahead for the next run is ended when no run takes it at once.
+outlives its transaction: a connection on which a run has set something is closed, before anybody has it. The transaction that is
+begun ahead for the next run is ended when no run takes it at once.
 
 Nor does the commit of such a transaction wait for the disk: the end of the block does, for all. A server that crashes first forgets
 the effects and the completions of the same runs, and these are repeated (docs/decisions/0015). A run that has published waits by

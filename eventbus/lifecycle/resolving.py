@@ -10,7 +10,6 @@ is untouched.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -179,7 +178,9 @@ class Resolving:
                 total=progress.total, seen=progress.seen + len(ids), changed=progress.changed + len(resolved)
             )
             watching.tell(progress, resolved)
-        return self._once_more(frozen, progress, resolve, watching) if progress.is_complete else progress
+        if progress.is_complete:
+            progress = self._once_more(frozen, progress, resolve, watching, stop)
+        return progress
 
     def _once_more(
         self,
@@ -187,23 +188,23 @@ class Resolving:
         progress: Progress,
         resolve: Callable[[Connection, Sequence[int]], list[Resolved]],
         watching: "_Watching",
+        stop: threading.Event | None,
     ) -> Progress:
-        """Come back to what was held for a moment, as by a replay's batch."""
-        left: list[int] = list(frozen.ids)
+        """Come back to what was held for a moment, as by a replay's batch; no more than a batch is looked at so."""
+        left = self._still_open(frozen.ids)
         for _ in range(_LOOKS):
-            with self.database.autocommit() as connection:
-                left = resolving.still_open(connection, left)
-            if not left:
+            if not left or (stop or threading.Event()).wait(_LOOK_SECONDS):
                 break
-            time.sleep(_LOOK_SECONDS)
-            resolved: list[Resolved] = []
-            for start in range(0, len(left), _BATCH):
-                with self.database.transaction() as connection:
-                    resolved += resolve(connection, left[start : start + _BATCH])
+            with self.database.transaction() as connection:
+                resolved = resolve(connection, left[:_BATCH])
             progress = replace(progress, changed=progress.changed + len(resolved))
             watching.tell(progress, resolved)
-            left = [id for id in left if id not in {item.id for item in resolved}]
+            left = self._still_open(left)
         return replace(progress, left=len(left))
+
+    def _still_open(self, ids: Sequence[int]) -> list[int]:
+        with self.database.autocommit() as connection:
+            return resolving.still_open(connection, ids)
 
 
 def _retry(connection: Connection, ids: Sequence[int]) -> list[Resolved]:

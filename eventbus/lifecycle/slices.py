@@ -189,7 +189,8 @@ class Slice:
             with sessions, self._attendant.watching(holding, sessions):
                 for row in range(len(batch)):
                     if self._slots.is_stopping or time.monotonic() > self._ends_seconds + SLICE_SECONDS:
-                        self._execution.insist(holding.release)
+                        execution.insist(holding.release)
+                        break
                     execution.provide(batch[row], sessions)
                     if holding.start(row):
                         self._run_row(holding, row, sessions, on_failure)

@@ -6,7 +6,7 @@ Database ──autocommit()──▶ Connection   a single statement, one round 
 """
 
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
@@ -147,9 +147,9 @@ class Database:
             return pooled
 
     def take_back(self, pooled: PoolProxiedConnection) -> None:
-        """Give *pooled*, which was lent, back to the pool, without what a handler has set on it. Never raises."""
+        """Give *pooled*, which was lent, back to the pool; close it where a handler has set something on it."""
         driver: Any = pooled.dbapi_connection
-        if driver is not None and (driver.closed or (driver.is_changed and not _discard(driver, known=pooled.info))):
+        if driver is not None and (driver.closed or driver.is_changed):
             pooled.invalidate()
         pooled.close()
 
@@ -197,21 +197,6 @@ class Database:
 
     def _after_fork(self) -> None:
         self._engine.dispose(close=False)
-
-
-def _discard(driver: DriverConnection, *, known: MutableMapping[Any, Any]) -> bool:
-    """Make *driver* as new: its settings, temporary tables and locks; whether that was done."""
-    try:
-        driver.rollback()
-        driver.begin_as_usual()
-        driver.autocommit = True
-        with driver.cursor() as cursor:
-            cursor.execute("DISCARD ALL")
-        driver.autocommit = driver.is_changed = False
-    except psycopg2.Error:
-        return False
-    preparing.forget(known)
-    return True
 
 
 class _Autocommit(AbstractContextManager[Direct]):

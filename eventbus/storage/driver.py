@@ -26,7 +26,7 @@ from psycopg2.extensions import cursor as PsycopgCursor  # noqa: N812 - a class,
 from psycopg2.sql import Composable
 
 from eventbus.errors import HandlerError
-from eventbus.storage.handler_statements import changes_session, ends_transaction
+from eventbus.storage.handler_statements import reach_of
 
 
 def _set_outside(name: str) -> Any:
@@ -100,6 +100,7 @@ class DriverConnection(PsycopgConnection):
         self._take()
         if self.is_lent:
             usual: Any = self.cursor_factory
+            self.is_changed |= bool(options.get("withhold") or any(arguments[3:]))
             options["cursor_factory"] = _refusing(options.get("cursor_factory") or usual or PsycopgCursor)
         return super().cursor(*arguments, **options)
 
@@ -119,7 +120,14 @@ class DriverConnection(PsycopgConnection):
         """Change how transactions begin, or let there be none."""
         if level == ISOLATION_LEVEL_AUTOCOMMIT:
             self._refuse_if_lent("let each statement commit by itself")
+        self._require_beginning("changed its isolation level")
         super().set_isolation_level(level)
+
+    def set_client_encoding(self, encoding: str) -> None:
+        """Change how texts are sent."""
+        self._require_beginning("changed its encoding")
+        self.is_changed |= self.is_lent
+        super().set_client_encoding(encoding)
 
     def reset(self) -> None:
         """Roll back, and undo what was set."""
@@ -154,6 +162,12 @@ class DriverConnection(PsycopgConnection):
         self._take()
         super().rollback()
 
+    def _require_beginning(self, what: str) -> None:
+        """Make sure that a handler has written nothing yet: psycopg2 would roll it back, without a word."""
+        self.end_spare()
+        if self.is_lent and self.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+            raise HandlerError(f"the handler {what} in the middle of a transaction: do so before the first statement.")
+
     def _refuse_if_lent(self, what: str) -> None:
         if self.is_lent:
             raise HandlerError(f"the handler {what}, but the session's transaction is eventbus's to begin and to end.")
@@ -178,17 +192,26 @@ def _refusing(factory: Any) -> Any:
             _look_at(query, self)
             return super().executemany(query, vars_list)
 
+        def copy_expert(self, sql: Any, *arguments: Any, **options: Any) -> Any:
+            _look_at(sql, self)
+            return super().copy_expert(sql, *arguments, **options)
+
+        def callproc(self, procname: Any, *arguments: Any) -> Any:
+            _look_at(f"SELECT {procname}()", self)
+            return super().callproc(procname, *arguments)
+
     return Refusing
 
 
 def _look_at(query: Any, cursor: Any) -> None:
     """Refuse the end of the transaction; note what would reach whoever has the connection next."""
     said = _text_of(query, cursor)
-    if ends_transaction(said):
+    reach = reach_of(said)
+    if reach.ends_transaction:
         raise HandlerError(
             f"the handler executed {said.strip()[:40]!r}, but the session's transaction is eventbus's to end."
         )
-    if changes_session(said):
+    if reach.changes_session:
         cursor.connection.is_changed = True
 
 

@@ -5,47 +5,62 @@ text ─▶ none of the words? ─▶ neither
 """
 
 import re
+from typing import NamedTuple
 
 _WORDS = re.compile(
-    r"\b(?:commit|end|rollback|abort|prepare|set|reset|listen|unlisten|discard|temp|temporary|hold|set_config|pg_\w*advisory_lock\w*)\b",
+    r"\b(?:commit|end|rollback|abort|prepare|set|reset|listen|unlisten|discard|temp|temporary|pg_temp|hold|set_config|"
+    r"pg_\w*advisory_lock\w*)\b",
     re.IGNORECASE,
 )
-_ENDS = re.compile(r"\s*(?:commit|end|rollback(?!\s+to\b)|abort|prepare\s+transaction)\b", re.IGNORECASE)
+_ENDS = re.compile(
+    r"\s*(?:commit|end|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b)|abort|prepare\s+transaction)\b", re.IGNORECASE
+)
 #: What outlives the transaction, at the start of a statement and anywhere in it.
 _LASTS = re.compile(
-    r"\s*(?:set(?!\s+(?:local|transaction|constraints)\b)|reset|listen|unlisten|discard|create\s+(?:(?:local|global)\s+)?temp)",
-    re.IGNORECASE,
+    r"\s*(?:set(?!\s+(?:local|transaction|constraints)\b)|reset(?!\s+role\b)|listen|unlisten|discard|"
+    r"prepare\s+(?!transaction\b)|create\s+(?:or\s+replace\s+)?(?:(?:local|global)\s+)?temp(?!.*\bon\s+commit\s+drop\b))",
+    re.IGNORECASE | re.DOTALL,
 )
 _LASTS_WITHIN = re.compile(
-    r"\bset_config\s*\(|\bpg_(?:try_)?advisory_lock|\binto\s+(?:(?:local|global)\s+)?temp|\bwith\s+hold\b",
+    r"\bset_config\s*\((?![^()]*,\s*true\s*\))|\bpg_(?:try_)?advisory_lock|\bpg_temp\s*\.|"
+    r"\binto\s+(?:(?:local|global)\s+)?temp|\bwith\s+hold\b(?!\s+as\b)",
     re.IGNORECASE,
 )
-#: What hides words and semicolons: texts (E'' with its backslashes), names, texts between dollars; and comments, which may nest.
+#: What hides words and semicolons: texts (E'' with its backslashes), names, texts between dollars, the driver's parameters; and
+#: comments, which may nest.
 _HIDING = re.compile(
-    r"""(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*' | '[^']*' | "[^"]*" | (?<![\w$])\$(\w*)\$.*?\$\1\$ | --[^\n]* | /\*""",
+    r"""(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*' | '[^']*' | "[^"]*" | (?<![\w$])\$((?:[A-Za-z_]\w*)?)\$.*?\$\1\$ |
+        %\(\w+\)s | --[^\n]* | /\*""",
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-#: The body of an SQL function has statements of its own, the last of which is END.
+#: The body of an SQL function has statements of its own, and its own END.
 _BODY = re.compile(r"\bbegin\s+atomic\b", re.IGNORECASE)
 
 
-def ends_transaction(sql: str) -> bool:
-    """Whether a statement of *sql* commits or rolls back; a rollback to a savepoint does not."""
-    return any(_ENDS.match(part) for part in _parts(sql))
+class Reach(NamedTuple):
+    """How far a statement reaches beyond its work."""
+
+    #: It commits or rolls back; a rollback to a savepoint does not.
+    ends_transaction: bool = False
+    #: What it does to its connection outlives its transaction, as a SET without LOCAL does; what functions set is not seen.
+    changes_session: bool = False
 
 
-def changes_session(sql: str) -> bool:
-    """Whether *sql* does something to its connection that lasts longer than its transaction, such as a SET without LOCAL."""
-    return any(_LASTS.match(part) or _LASTS_WITHIN.search(part) for part in _parts(sql))
+_NO_REACH = Reach()
 
 
-def _parts(sql: str) -> list[str]:
-    """The statements of *sql*, without what hides words; none where no word is that would tell."""
+def reach_of(sql: str) -> Reach:
+    """What *sql*, one statement or several, does beside its work."""
     if _WORDS.search(sql) is None:
-        return []
+        return _NO_REACH
     bare = _without_hidden(sql)
-    return [bare] if _BODY.search(bare) else bare.split(";")
+    parts = bare.split(";")
+    ends = [part for part in parts if _ENDS.match(part)]
+    if _BODY.search(bare):
+        ends = [part for part in ends if not part.lstrip().lower().startswith("end")]
+    changes = any(_LASTS.match(part) or _LASTS_WITHIN.search(part) for part in parts)
+    return Reach(ends_transaction=bool(ends), changes_session=changes)
 
 
 def _without_hidden(sql: str) -> str:

@@ -77,7 +77,7 @@ class Keeping:
 
     def _refuse_stale(self, dbapi_connection: Any, record: Any, _proxy: Any) -> None:
         # In autocommit it was not given back but collected, as after an interrupt, and is not what a session expects.
-        if dbapi_connection.autocommit or self._is_stale(dbapi_connection, record.info):
+        if dbapi_connection.autocommit or dbapi_connection.is_changed or self._is_stale(dbapi_connection, record.info):
             raise DisconnectionError
 
     def _is_stale(self, driver: Any, info: Any) -> bool:

@@ -87,12 +87,6 @@ def leave(cursor: DriverCursor, *, known: MutableMapping[Any, Any]) -> None:
         cursor.execute(_PLAN_AS_USUAL)
 
 
-def forget(known: MutableMapping[Any, Any]) -> None:
-    """Take nothing for prepared on a connection whose session was discarded."""
-    known.pop(_KEY, None)
-    known.pop(_PLANS_AHEAD, None)
-
-
 def make_ready(driver: Any, sql: str, *, known: MutableMapping[Any, Any]) -> None:
     """Prepare *sql* on *driver*, a connection without a transaction, so that `commit_ready` may run it in one."""
     prepare, _, name = _commands(sql)

@@ -58,9 +58,10 @@ FROM {_WANTED}
 WHERE d.event_id = wanted.event_id AND d.group_name = :group AND d.event_id = ANY (CAST(:ids AS uuid[]))
 AND d.finished_at IS NOT NULL
 """
-# A discarded one says no more what became of its delivery; why it was discarded is kept.
+# A discarded one says no more what became of its delivery; when and why it was discarded is kept.
 RESOLVE_LETTERS = """
-UPDATE eventbus.dead_letter SET status = 'retried', resolved_at = clock_timestamp(),
+UPDATE eventbus.dead_letter SET status = 'retried',
+    resolved_at = CASE status WHEN 'open' THEN clock_timestamp() ELSE resolved_at END,
     note = CASE status WHEN 'open' THEN :note ELSE note END
 WHERE group_name = :group AND event_id = ANY (CAST(:ids AS uuid[])) AND status IN ('open', 'discarded')
 """

@@ -19,15 +19,16 @@ _DEAD = """
     FROM eventbus.dead_letter AS l JOIN eventbus.delivery AS d ON d.event_id = l.event_id AND d.group_name = l.group_name
     WHERE l.id = ANY (CAST(:ids AS bigint[])) AND l.status = 'open' AND d.state = 'dead'
 """
-_IN_ORDER = "ORDER BY l.id FOR UPDATE SKIP LOCKED"
+_IN_ORDER = "ORDER BY l.id FOR UPDATE OF l, d SKIP LOCKED"
 KINDS = "SELECT DISTINCT group_name, type FROM eventbus.dead_letter WHERE id = ANY (CAST(:ids AS bigint[]))"
 RETRY = f"""
-WITH dead AS (
-    SELECT l.id, l.event_id, l.group_name, l.type {_DEAD} {_IN_ORDER}
+WITH taker AS (
+    SELECT * FROM unnest(CAST(:groups AS text[]), CAST(:types AS text[]), CAST(:takers AS bigint[])) AS taker (group_name, type, id)
+), dead AS (
+    SELECT l.id, l.event_id, l.group_name, l.type {_DEAD} AND (l.group_name, l.type) IN (SELECT group_name, type FROM taker)
+    {_IN_ORDER}
 ), chosen AS (
-    SELECT dead.*, taker.id AS subscription_id FROM dead
-    JOIN unnest(CAST(:groups AS text[]), CAST(:types AS text[]), CAST(:takers AS bigint[])) AS taker (group_name, type, id)
-    USING (group_name, type)
+    SELECT dead.*, taker.id AS subscription_id FROM dead JOIN taker USING (group_name, type)
 ), resolved AS (
     UPDATE eventbus.dead_letter AS l SET status = 'retried', resolved_at = clock_timestamp()
     FROM chosen WHERE l.id = chosen.id AND l.status = 'open'

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Duty:
-    """One such thread. A server that is away is said once for each reason, and so is that the duty goes on when it is back."""
+    """One such thread. A server that is away is said once, and again when the reason changes; so is that the duty goes on."""
 
     def __init__(self, name: str, action: Callable[[], None], *, period: timedelta) -> None:
         self._name = name

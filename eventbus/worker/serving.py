@@ -133,7 +133,6 @@ class Serving:
         # First of all: a worker whose schemas would break somebody must not start to owe anybody anything.
         reading.catalog.register()
         reading.catalog.refuse_gaps()
-        reading.catalog.refuse_unknown_versions(wanted)
         tolerate_malformed_items()
         tolerate_ended_children()
         if served <= {settings.queue(group) for group in self._subscriptions.groups()}:

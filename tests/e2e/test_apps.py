@@ -38,17 +38,6 @@ def register(*_, **__):
 serving.register = register
 """
 
-#: A handler that reads a version that nobody has.
-MISREAD = """
-from celery import Celery
-from eventbus import EventBus, EventSchema
-
-app = Celery("shop")
-bus = EventBus(app)
-bus.event("order.created", version=1)(EventSchema.from_dict({}))
-bus.subscribe("order.created", group="orders", handler=print, version=3)
-"""
-
 
 @pytest.fixture
 def stage_alone(
@@ -160,13 +149,3 @@ def test_a_worker_whose_start_fails_unforeseen_ends(start_worker: StartWorker) -
 
     assert "worker_cannot_start" in str(ended.value)
     assert "LookupError: unforeseen" in str(ended.value)
-
-
-@pytest.mark.usefixtures("environment")
-def test_a_worker_that_reads_a_version_that_nobody_has_does_not_start(start_worker: StartWorker) -> None:
-    """All events would be parked, while it looks as if it kept up."""
-    with pytest.raises(AssertionError, match=r"the worker ended \(2\)") as ended:
-        start_worker(code=MISREAD)
-
-    assert "order.created has no version 3: version 1 is registered here" in str(ended.value)
-    assert "Traceback" not in str(ended.value)

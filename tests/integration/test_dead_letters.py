@@ -376,6 +376,21 @@ def test_a_letter_that_is_held_for_a_moment_is_resolved_all_the_same(bus: EventB
     assert (count, listed(bus)) == (1, [])
 
 
+def test_a_letter_that_somebody_else_resolves_meanwhile_is_not_left(bus: EventBus, die: Die, rows: Rows) -> None:
+    """It is said to be open only if it is."""
+    id = die()
+    with rows.transaction() as other:
+        other.execute(
+            "UPDATE eventbus.dead_letter SET status = 'discarded', resolved_at = now(), note = 'x' WHERE id = %s", (id,)
+        )
+        release = threading.Timer(0.3, other.connection.commit)
+        release.start()
+        progress = bus.resolving.retry(bus.freeze_dead_letters(group="a"))
+        release.join()
+
+    assert (progress.changed, progress.left) == (0, 0)
+
+
 def test_a_discarded_letter_whose_delivery_was_replayed_is_not_restored(bus: EventBus, die: Die, rows: Rows) -> None:
     """It counts as retried, and says still why it was discarded."""
     id = die()

@@ -92,6 +92,10 @@ def paused(bus: EventBus, rows: Rows) -> None:
     bus.pause_group("stock")
 
 
+def parked(bus: EventBus, rows: Rows) -> None:
+    rows.all("UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity', last_error = 'no step'")
+
+
 def dead_letters(bus: EventBus, rows: Rows) -> None:
     # Those of one group are no other's.
     bus.subscribe("order.created", group="mail", handler=lambda event: None)
@@ -168,6 +172,7 @@ FAULTS: list[tuple[Sick, list[tuple[str, str]]]] = [
     (late, [("group", "fault")]),
     (paused, [("group", "notice")]),
     (dead_letters, [("dead", "notice")]),
+    (parked, [("parked", "notice")]),
     (other_version, [("worker", "notice")]),
     (unconsumed_type, [("type", "notice")]),
     (unsubscribed, [("type", "notice")]),

@@ -1,6 +1,7 @@
 """Runs with a session that follow each other: they share a connection, and each is one transaction of its own."""
 
 import contextlib
+import io
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from eventbus.storage.settling import COMMIT_DONE
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.rows import Rows
-from tests.support.statements import noted, statements
+from tests.support.statements import statements
 from tests.support.waiting import wait_until
 
 Body = Callable[[Event, Session], None]
@@ -465,6 +466,10 @@ def by_driver(event: Event, session: Session) -> None:
         (past_sqlalchemy("SELECT ';' AS \"--\", $$ '$$, E'\\''; COMMIT"), "HandlerError"),
         (past_sqlalchemy(";COMMIT"), "HandlerError"),
         (with_driver(lambda driver: driver.cursor().executemany("COMMIT", [()])), "HandlerError"),
+        (past_sqlalchemy("CREATE FUNCTION pg_temp.f() RETURNS int BEGIN ATOMIC SELECT 1; END; COMMIT"), "HandlerError"),
+        (with_driver(lambda driver: driver.cursor().copy_expert("COMMIT", io.StringIO())), "HandlerError"),
+        (with_driver(lambda driver: driver.set_isolation_level(3)), "HandlerError"),
+        (with_driver(lambda driver: driver.set_client_encoding("LATIN1")), "HandlerError"),
         (with_driver(lambda driver: driver.reset()), "HandlerError"),
         (with_driver(lambda driver: driver.tpc_begin("x")), "HandlerError"),
         (with_driver(lambda driver: setattr(driver, "autocommit", True)), "HandlerError"),
@@ -486,7 +491,8 @@ def test_nobody_commits_past_sqlalchemy(body: Body, error: str, drain: Drain, bu
 KEPT = """
 SELECT current_setting('statement_timeout'), current_setting('search_path'), current_setting('synchronous_commit'),
        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
-       (SELECT count(*) FROM pg_cursors), (SELECT count(*) FROM pg_listening_channels()), to_regclass('pg_temp.mine')
+       (SELECT count(*) FROM pg_cursors), (SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'),
+       (SELECT count(*) FROM pg_listening_channels()), to_regclass('pg_temp.mine')
 """
 
 
@@ -503,6 +509,9 @@ SELECT current_setting('statement_timeout'), current_setting('search_path'), cur
         "LISTEN here",
         "CREATE TEMP TABLE mine (number integer)",
         "SELECT 1 AS number INTO TEMPORARY mine",
+        "CREATE TABLE pg_temp.mine (number integer)",
+        "CREATE OR REPLACE TEMP VIEW mine AS SELECT 1",
+        "PREPARE mine AS SELECT 1",
     ],
 )
 def test_what_a_handler_sets_on_its_connection_ends_with_its_run(
@@ -531,22 +540,45 @@ def test_what_a_handler_sets_on_its_connection_ends_with_its_run(
     assert (failed, effects(rows)) == ((["KeyError Retrying"], [1, 3]) if is_failing else ([], [1, 2, 3]))
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda driver: driver.cursor().callproc("pg_advisory_lock", [7]),
+        lambda driver: driver.cursor("kept", withhold=True).execute("SELECT 1"),
+    ],
+    ids=["function", "cursor"],
+)
+def test_what_a_handler_sets_by_the_driver_ends_with_its_run(
+    act: Callable[[Any], Any], drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """As well."""
+    kept = []
+
+    def body(event: Event, session: Session) -> None:
+        kept.append(session.execute(text(KEPT)).one()[3:])
+        if event.data == 2:
+            act(session.connection().connection.dbapi_connection)
+
+    assert drain(bus, body) == []
+    assert len(set(kept)) == 1
+
+
 def test_what_lasts_no_longer_than_its_transaction_costs_nothing(drain: Drain, bus: EventBus, rows: Rows) -> None:
-    """No session is discarded for an UPDATE, or a SET LOCAL."""
+    """No connection is closed for an UPDATE, or a SET LOCAL."""
     pids = []
 
     def body(event: Event, session: Session) -> None:
         effect(event, session)
         session.execute(text("UPDATE effect SET number = number"))
         session.execute(text("SET LOCAL statement_timeout = '1h'"))
+        session.execute(text("SELECT set_config('app.tenant', :tenant, true)"), {"tenant": "seven"})
+        session.execute(text("CREATE TEMP TABLE passing (number integer) ON COMMIT DROP"))
+        session.execute(text("RESET ROLE"))
         pids.append(session.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
-    sent: list[str] = []
-    with noted(bus.database, lambda query, _: sent.append(query)):
-        failed = drain(bus, body)
+    failed = drain(bus, body)
 
     assert (failed, effects(rows), len(set(pids))) == ([], [1, 2, 3], 1)
-    assert "DISCARD ALL" not in sent
 
 
 @pytest.mark.parametrize(
@@ -560,6 +592,7 @@ def test_what_lasts_no_longer_than_its_transaction_costs_nothing(drain: Drain, b
         "DO $body$ BEGIN PERFORM 1; END; $body$",
         "SELECT CASE WHEN true THEN 1\nEND; SELECT 1",
         "SAVEPOINT s; ROLLBACK TO s",
+        "SAVEPOINT s; ROLLBACK WORK TO SAVEPOINT s",
         "CREATE FUNCTION pg_temp.one() RETURNS integer BEGIN ATOMIC SELECT 1; END",
     ],
 )

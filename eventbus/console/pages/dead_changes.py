@@ -122,6 +122,8 @@ def _carried_out(view: View, frozen: Frozen, work: Callable[[threading.Event], P
         notice = f"{frozen.count:,} dead letters are being {done} in the background: the audit shows the progress."
         return view.redirect(back.path, notice=notice, **back.query)
     progress = work(threading.Event())
-    others = frozen.count - progress.changed
+    others = frozen.count - progress.changed - progress.left
     rest = f" {others:,} were no longer open." if others else ""
+    if progress.left:
+        rest += f" {progress.left:,} are open still: no subscription takes their types now, or somebody else held them."
     return view.redirect(back.path, notice=f"{progress.changed:,} dead letters {done}.{rest}", **back.query)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from eventbus.storage import repairs, replay_selection, workers
+from eventbus.storage import parking, repairs, replay_selection, workers
 from eventbus.storage.database import Connection
 from eventbus.storage.overview import count_dead
 from eventbus.storage.overview.groups import GroupState, Wish, read_groups, read_wishes
+from eventbus.storage.parking import ParkedVersion
 from eventbus.storage.repairs import Repairs
 from eventbus.storage.values import as_utc
 from eventbus.storage.workers import Seen
@@ -58,6 +59,8 @@ class Condition:
     types: Sequence[str]
     #: Open dead letters by type and group.
     dead: dict[tuple[str, str], int]
+    #: What waits for code that can read it.
+    parked: Sequence[ParkedVersion]
     repairs: dict[str, Repairs]
     #: None while nobody holds any.
     snapshot: Snapshot | None
@@ -88,6 +91,7 @@ def read_condition(connection: Connection) -> Condition:
         workers=workers.list_live(connection),
         types=replay_selection.list_types(connection),
         dead=count_dead(connection),
+        parked=parking.list_parked(connection),
         repairs=repairs.read(connection),
         snapshot=read_snapshot(connection),
         has_next_partition=bool(connection.value(PARTITION)),

@@ -17,7 +17,6 @@ from eventbus.errors import (
     InvalidSubscription,
     InvalidUpcast,
     NotMigrated,
-    UnknownEventVersion,
     UnreachableVersion,
 )
 from eventbus.lifecycle.parking import Parked, park, unpark
@@ -323,17 +322,6 @@ class Unreadable(Exception):
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
-
-
-def test_a_version_that_nobody_has_is_refused_before_anything_is_owed(bus: EventBus, rows: Rows) -> None:
-    """As a slip of the pen: each event would be parked, and nobody would come for it."""
-    bus.register_schema(TYPE, 1, OrderV1)
-    bus.subscribe(TYPE, group="billing", handler=lambda event: None, version=3)
-
-    with pytest.raises(UnknownEventVersion, match=r"has no version 3: version 1 is registered here"):
-        bus.sync()
-
-    assert rows.count("subscription") == 0
 
 
 @pytest.mark.parametrize("raised", [Panic("x"), SystemExit(3), MemoryError(), Unreadable()])
