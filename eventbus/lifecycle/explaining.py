@@ -171,7 +171,7 @@ def _waiting(facts: Facts, standing: Standing) -> _Answer:
     names = ", ".join(worker.name for worker in facts.workers)
     sentence = f"due since {moment(standing.due_at)}, and waits its turn at {names}."
     advice = (
-        f"if it does not move, 'eventbus sweep' wakes them at once; or their code does not know {wish.pattern} "
+        f"if it does not move, 'eventbus sweep' wakes them at once; or their code may not know {wish.pattern} "
         f"({wish.handler}): restart them"
     )
     return Reason.WAITING, sentence, advice

@@ -192,8 +192,8 @@ def open_ids(connection: Connection, wanted: Filter) -> list[int]:
 
 
 def list_groups(connection: Connection, ids: Iterable[int]) -> list[str]:
-    """The groups of the letters of those ids, sorted."""
-    return [row.group_name for row in connection.rows(GROUPS, ids=list(ids))]
+    """The groups of the letters of those ids, sorted; no letter has an id that is too large for a column."""
+    return [row.group_name for row in connection.rows(GROUPS, ids=[id for id in ids if id < 1 << 63])]
 
 
 def _letter(row: Row[Any]) -> DeadLetter:

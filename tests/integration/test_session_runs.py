@@ -563,6 +563,50 @@ def test_what_a_handler_sets_by_the_driver_ends_with_its_run(
     assert len(set(kept)) == 1
 
 
+def test_a_handler_may_send_much_at_once(drain: Drain, bus: EventBus, rows: Rows) -> None:
+    """A statement for many rows, and COPY, by the driver."""
+
+    def body(event: Event, session: Session) -> None:
+        with session.connection().connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO effect VALUES (%s)", [(event.data,), (event.data + 10,)])
+            cursor.copy_expert("COPY effect (number) FROM STDIN", io.StringIO(f"{event.data + 20}\n"))
+
+    assert drain(bus, body) == []
+    assert effects(rows) == [1, 2, 3, 11, 12, 13, 21, 22, 23]
+
+
+def test_an_encoding_may_be_chosen_before_the_first_statement_and_ends_with_the_run(
+    drain: Drain, bus: EventBus, rows: Rows
+) -> None:
+    """Like everything else that a handler sets."""
+    used = []
+
+    def body(event: Event, session: Session) -> None:
+        if event.data == 2:
+            session.connection().connection.dbapi_connection.set_client_encoding("LATIN1")
+        effect(event, session)
+        used.append(session.execute(text("SHOW client_encoding")).scalar_one())
+
+    assert drain(bus, body) == []
+    assert (effects(rows), used) == ([1, 2, 3], ["UTF8", "LATIN1", "UTF8"])
+
+
+def test_whoever_was_lent_no_connection_may_do_with_it_as_he_likes(database: Database) -> None:
+    """Transactions of two phases, and a reset."""
+    pooled = database.lend(COMMIT_DONE)
+    connection: Any = pooled.dbapi_connection
+
+    connection.tpc_begin("two phases")
+    connection.tpc_rollback()
+    connection.cursor().execute("SET statement_timeout = '1h'")
+    connection.reset()
+
+    cursor = connection.cursor()
+    cursor.execute("SHOW statement_timeout")
+    assert cursor.fetchone() == ("0",)
+    pooled.invalidate()
+
+
 def test_what_lasts_no_longer_than_its_transaction_costs_nothing(drain: Drain, bus: EventBus, rows: Rows) -> None:
     """No connection is closed for an UPDATE, or a SET LOCAL."""
     pids = []
