@@ -174,7 +174,7 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
         if group.name not in wanting:
             if group.name in served:
                 sentence = f"{group.name} has a worker, but no subscription: it was removed."
-                undo = f"'eventbus sync' with its code, then 'eventbus replay run # --group {group.name} --since ...' from then on"
+                undo = f"'eventbus sync' with its code, then 'eventbus replay run \"#\" --group {group.name} --since' the removal"
                 advice = f"stop the worker; or, to undo the removal: {undo}."
                 yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         elif group.paused:

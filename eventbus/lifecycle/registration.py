@@ -167,7 +167,7 @@ def _register_group(
 
 
 def _hand_over(connection: Connection, group: str, old: list[int]) -> None:
-    """Give the open deliveries of removed subscriptions to those that take their types; what nobody takes is an orphan's end."""
+    """Give the open deliveries of removed subscriptions to those that take their types; what nobody takes a sweep cancels."""
     targets = subscriptions.list_targets(connection, group)
     types = deliveries.list_open_types(connection, group=group, subscriptions=old)
     takers = {type: target.id for type in types if (target := subscriptions.find_target(targets, type))}
