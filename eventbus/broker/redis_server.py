@@ -17,6 +17,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from eventbus.broker.contract import TIMEOUT_SECONDS, Notice, unreachable
 from eventbus.broker.redis_clients import redis_client
 from eventbus.broker.redis_connections import Connections, Owed, packed
+from eventbus.errors import BrokerUnreachable
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +72,7 @@ class RedisServer:
             except _ScriptsForbidden:
                 self._scripts_are_allowed = False
             except (redis.RedisError, OSError) as error:
-                raise unreachable(self._url, error, has_refused=isinstance(error, _REFUSALS)) from error
+                raise self._unreachable(error) from error
         return self.call(lambda client: _push_by_pipeline(client, messages, notices, cap))
 
     def post(self, commands: bytes, owed: Owed, *, is_script: bool = False) -> bool:
@@ -93,7 +94,7 @@ class RedisServer:
         except (redis.RedisError, OSError) as error:
             if isinstance(error, NoScriptError) or _forbids_scripts(error):
                 return False
-            raise unreachable(self._url, error, has_refused=isinstance(error, _REFUSALS)) from error
+            raise self._unreachable(error) from error
         return True
 
     def call(self, action: Callable[[redis.Redis], Answer]) -> Answer:
@@ -105,7 +106,10 @@ class RedisServer:
         try:
             return action(self._client)
         except (redis.RedisError, OSError) as error:
-            raise unreachable(self._url, error, has_refused=isinstance(error, _REFUSALS)) from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> BrokerUnreachable:
+        return unreachable(self._url, error, has_refused=isinstance(error, _REFUSALS))
 
 
 class RedisListeners:

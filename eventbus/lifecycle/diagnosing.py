@@ -167,7 +167,7 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
             advice = f"eventbus dead list --group {group.name}"
             sentence = f"{group.name} has {dead:,} dead letters."
             yield Finding(check="dead", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
-        if parked := sum(item.deliveries for item in condition.parked if item.group == group.name):
+        if parked := condition.parked.get(group.name):
             advice = f"deploy code that reads their versions: eventbus schema parked --group {group.name}"
             sentence = f"{group.name} has {parked:,} parked deliveries, which its code cannot read."
             yield Finding(check="parked", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)

@@ -14,12 +14,12 @@ from eventbus.subscription import check_group
 page = Page("Groups", "/groups")
 
 
-@page.get("/groups", budget=36)
+@page.get("/groups", budget=35)
 def list_groups(view: View) -> Response:
     return view.show("groups.html", groups=_summaries(view))
 
 
-@page.live("/live/groups", budget=36)
+@page.live("/live/groups", budget=35)
 def pulse(view: View) -> Sequence[Message]:
     return [view.fragment("list", "groups/list.html", groups=_summaries(view))]
 

@@ -20,12 +20,12 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _SERVERS = ("database", "broker")
 
 
-@page.get("/", budget=36)
+@page.get("/", budget=35)
 def show(view: View) -> Response:
     return view.show("overview.html", **_read(view))
 
 
-@page.live("/live", budget=36)
+@page.live("/live", budget=35)
 def pulse(view: View) -> Sequence[Message]:
     data = _read(view)
     parts = ("attention", "health", "figures", "groups")

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from eventbus.storage import parking, repairs, replay_selection, workers
+from eventbus.storage import repairs, replay_selection, workers
 from eventbus.storage.database import Connection
 from eventbus.storage.overview import count_dead
 from eventbus.storage.overview.groups import GroupState, Wish, read_groups, read_wishes
-from eventbus.storage.parking import ParkedVersion
 from eventbus.storage.repairs import Repairs
 from eventbus.storage.values import as_utc
 from eventbus.storage.workers import Seen
@@ -27,11 +26,19 @@ SELECT holder, age FROM (
 """
 CLOCK = "SELECT clock_timestamp()"
 SERVER = "SHOW server_version"
-PARTITION = """
+PARTITIONS = """
 SELECT to_regclass('eventbus.event_log_' || to_char((now() + interval '168 hours') AT TIME ZONE 'UTC', 'IYYY_IW')) IS NOT NULL
+       AS has_next,
+       EXISTS (SELECT FROM eventbus.event_log_default) OR EXISTS (SELECT FROM eventbus.delivery_default) AS has_strays
 """
-STRAYS = """
-SELECT EXISTS (SELECT FROM eventbus.event_log_default) OR EXISTS (SELECT FROM eventbus.delivery_default)
+# By the index of open deliveries, without their events: there may be very many.
+PARKED = """
+SELECT s.group_name, CAST(sum(parked.number) AS bigint) AS number
+FROM eventbus.subscription AS s CROSS JOIN LATERAL (
+    SELECT count(*) AS number FROM eventbus.delivery AS d
+    WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.state = 'parked' AND d.finished_at IS NULL
+) AS parked
+WHERE parked.number > 0 GROUP BY s.group_name
 """
 
 
@@ -59,8 +66,8 @@ class Condition:
     types: Sequence[str]
     #: Open dead letters by type and group.
     dead: dict[tuple[str, str], int]
-    #: What waits for code that can read it.
-    parked: Sequence[ParkedVersion]
+    #: Deliveries that wait for code that can read them, by group.
+    parked: dict[str, int]
     repairs: dict[str, Repairs]
     #: None while nobody holds any.
     snapshot: Snapshot | None
@@ -83,6 +90,8 @@ def read_snapshot(connection: Connection) -> Snapshot | None:
 
 def read_condition(connection: Connection) -> Condition:
     """All of it; each part as of its own moment."""
+    partitions = connection.row(PARTITIONS)
+    assert partitions is not None
     return Condition(
         server_version=str(connection.value(SERVER)),
         asked_at=read_clock(connection),
@@ -91,9 +100,9 @@ def read_condition(connection: Connection) -> Condition:
         workers=workers.list_live(connection),
         types=replay_selection.list_types(connection),
         dead=count_dead(connection),
-        parked=parking.list_parked(connection),
+        parked={row.group_name: row.number for row in connection.rows(PARKED)},
         repairs=repairs.read(connection),
         snapshot=read_snapshot(connection),
-        has_next_partition=bool(connection.value(PARTITION)),
-        has_strays=bool(connection.value(STRAYS)),
+        has_next_partition=partitions.has_next,
+        has_strays=partitions.has_strays,
     )
