@@ -103,8 +103,9 @@ WITH found AS (
     GROUP BY 1, 2
 ), more AS (
     SELECT found.minute, found.type, found.published, found.published - COALESCE(known.published, 0) AS added
-    FROM found LEFT JOIN eventbus.traffic AS known
-    ON known.minute = found.minute AND known.type = found.type AND known.group_name = ''
+    FROM found LEFT JOIN LATERAL (
+        SELECT published FROM eventbus.traffic WHERE minute = found.minute AND type = found.type AND group_name = '' LIMIT 1
+    ) AS known ON true
     WHERE found.published > COALESCE(known.published, 0)
 ), minutes AS (
     INSERT INTO eventbus.traffic (minute, type, group_name, published)
