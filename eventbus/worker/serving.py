@@ -37,7 +37,12 @@ from eventbus.worker.housekeeping import keep_house_in_workers
 from eventbus.worker.log_format import show_facts
 from eventbus.worker.task import DeliveryTask, Equipment, Runtime
 from eventbus.worker.task_events import TaskEvents
-from eventbus.worker.tolerance import drop_lost_messages, tolerate_ended_children, tolerate_malformed_items
+from eventbus.worker.tolerance import (
+    drop_lost_messages,
+    keep_connecting,
+    tolerate_ended_children,
+    tolerate_malformed_items,
+)
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +140,7 @@ class Serving:
         reading.catalog.refuse_gaps()
         tolerate_malformed_items()
         tolerate_ended_children()
+        keep_connecting(self._app)
         if served <= {settings.queue(group) for group in self._subscriptions.groups()}:
             drop_lost_messages(self._app)
         queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))

@@ -90,6 +90,15 @@ def drop_lost_messages(app: Any) -> None:
     app.conf.broker_transport_options = {"priority_steps": [0], **given, "ack_emulation": False}
 
 
+def keep_connecting(app: Any) -> None:
+    """Let a worker try for as long as it takes to reach a broker that is away, where the app does not say for how long.
+
+    Celery gives up after a hundred tries, some fifty minutes, and ends the worker: whoever repairs Redis at night would have to
+    start every worker, too.
+    """
+    app.conf.add_defaults({"broker_connection_max_retries": None})
+
+
 def check_body(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
     """Celery's strategy for a task, with a look at the body before it is taken apart."""
     handle: Callable[..., Any] = default(task, app, consumer, **options)

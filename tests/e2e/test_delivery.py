@@ -363,3 +363,11 @@ def test_no_process_is_ended_before_the_slowest_handler_of_its_group_has_had_its
 
     longest, lease = 1800, 30
     assert longest + lease <= float(line.partition("time_limit=")[2].rstrip("]")) < longest + 2 * lease
+
+
+def test_no_worker_gives_up_its_broker(stage: Stage, worker: WorkerProcess) -> None:
+    """The app says nothing of it, and Celery would end the worker after a hundred tries."""
+    [name] = [row.name for row in stage.rows("SELECT name FROM eventbus.worker")]
+    inspected = stage.app.control.inspect(destination=[name], timeout=TIMEOUT, limit=1)
+
+    assert inspected.conf(with_defaults=True)[name]["broker_connection_max_retries"] is None

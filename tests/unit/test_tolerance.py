@@ -9,7 +9,7 @@ from celery import Celery
 from celery.concurrency.asynpool import AsynPool
 from kombu.asynchronous import Hub
 
-from eventbus.worker.tolerance import drop_lost_messages, tolerate_ended_children
+from eventbus.worker.tolerance import drop_lost_messages, keep_connecting, tolerate_ended_children
 
 
 @pytest.fixture
@@ -74,3 +74,15 @@ def test_what_an_app_says_of_its_broker_stays_said() -> None:
 
     said = {"visibility_timeout": 60, "priority_steps": [0, 5], "ack_emulation": False}
     assert app.conf.broker_transport_options == said
+
+
+@pytest.mark.parametrize(("said", "kept"), [({}, None), ({"broker_connection_max_retries": 7}, 7)])
+def test_a_worker_waits_for_its_broker_as_long_as_its_app_says(said: dict[str, int], kept: int | None) -> None:
+    """And for ever if it says nothing, where Celery ends the worker after a hundred tries."""
+    app = Celery("tests", set_as_current=False)
+    app.conf.update(said)
+    assert app.conf.broker_connection_max_retries == said.get("broker_connection_max_retries", 100)
+
+    keep_connecting(app)
+
+    assert app.conf.broker_connection_max_retries == kept
