@@ -76,6 +76,7 @@ def _by_group(measured: Measured) -> Iterator[Metric]:
     gauges: list[tuple[str, str, Mapping[str, float]]] = [
         ("open_deliveries", "Deliveries that are not final.", measured.open),
         ("lag_events", "Deliveries that could be taken now.", measured.due),
+        ("parked_deliveries", "Deliveries that wait for code which can read their events.", measured.parked),
         ("lag_seconds", "How long the oldest due delivery has been due.", measured.lag_seconds),
         ("workers", "Living workers that serve the group.", measured.workers),
         ("paused", "Whether the group is paused.", measured.paused),

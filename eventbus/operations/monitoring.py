@@ -37,6 +37,8 @@ class Measured:
     open: Mapping[str, int]
     #: Those of them that could be taken now.
     due: Mapping[str, int]
+    #: Those that wait for code which can read their events.
+    parked: Mapping[str, int]
     lag_seconds: Mapping[str, float]
     workers: Mapping[str, int]
     paused: Mapping[str, int]
@@ -89,6 +91,7 @@ class MonitoringOperations(Parts):
             fingerprints={state: reading.fingerprints.get(state, 0) for state in STATES},
             open={group: backlog.open for group, backlog in reading.backlogs.items()},
             due={group: backlog.due for group, backlog in reading.backlogs.items()},
+            parked={group: reading.parked.get(group, 0) for group in reading.backlogs},
             lag_seconds={group.name: group.lag.total_seconds() for group in reading.groups},
             workers={name: sum(name in worker.groups for worker in reading.workers) for name in groups},
             paused={group.name: int(group.paused) for group in reading.groups},

@@ -98,6 +98,7 @@ def test_metrics_are_what_sql_counts(busy: EventBus, rows: Rows) -> None:
     }
     assert of("deaths_total", samples) == of("retries_total", samples) == {pair: 0}
     assert of("lag_events", samples) == {mail: 3, stock: 1}
+    assert of("parked_deliveries", samples) == {mail: 0, stock: 0}
     states = dict(rows.all("SELECT state, count(*) FROM eventbus.fingerprint GROUP BY 1"))
     assert (
         {labels[0][1]: value for labels, value in of("fingerprints", samples).items() if value} == states == {"new": 1}
@@ -197,6 +198,19 @@ def test_what_cannot_be_taken_yet_is_no_lag(busy: EventBus, rows: Rows) -> None:
     stock = (("group", "stock"),)
     assert of("open_deliveries", samples)[stock] == 1
     assert of("lag_events", samples).get(stock, 0) == of("lag_seconds", samples).get(stock, 0) == 0
+
+
+def test_what_waits_for_other_code_is_parked(busy: EventBus, rows: Rows) -> None:
+    """It is open, and no lag grows: nobody would hear of it."""
+    rows.all(
+        "UPDATE eventbus.delivery SET state = 'parked', due_at = 'infinity' WHERE state = 'pending' AND group_name = 'mail'"
+    )
+
+    samples = scrape(busy)
+
+    mail, stock = (("group", "mail"),), (("group", "stock"),)
+    assert of("parked_deliveries", samples) == of("open_deliveries", samples) | {stock: 0} == {mail: 3, stock: 0}
+    assert of("lag_events", samples)[mail] == 0
 
 
 def test_registering_asks_nothing(make_bus: MakeBus) -> None:

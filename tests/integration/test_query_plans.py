@@ -27,8 +27,8 @@ from eventbus.storage import (
 )
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.migrations import upgrade
-from eventbus.storage.overview import condition, failings, groups, pulse, rates, reasons, stories
 from eventbus.storage.overview import events as event_views
+from eventbus.storage.overview import failings, groups, pulse, rates, reasons, stories
 from eventbus.storage.preparing import Hot
 from eventbus.subscription import candidates
 from tests.support.rows import Rows
@@ -427,7 +427,7 @@ def test_where_the_next_span_ends_is_found_by_index(counted: Connection) -> None
 
 def test_parked_deliveries_are_counted_without_the_others(connection: Connection) -> None:
     """A look at the index for each of 3,000 subscriptions, and at none of the deliveries that are open."""
-    plan = nodes(connection, condition.PARKED)
+    plan = nodes(connection, overview.PARKED)
 
     assert_by_index(plan, at_most=3010)
     assert max(seen(node) for node in plan if node.get("Relation Name", "").startswith("delivery")) == 0

@@ -36,6 +36,15 @@ SELECT known.name, open.depth, open.due FROM eventbus.consumer_group AS known CR
 ) AS open
 ORDER BY known.name
 """
+# By the index of open deliveries, without their events: there may be very many.
+PARKED = """
+SELECT s.group_name, CAST(sum(parked.number) AS bigint) AS number
+FROM eventbus.subscription AS s CROSS JOIN LATERAL (
+    SELECT count(*) AS number FROM eventbus.delivery AS d
+    WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.state = 'parked' AND d.finished_at IS NULL
+) AS parked
+WHERE parked.number > 0 GROUP BY s.group_name
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,3 +156,8 @@ def count_open(connection: Connection) -> dict[str, int]:
 def count_backlogs(connection: Connection) -> dict[str, Backlog]:
     """What each group has to do; every group that is known, by name."""
     return {row.name: Backlog(open=row.depth, due=row.due) for row in connection.rows(DEPTHS)}
+
+
+def count_parked(connection: Connection) -> dict[str, int]:
+    """Deliveries that wait for code which can read their events, by group; those of groups that have any."""
+    return {row.group_name: row.number for row in connection.rows(PARKED)}

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from eventbus.storage import repairs, replay_selection, workers
 from eventbus.storage.database import Connection
-from eventbus.storage.overview import count_dead
+from eventbus.storage.overview import count_dead, count_parked
 from eventbus.storage.overview.groups import GroupState, Wish, read_groups, read_wishes
 from eventbus.storage.repairs import Repairs
 from eventbus.storage.values import as_utc
@@ -30,15 +30,6 @@ PARTITIONS = """
 SELECT to_regclass('eventbus.event_log_' || to_char((now() + interval '168 hours') AT TIME ZONE 'UTC', 'IYYY_IW')) IS NOT NULL
        AS has_next,
        EXISTS (SELECT FROM eventbus.event_log_default) OR EXISTS (SELECT FROM eventbus.delivery_default) AS has_strays
-"""
-# By the index of open deliveries, without their events: there may be very many.
-PARKED = """
-SELECT s.group_name, CAST(sum(parked.number) AS bigint) AS number
-FROM eventbus.subscription AS s CROSS JOIN LATERAL (
-    SELECT count(*) AS number FROM eventbus.delivery AS d
-    WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.state = 'parked' AND d.finished_at IS NULL
-) AS parked
-WHERE parked.number > 0 GROUP BY s.group_name
 """
 
 
@@ -100,7 +91,7 @@ def read_condition(connection: Connection) -> Condition:
         workers=workers.list_live(connection),
         types=replay_selection.list_types(connection),
         dead=count_dead(connection),
-        parked={row.group_name: row.number for row in connection.rows(PARKED)},
+        parked=count_parked(connection),
         repairs=repairs.read(connection),
         snapshot=read_snapshot(connection),
         has_next_partition=partitions.has_next,

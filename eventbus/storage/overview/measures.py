@@ -21,6 +21,8 @@ class Measures:
     handled: Mapping[tuple[str, str], int]
     dead: Mapping[tuple[str, str], int]
     backlogs: Mapping[str, Backlog]
+    #: Deliveries that wait for code which can read their events.
+    parked: Mapping[str, int]
     groups: Sequence[GroupState]
     workers: Sequence[Seen]
     repairs: Mapping[str, Repairs]
@@ -40,6 +42,7 @@ def read_measures(connection: Connection) -> Measures:
         handled=handled,
         dead=overview.count_dead(connection),
         backlogs=overview.count_backlogs(connection),
+        parked=overview.count_parked(connection),
         groups=read_groups(connection),
         workers=workers.list_live(connection),
         repairs=repairs.read(connection),
