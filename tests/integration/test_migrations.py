@@ -2,7 +2,9 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +12,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy
 from celery import Celery
+from psycopg2 import errors
 from sqlalchemy.engine import make_url
 
 from eventbus import EventBus
@@ -23,6 +26,7 @@ from eventbus.storage.revision import HEAD, require_server
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.catalog import describe
 from tests.support.rows import Rows
+from tests.support.waiting import wait_until
 
 
 def driver_url(url: str) -> str:
@@ -265,6 +269,40 @@ def test_two_may_ensure_partitions_at_once(rows: Rows, database_url: str) -> Non
 
     assert sorted(created)[0] == 0
     assert sorted(created)[1] >= 10
+
+
+def test_making_partitions_ends_nobody_else_in_a_deadlock(
+    bus: EventBus, worker: MakeWorker, rows: Rows, database_url: str
+) -> None:
+    """Publishers, claims and whoever reads a story go on while a bus makes the tables of a week; if anybody gives up, it does."""
+    bus.subscribe("#", group="a", handler=lambda event: None)
+    execution = worker()
+    event = bus.publish("order.created", 1, source="orders")
+    is_over, done = threading.Event(), [0, 0, 0]
+
+    def repeat(number: int, action: Callable[[], object]) -> None:
+        while not is_over.is_set():
+            action()
+            done[number] += 1
+
+    def publish() -> None:
+        bus.publish("order.created", 1, source="orders")
+
+    with ThreadPoolExecutor(3) as others, closing(Rows(database_url)) as own:
+        actions = [publish, lambda: execution.take("a"), lambda: bus.story(event.correlation_id)]
+        running = [others.submit(repeat, number, action) for number, action in enumerate(actions)]
+        try:
+            wait_until(lambda: min(done) > 5, message="others at work")
+            for weeks in range(6, 30, 2):
+                with suppress(errors.LockNotAvailable):
+                    own.value(f"SELECT eventbus.ensure_partitions('{weeks} weeks')")
+        finally:
+            is_over.set()
+        for one in running:
+            one.result()
+
+    rows.value("SELECT eventbus.ensure_partitions('28 weeks')")
+    assert rows.value("SELECT eventbus.ensure_partitions('28 weeks')") == 0
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Auckland", "America/St_Johns"])
