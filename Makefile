@@ -18,7 +18,7 @@ IN_MEMORY := $(if $(MEMORY),TMPDIR=$(MEMORY))
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait for workers most of the time, so more of them can run at once than there are processors.
-PROCESSES := 4
+PROCESSES := 5
 
 # Checks pages for accessibility, in tests only.
 AXE := build/axe/node_modules/axe-core/axe.min.js

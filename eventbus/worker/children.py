@@ -15,9 +15,24 @@ class Children:
         self._in_pool: set[int] = set()
         self._limits: dict[int, float] = {}
         self._lock = threading.Lock()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Get to know each process that the pool starts from now on: one may end before anybody looks."""
+        pool = getattr(self._pool, "_pool", None)
+        create = getattr(pool, "_create_worker_process", None)
+        if pool is None or create is None:
+            return
+
+        def create_known(index: int) -> Any:
+            process = create(index)
+            self.look()
+            return process
+
+        pool._create_worker_process = create_known
 
     def look(self) -> None:
-        """Get to know the processes that were started since; called often enough to see each of them alive."""
+        """Get to know the processes that the pool has now."""
         found = getattr(getattr(self._pool, "_pool", None), "_pool", None)
         if isinstance(found, list):
             with self._lock:

@@ -10,6 +10,7 @@ import billiard
 import pytest
 
 from eventbus.worker.children import Children
+from tests.support.waiting import wait_until
 
 #: A real-time signal, of which only the first and the last have names.
 NAMELESS = signal.SIGRTMIN + 1
@@ -142,3 +143,18 @@ def test_a_pool_without_processes_has_none_to_look_at(pool: Any) -> None:
     children.look()
 
     assert children.explain_end(1) == "its process died while the handler ran"
+
+
+def test_a_process_that_ends_before_anybody_looks_is_known() -> None:
+    """It took the place of one that had ended, and the event that ended that one came to it at once."""
+    pool = billiard.Pool(1, lost_worker_timeout=0.1)
+    children = Children(SimpleNamespace(_pool=pool))
+    ended = []
+    for code in (7, 8):
+        [process] = pool._pool
+        ended.append(process.pid)
+        pool.apply_async(os._exit, (code,))
+        wait_until(lambda gone=process: pool._pool and gone not in pool._pool, message="another process in its place")
+    pool.terminate()
+
+    assert children.explain_end(ended[1]) == "its process exited with code 8 while the handler ran"
