@@ -9,38 +9,33 @@ A process may end anywhere: what it committed is behind the cursor and is not do
 """
 
 import logging
-import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from eventbus.broker import WakeUp
-from eventbus.delivery import State
 from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
 from eventbus.ids import check_id
 from eventbus.lifecycle.auditing import Change, audited, whoami
 from eventbus.lifecycle.paging import check_limit
+from eventbus.lifecycle.replay_batches import replay_batch
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
 from eventbus.lifecycle.waking import Waking
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.redaction import refuse_correlation_id
-from eventbus.replay import DELIVERED, MADE_DUE, Outcome, ReplayState, judge, total
+from eventbus.replay import DELIVERED, ReplayState, total
 from eventbus.settings import Settings
-from eventbus.storage import redelivery, replay_selection, replays, subscriptions
-from eventbus.storage.database import Connection, Database
-from eventbus.storage.redelivery import Wanted
+from eventbus.storage import replays
+from eventbus.storage.database import Database
 from eventbus.storage.replay_selection import Chosen
 from eventbus.storage.replays import Job
-from eventbus.storage.subscriptions import Target, find_target
-from eventbus.subscription import check_group, matches
+from eventbus.subscription import check_group
 
 log = logging.getLogger(__name__)
 
-BATCH = 1000
 #: How often a runner that waits shows that it lives, and looks whether it was cancelled.
 _TOUCH_SECONDS = 2.0
 
@@ -180,7 +175,7 @@ class Replaying:
         while not stop.is_set():
             began = time.monotonic()
             with self.database.transaction() as connection:
-                step = _batch(connection, job)
+                step = replay_batch(connection, job)
             if step is None:
                 return self.find(job.id)
             job = step.job
@@ -207,73 +202,6 @@ class Replaying:
             with self.database.transaction() as connection:
                 if not replays.touch(connection, job):
                     return
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Step:
-    """What one batch did."""
-
-    job: Job
-    #: The events whose deliveries became due, in order.
-    made_due: Sequence[Chosen]
-
-
-def _batch(connection: Connection, job: Job) -> _Step | None:
-    """Replay the next events of *job* and move its cursor; None, with nothing changed, if it is not *job*'s runner's any more."""
-    current = replays.lock(connection, job.id)
-    if current.runner != job.runner:
-        return None
-    redelivery.prefer_indexes(connection)
-    limit = BATCH if job.rate is None else max(1, min(BATCH, math.floor(job.rate)))
-    chosen = replay_selection.next_events(
-        connection, job.selection, after=current.cursor, limit=limit, expected=job.total
-    )
-    meant = [event for event in chosen if matches(job.selection.pattern, event.type)]
-    outcomes = _redeliver(connection, job, meant)
-    is_last = len(chosen) < limit
-    cursor = job.selection.last_id if is_last else chosen[-1].id
-    moved = replays.advance(connection, job, cursor=cursor, counts=Counter(outcomes.values()))
-    if is_last:
-        moved = replays.finish(connection, job)
-    assert moved is not None  # the job is locked, and was this runner's
-    return _Step(job=moved, made_due=[event for event in meant if outcomes[event.id] in MADE_DUE])
-
-
-def _redeliver(connection: Connection, job: Job, events: Sequence[Chosen]) -> dict[UUID, Outcome]:
-    """Change the deliveries of *events*; what became of each."""
-    targets = subscriptions.list_targets(connection, job.group)
-    wanted = _wanted(events, targets)
-    outcomes = {event.id: Outcome.UNMATCHED for event in events}
-    inserted = redelivery.insert_missing(connection, list(wanted.values()), group=job.group, replay=job.id)
-    present = [id for id in wanted if id not in inserted]
-    states = redelivery.lock_states(connection, present, group=job.group)
-    cancelled = [id for id, state in states.items() if state is State.CANCELLED]
-    discarded = redelivery.find_discarded(connection, cancelled, group=job.group)
-    for id, item in wanted.items():
-        outcomes[id] = judge(
-            states.get(id),
-            discarded=id in discarded,
-            opts_out=item.opts_out,
-            include_dead=job.include_dead,
-        )
-
-    def those(*chosen: Outcome) -> list[Wanted]:
-        return [wanted[id] for id in present if outcomes[id] in chosen]
-
-    redelivery.reset(connection, those(Outcome.RESET, Outcome.REVIVED), group=job.group, replay=job.id)
-    redelivery.skip(connection, those(Outcome.SKIPPED), group=job.group, replay=job.id)
-    waiting = [item.event_id for item in those(Outcome.RERUN, Outcome.LEFT_OPEN)]
-    redelivery.stamp_open(connection, waiting, group=job.group, replay=job.id)
-    return outcomes
-
-
-def _wanted(events: Sequence[Chosen], targets: Sequence[Target]) -> dict[UUID, Wanted]:
-    by_type = {type: find_target(targets, type) for type in {event.type for event in events}}
-    wanted: dict[UUID, Wanted] = {}
-    for event in events:
-        if target := by_type[event.type]:
-            wanted[event.id] = Wanted(event_id=event.id, subscription_id=target.id, opts_out=target.opts_out)
-    return wanted
 
 
 def _ignore(_job: Job) -> None:

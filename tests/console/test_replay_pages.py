@@ -214,7 +214,7 @@ def test_a_job_that_fails_is_logged_and_can_be_resumed(
 
     id = slow_job(own_seed)
     with monkeypatch.context() as patched:
-        patched.setattr(replaying, "_batch", fail)
+        patched.setattr(replaying, "replay_batch", fail)
         own_client.press(f"/replays/{id}", f"/replays/{id}/resume")
         wait_until(lambda: "console_work_failed" in caplog.text, message="the failure to be logged")
 

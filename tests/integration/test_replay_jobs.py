@@ -18,7 +18,7 @@ import sqlalchemy
 from eventbus import EventBus
 from eventbus.errors import InvalidInput, ReplayStopped
 from eventbus.event import Event
-from eventbus.lifecycle import replaying
+from eventbus.lifecycle import replay_batches, replaying
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import Outcome, ReplayState
 from eventbus.storage import replays
@@ -73,7 +73,7 @@ def shop(bus: EventBus, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> EventBus
     put_all(rows, "shop", "done")
     fill_log(rows, 20)
     rows.all(TOUCHES)
-    monkeypatch.setattr(replaying, "BATCH", 10)
+    monkeypatch.setattr(replay_batches, "BATCH", 10)
     return bus
 
 
@@ -534,7 +534,7 @@ def test_replays_retries_discards_cancellations_and_workers_never_deadlock(
     make_bus: MakeBus, worker: MakeWorker, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All locks are taken in one order, so nobody ever waits in a circle, and each dead row has its open letter."""
-    monkeypatch.setattr(replaying, "BATCH", 50)
+    monkeypatch.setattr(replay_batches, "BATCH", 50)
     bus = make_bus()
     chance = random.Random(7)
 
@@ -602,7 +602,7 @@ def test_a_row_that_is_held_is_waited_for_and_read_afterwards(shop: EventBus, ro
 
 def test_a_batch_in_which_little_was_meant_is_not_the_last(shop: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the events of a story some are of other types: the batches after it are read as well."""
-    monkeypatch.setattr(replaying, "BATCH", 3)
+    monkeypatch.setattr(replay_batches, "BATCH", 3)
     for number in range(9):
         type = "order.created" if number % 2 else "order.paid"
         shop.publish(type, number, source="orders", correlation_id="story")

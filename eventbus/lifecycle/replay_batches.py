@@ -1,0 +1,91 @@
+"""Replay batches: what one transaction of a replay does.
+
+    lock the job ─▶ the next events ─▶ insert, lock, judge, change their deliveries ─▶ move the cursor
+
+Locks are described in `eventbus.storage.redelivery`.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from eventbus.delivery import State
+from eventbus.replay import MADE_DUE, Outcome, judge
+from eventbus.storage import redelivery, replay_selection, replays, subscriptions
+from eventbus.storage.database import Connection
+from eventbus.storage.redelivery import Wanted
+from eventbus.storage.replay_selection import Chosen
+from eventbus.storage.replays import Job
+from eventbus.storage.subscriptions import Target, find_target
+from eventbus.subscription import matches
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one batch did."""
+
+    job: Job
+    #: The events whose deliveries became due, in order.
+    made_due: Sequence[Chosen]
+
+
+def replay_batch(connection: Connection, job: Job) -> Step | None:
+    """Replay the next events of *job* and move its cursor; None, with nothing changed, if it is not *job*'s runner's any more."""
+    current = replays.lock(connection, job.id)
+    if current.runner != job.runner:
+        return None
+    redelivery.prefer_indexes(connection)
+    limit = BATCH if job.rate is None else max(1, min(BATCH, math.floor(job.rate)))
+    chosen = replay_selection.next_events(
+        connection, job.selection, after=current.cursor, limit=limit, expected=job.total
+    )
+    meant = [event for event in chosen if matches(job.selection.pattern, event.type)]
+    outcomes = _redeliver(connection, job, meant)
+    is_last = len(chosen) < limit
+    cursor = job.selection.last_id if is_last else chosen[-1].id
+    moved = replays.advance(connection, job, cursor=cursor, counts=Counter(outcomes.values()))
+    if is_last:
+        moved = replays.finish(connection, job)
+    assert moved is not None  # the job is locked, and was this runner's
+    return Step(job=moved, made_due=[event for event in meant if outcomes[event.id] in MADE_DUE])
+
+
+def _redeliver(connection: Connection, job: Job, events: Sequence[Chosen]) -> dict[UUID, Outcome]:
+    """Change the deliveries of *events*; what became of each."""
+    targets = subscriptions.list_targets(connection, job.group)
+    wanted = _wanted(events, targets)
+    outcomes = {event.id: Outcome.UNMATCHED for event in events}
+    inserted = redelivery.insert_missing(connection, list(wanted.values()), group=job.group, replay=job.id)
+    present = [id for id in wanted if id not in inserted]
+    states = redelivery.lock_states(connection, present, group=job.group)
+    cancelled = [id for id, state in states.items() if state is State.CANCELLED]
+    discarded = redelivery.find_discarded(connection, cancelled, group=job.group)
+    for id, item in wanted.items():
+        outcomes[id] = judge(
+            states.get(id),
+            discarded=id in discarded,
+            opts_out=item.opts_out,
+            include_dead=job.include_dead,
+        )
+
+    def those(*chosen: Outcome) -> list[Wanted]:
+        return [wanted[id] for id in present if outcomes[id] in chosen]
+
+    redelivery.reset(connection, those(Outcome.RESET, Outcome.REVIVED), group=job.group, replay=job.id)
+    redelivery.skip(connection, those(Outcome.SKIPPED), group=job.group, replay=job.id)
+    waiting = [item.event_id for item in those(Outcome.RERUN, Outcome.LEFT_OPEN)]
+    redelivery.stamp_open(connection, waiting, group=job.group, replay=job.id)
+    return outcomes
+
+
+def _wanted(events: Sequence[Chosen], targets: Sequence[Target]) -> dict[UUID, Wanted]:
+    by_type = {type: find_target(targets, type) for type in {event.type for event in events}}
+    wanted: dict[UUID, Wanted] = {}
+    for event in events:
+        if target := by_type[event.type]:
+            wanted[event.id] = Wanted(event_id=event.id, subscription_id=target.id, opts_out=target.opts_out)
+    return wanted
