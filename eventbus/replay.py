@@ -78,6 +78,9 @@ class Selection:
     first_id: UUID
     #: No event has a larger id: what is published later is not part of the replay.
     last_id: UUID
+    #: When it was planned, a transaction was open since this time that may not have seen the group's subscription. What such a
+    #: one published belongs to the replay, too, though it commits later. None if there was none.
+    unsettled_since: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What was asked for, as JSON values."""
@@ -90,6 +93,7 @@ class Selection:
             "types": None if self.types is None else list(self.types),
             "first_id": str(self.first_id),
             "last_id": str(self.last_id),
+            "unsettled_since": None if self.unsettled_since is None else self.unsettled_since.isoformat(),
         }
 
 

@@ -15,6 +15,7 @@ from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
 from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate
 from eventbus.replay import DELIVERED, MEANINGS, Counts, Outcome, ReplayState, total
+from eventbus.storage.latecomers import Latecomer
 from eventbus.storage.replays import Job
 
 
@@ -173,7 +174,9 @@ def _finish(bus: EventBus, job: Job) -> None:
         interruptible("ending with this batch ...") as stop,
         counted_progress(f"replay to {job.group}", "deliveries", done=job.seen, total=job.total) as show,
     ):
-        left = bus.replaying.run(job.id, watch=lambda moved: show(moved.seen, moved.total), stop=stop)
+        left = bus.replaying.run(
+            job.id, watch=lambda moved: show(moved.seen, moved.total), stop=stop, tell=_tell_of_wait
+        )
     come = f"{left.seen:,} of {left.total:,} deliveries"
     if left.state is ReplayState.DONE:
         click.echo(f"{total(left.counts, DELIVERED):,} deliveries to {left.group}.")
@@ -184,3 +187,11 @@ def _finish(bus: EventBus, job: Job) -> None:
         what = "cancelled" if left.state is ReplayState.CANCELLED else "resumed by another process"
         click.echo(f"replay {left.id} was {what} after {come}.", err=True)
         raise click.exceptions.Exit(NO)
+
+
+def _tell_of_wait(oldest: Latecomer) -> None:
+    click.echo(
+        f"waiting for {oldest.holder}, whose transaction is older than the group's newest subscription: what it has published "
+        "belongs to this replay.",
+        err=True,
+    )

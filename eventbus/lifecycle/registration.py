@@ -8,9 +8,10 @@ Nothing is deleted here: another codebase may own what this one does not know.
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from eventbus.errors import SubscriptionConflict, UnknownGroup
+from eventbus.errors import DatabaseError, SubscriptionConflict, UnknownGroup
 from eventbus.lifecycle.auditing import audited
 from eventbus.settings import Settings
 from eventbus.storage import deliveries, subscriptions
@@ -62,6 +63,9 @@ def register(
             known.by_group[group] = _register_group(
                 connection, group, by_group[group], queue=settings.queue(group), replace=replace
             )
+    # Until that is noted, a replay takes the subscription for one that was made just now, and waits longer than it had to.
+    with suppress(DatabaseError), database.autocommit() as connection:
+        subscriptions.note_visible(connection, known.all_ids())
     for group, items in known.by_group.items():
         log.info("group_registered", extra={"group": group, "patterns": [item.pattern for item in items.values()]})
     return known

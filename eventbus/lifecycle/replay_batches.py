@@ -1,6 +1,7 @@
 """Replay batches: what one transaction of a replay does.
 
     lock the job ─▶ the next events ─▶ insert, lock, judge, change their deliveries ─▶ move the cursor
+    … and at last ─▶ the events that committed late ─▶ insert their deliveries, where they are missing
 
 Locks are described in `eventbus.storage.redelivery`.
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from eventbus.delivery import State
-from eventbus.replay import MADE_DUE, Outcome, judge
+from eventbus.replay import MADE_DUE, Outcome, Selection, judge
 from eventbus.storage import redelivery, replay_selection, replays, subscriptions
 from eventbus.storage.database import Connection
 from eventbus.storage.redelivery import Wanted
@@ -31,15 +32,20 @@ class Step:
     job: Job
     #: The events whose deliveries became due, in order.
     made_due: Sequence[Chosen]
+    #: There is no other of its kind.
+    is_last: bool
 
 
 def replay_batch(connection: Connection, job: Job) -> Step | None:
-    """Replay the next events of *job* and move its cursor; None, with nothing changed, if it is not *job*'s runner's any more."""
+    """Replay the next events of *job* and move its cursor; None, with nothing changed, if it is not *job*'s runner's any more.
+
+    The last one ends the job, unless there may be events to come that committed late.
+    """
     current = replays.lock(connection, job.id)
     if current.runner != job.runner:
         return None
     redelivery.prefer_indexes(connection)
-    limit = BATCH if job.rate is None else max(1, min(BATCH, math.floor(job.rate)))
+    limit = _limit(job)
     chosen = replay_selection.next_events(
         connection, job.selection, after=current.cursor, limit=limit, expected=job.total
     )
@@ -48,10 +54,53 @@ def replay_batch(connection: Connection, job: Job) -> Step | None:
     is_last = len(chosen) < limit
     cursor = job.selection.last_id if is_last else chosen[-1].id
     moved = replays.advance(connection, job, cursor=cursor, counts=Counter(outcomes.values()))
-    if is_last:
+    if is_last and job.selection.unsettled_since is None:
         moved = replays.finish(connection, job)
     assert moved is not None  # the job is locked, and was this runner's
-    return Step(job=moved, made_due=[event for event in meant if outcomes[event.id] in MADE_DUE])
+    made_due = [event for event in meant if outcomes[event.id] in MADE_DUE]
+    return Step(job=moved, made_due=made_due, is_last=is_last)
+
+
+class LateBatches:
+    """The batches of a job that owe its group what was published by transactions that had not seen its subscription.
+
+    They only insert: what has a delivery was published since, or replayed before. The last one ends the job.
+    """
+
+    def __init__(self, selection: Selection, *, after: UUID) -> None:
+        """Look through the events of *selection* with ids beyond *after*."""
+        self._selection = selection
+        self._after = after
+
+    def __call__(self, connection: Connection, job: Job) -> Step | None:
+        """The next one; None, with nothing changed, if *job* is not its runner's any more."""
+        current = replays.lock(connection, job.id)
+        if current.runner != job.runner:
+            return None
+        redelivery.prefer_indexes(connection)
+        limit = _limit(job)
+        chosen = replay_selection.next_events(
+            connection, self._selection, after=self._after, limit=limit, expected=job.total
+        )
+        meant = [event for event in chosen if matches(job.selection.pattern, event.type)]
+        wanted = _wanted(meant, subscriptions.list_targets(connection, job.group))
+        inserted = redelivery.insert_missing(connection, list(wanted.values()), group=job.group, replay=job.id)
+        outcomes = {
+            id: judge(None, discarded=False, opts_out=wanted[id].opts_out, include_dead=False) for id in inserted
+        }
+        moved = replays.advance(connection, job, cursor=current.cursor, counts=Counter(outcomes.values()))
+        is_last = len(chosen) < limit
+        if is_last:
+            moved = replays.finish(connection, job)
+        else:
+            self._after = chosen[-1].id
+        assert moved is not None  # the job is locked, and was this runner's
+        made_due = [event for event in meant if outcomes.get(event.id) in MADE_DUE]
+        return Step(job=moved, made_due=made_due, is_last=is_last)
+
+
+def _limit(job: Job) -> int:
+    return BATCH if job.rate is None else max(1, min(BATCH, math.floor(job.rate)))
 
 
 def _redeliver(connection: Connection, job: Job, events: Sequence[Chosen]) -> dict[UUID, Outcome]:

@@ -6,14 +6,15 @@ ask ─▶ check ─▶ fix times, types and the last id ─▶ count deliveries
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.replay import DELIVERED, Counts, Outcome, Selection, judge, total
-from eventbus.storage import replay_selection, subscriptions
+from eventbus.storage import latecomers, replay_selection, subscriptions
 from eventbus.storage.database import Connection, Database
+from eventbus.storage.replays import Job
 from eventbus.storage.subscriptions import Target, find_target
 from eventbus.subscription import check_group, check_pattern, matches
 from eventbus.wire import is_text
@@ -130,9 +131,9 @@ def _select(
     types: tuple[str, ...] | None = None
     unmatched: list[str] = []
     if ids is None and asked.correlation_id is None:
-        meant = [type for type in replay_selection.list_types(connection) if matches(pattern, type)]
-        types = tuple(type for type in meant if find_target(targets, type))
-        unmatched = [type for type in meant if type not in types]
+        types, unmatched = _types(connection, pattern, targets)
+    # Whoever names events knows that they are there.
+    oldest = None if ids is not None else latecomers.find_oldest(connection, asked.group)
     selection = Selection(
         pattern=pattern,
         since=bounds.since,
@@ -142,8 +143,26 @@ def _select(
         types=types,
         first_id=bounds.first_id,
         last_id=bounds.last_id if asked.last_id is None else min(bounds.last_id, asked.last_id),
+        unsettled_since=None if oldest is None else oldest.began,
     )
     return selection, unmatched
+
+
+def reach_on(connection: Connection, job: Job) -> Selection:
+    """What *job* is about, up to the newest event that is there by now: to be looked through for latecomers."""
+    targets = subscriptions.list_targets(connection, job.group)
+    newest = resolve_window(connection, None, None).last_id
+    types = job.selection.types
+    if types is not None:
+        types, _ = _types(connection, job.selection.pattern, targets)
+    return replace(job.selection, types=types, last_id=newest)
+
+
+def _types(connection: Connection, pattern: str, targets: Sequence[Target]) -> tuple[tuple[str, ...], list[str]]:
+    """The types in the log that *pattern* matches: those that a subscription has, and those that none has."""
+    meant = [type for type in replay_selection.list_types(connection) if matches(pattern, type)]
+    types = tuple(type for type in meant if find_target(targets, type))
+    return types, [type for type in meant if type not in types]
 
 
 def _count(connection: Connection, asked: Asked, selection: Selection, targets: Sequence[Target]) -> Counter[Outcome]:

@@ -2,7 +2,8 @@
 
     plan ─▶ create ─▶ run ─▶ batch ─▶ (commit, cursor included) ─▶ wake up ─▶ wait for the rate ─┐
                               ▲ resume goes on behind the cursor                                 │
-                              └──────────────────────────────────────────────────────────────────┘
+                              ├──────────────────────────────────────────────────────────────────┘
+                              └─▶ wait for transactions that are older than the subscription ─▶ what they published ─▶ done
 
 A process may end anywhere: what it committed is behind the cursor and is not done again. Locks are described in
 `eventbus.storage.redelivery`.
@@ -21,15 +22,16 @@ from eventbus.errors import DatabaseError, InvalidInput, UnknownReplay
 from eventbus.ids import check_id
 from eventbus.lifecycle.auditing import Change, audited, whoami
 from eventbus.lifecycle.paging import check_limit
-from eventbus.lifecycle.replay_batches import replay_batch
-from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan
+from eventbus.lifecycle.replay_batches import LateBatches, Step, replay_batch
+from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan, reach_on
 from eventbus.lifecycle.waking import Waking
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.redaction import refuse_correlation_id
 from eventbus.replay import DELIVERED, ReplayState, total
 from eventbus.settings import Settings
-from eventbus.storage import replays
-from eventbus.storage.database import Database
+from eventbus.storage import latecomers, replays
+from eventbus.storage.database import Connection, Database
+from eventbus.storage.latecomers import Latecomer
 from eventbus.storage.replay_selection import Chosen
 from eventbus.storage.replays import Job
 from eventbus.subscription import check_group
@@ -39,7 +41,13 @@ log = logging.getLogger(__name__)
 #: How often a runner that waits shows that it lives, and looks whether it was cancelled.
 _TOUCH_SECONDS = 2.0
 
+#: How often it looks whether an older transaction has ended.
+_LOOK_SECONDS = 0.5
+
 Watch = Callable[[Job], None]
+#: Told whom a replay waits for.
+Tell = Callable[[Latecomer], None]
+Batch = Callable[[Connection, Job], Step | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +87,14 @@ class Replaying:
         log.info("replay_planned", extra=_facts(job))
         return job
 
-    def run(self, id: UUID, *, watch: Watch | None = None, stop: threading.Event | None = None) -> Job:
+    def run(
+        self, id: UUID, *, watch: Watch | None = None, stop: threading.Event | None = None, tell: Tell | None = None
+    ) -> Job:
         """Carry a job out, from where it stands; another process that is at it stops.
 
         Args:
             watch: Called with the job after each batch.
+            tell: Called with each transaction that the end of the job has to wait for.
             stop: When set, the job is interrupted before its next batch.
 
         Returns:
@@ -97,7 +108,7 @@ class Replaying:
         log.info("replay_started", extra=_facts(job))
         try:
             with audited(self.database, "replay run", _audited(job), asked=job.total) as change:
-                left = self._batches(job, change, watch or _ignore, stop or threading.Event())
+                left = self._batches(job, change, watch or _ignore, stop or threading.Event(), tell or _ignore)
                 # Where another process goes on with it, this run was interrupted.
                 change.result = str(ReplayState.INTERRUPTED if left.state is ReplayState.RUNNING else left.state)
         except BaseException:  # KeyboardInterrupt too: whatever ends this run, the job can be resumed
@@ -170,12 +181,13 @@ class Replaying:
             raise InvalidInput(f"replay {id} is {ended.state}: there is nothing left to resume.")
         return job
 
-    def _batches(self, job: Job, change: Change, watch: Watch, stop: threading.Event) -> Job:
+    def _batches(self, job: Job, change: Change, watch: Watch, stop: threading.Event, tell: Tell) -> Job:
         before, change.changed = total(job.counts, DELIVERED), 0
+        batch: Batch = replay_batch
         while not stop.is_set():
             began = time.monotonic()
             with self.database.transaction() as connection:
-                step = replay_batch(connection, job)
+                step = batch(connection, job)
             if step is None:
                 return self.find(job.id)
             job = step.job
@@ -185,10 +197,43 @@ class Replaying:
             watch(job)
             if job.state is ReplayState.DONE:
                 return job
+            if step.is_last:
+                self._outwait(job, stop, tell)
+                batch = self._late_batches(job)
             due_at = began + (len(step.made_due) / job.rate if job.rate else 0)
             self._wait_until(due_at, job, stop)
         with self.database.transaction() as connection:
             return replays.interrupt(connection, job) or replays.lock(connection, job.id)
+
+    def _outwait(self, job: Job, stop: threading.Event, tell: Tell) -> None:
+        """Wait until all transactions have ended that may not have seen the group's subscription.
+
+        No longer than until *stop* is set, or *job* is not this runner's any more, which its next batch finds out.
+        """
+        told = ""
+        with self.database.autocommit() as connection:
+            horizon = latecomers.read_horizon(connection)
+        while True:
+            with self.database.autocommit() as connection:
+                oldest = latecomers.find_oldest(connection, job.group, planned=job.created_at, horizon=horizon)
+            if oldest is None:
+                return
+            if oldest.holder != told:
+                told = oldest.holder
+                log.warning("replay_waits", extra={**_facts(job), "holder": oldest.holder, "since": str(oldest.began)})
+                tell(oldest)
+            if stop.wait(_LOOK_SECONDS):
+                return
+            with self.database.transaction() as connection:
+                if not replays.touch(connection, job):
+                    return
+
+    def _late_batches(self, job: Job) -> LateBatches:
+        since = job.selection.unsettled_since
+        assert since is not None
+        with self.database.autocommit() as connection:
+            first = max(job.selection.first_id, latecomers.first_id(connection, since))
+            return LateBatches(reach_on(connection, job), after=first)
 
     def _wake(self, job: Job, made_due: Sequence[Chosen]) -> None:
         queue = self.settings.queue(job.group)
@@ -204,7 +249,7 @@ class Replaying:
                     return
 
 
-def _ignore(_job: Job) -> None:
+def _ignore(_told: object) -> None:
     """Watch nothing."""
 
 

@@ -237,6 +237,7 @@ def _selection(stored: Mapping[str, Any]) -> Selection:
         types=None if types is None else tuple(types),
         first_id=UUID(stored["first_id"]),
         last_id=UUID(stored["last_id"]),
+        unsettled_since=_time(stored.get("unsettled_since")),
     )
 
 

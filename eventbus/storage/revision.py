@@ -6,7 +6,7 @@ from sqlalchemy import text
 from eventbus.errors import NotMigrated, WrongDatabase
 
 #: The newest revision under ``migrations/versions/``; revisions compare as text.
-HEAD = "0011"
+HEAD = "0012"
 OLDEST_SERVER = 150000
 #: The one of the tables, without a look whether there are any.
 RECORDED = "SELECT version_num FROM eventbus.alembic_version"

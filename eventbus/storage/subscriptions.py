@@ -37,8 +37,12 @@ VALUES (:group, :pattern, :handler, CAST(:policy AS jsonb), CAST(:reads AS jsonb
 ON CONFLICT (group_name, pattern) DO UPDATE
 SET handler = excluded.handler, policy = excluded.policy, reads = excluded.reads, version = excluded.version,
     last_seen_at = clock_timestamp(), removed_at = NULL,
-    created_at = CASE WHEN s.removed_at IS NULL THEN s.created_at ELSE clock_timestamp() END
+    created_at = CASE WHEN s.removed_at IS NULL THEN s.created_at ELSE clock_timestamp() END,
+    visible_at = CASE WHEN s.removed_at IS NULL THEN s.visible_at END
 RETURNING s.id
+"""
+NOTE_VISIBLE = """
+UPDATE eventbus.subscription SET visible_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[])) AND visible_at IS NULL
 """
 REMOVE = """
 UPDATE eventbus.subscription SET removed_at = clock_timestamp()
@@ -101,6 +105,11 @@ def write(connection: Connection, subscription: Subscription) -> int:
             version=subscription.version,
         )
     )
+
+
+def note_visible(connection: Connection, ids: Iterable[int]) -> None:
+    """Note that subscriptions which were written before have been committed by now."""
+    connection.change(NOTE_VISIBLE, ids=list(ids))
 
 
 def remove(connection: Connection, ids: Iterable[int]) -> int:

@@ -46,7 +46,7 @@ consumer_group = Table(
     CheckConstraint("name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'", name="consumer_group_name_check"),
 )
 
-#: Which events a group wants; ``removed_at`` makes it a tombstone.
+#: Which events a group wants; ``removed_at`` makes it a tombstone. Every transaction that begins after ``visible_at`` sees it.
 subscription = Table(
     "subscription",
     metadata,
@@ -60,6 +60,7 @@ subscription = Table(
     Column("created_at", _TIME, nullable=False, server_default=_CLOCK),
     Column("last_seen_at", _TIME, nullable=False, server_default=_CLOCK),
     Column("removed_at", _TIME),
+    Column("visible_at", _TIME),
     PrimaryKeyConstraint("id", name="subscription_pkey"),
     ForeignKeyConstraint(["group_name"], ["eventbus.consumer_group.name"], name="subscription_group_name_fkey"),
     UniqueConstraint("group_name", "pattern", name="subscription_group_name_pattern_key"),

@@ -28,6 +28,7 @@ from tests.support import wait_until
 from tests.support.replays import fill_log, put_all, states
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
+from tests.support.threads import in_thread
 from tests.support.workers import ROOT
 
 #: Counts how often each delivery was touched on behalf of a replay, in transactions that committed.
@@ -283,21 +284,6 @@ def test_killed_it_is_shown_as_interrupted_and_resumed_exactly_once(
     rows.all("UPDATE eventbus.replay SET rate = NULL")
     assert shop.resume_replay(job.id).count == 40
     assert_each_touched_once(rows)
-
-
-def in_thread(act: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run *act* in a thread; what it returned or raised is in the list."""
-    ended: list[Any] = []
-
-    def run() -> None:
-        try:
-            ended.append(act())
-        except Exception as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread, ended
 
 
 def test_cancelled_from_elsewhere_it_stops_between_batches(

@@ -1,0 +1,412 @@
+"""Latecomers: what a transaction publishes that is older than a group's subscription, and commits after a replay has passed it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+import sqlalchemy
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
+from sqlalchemy.orm import Session
+
+from eventbus import EventBus
+from eventbus.errors import ReplayStopped
+from eventbus.event import Event
+from eventbus.lifecycle import replay_batches
+from eventbus.lifecycle.replay_planning import Asked
+from eventbus.replay import Outcome, ReplayState
+from eventbus.storage import latecomers
+from eventbus.storage.replays import Job
+from tests.integration.conftest import Run
+from tests.support import requirements, wait_until
+from tests.support.replays import fill_log
+from tests.support.rows import Rows
+from tests.support.threads import in_thread
+
+GROUP = "late"
+AN_HOUR_AGO = "UPDATE eventbus.subscription SET visible_at = visible_at - interval '1 hour'"
+
+
+@pytest.fixture
+def older(bus: EventBus) -> Iterator[Session]:
+    """A transaction of another service, open since before the group came."""
+    with Session(bus.database.engine) as session:
+        yield session
+
+
+def join(bus: EventBus, **options: Any) -> None:
+    """Let the group subscribe to orders."""
+    bus.subscribe("order.*", group=GROUP, handler=lambda event: None, **options)
+    bus.sync()
+
+
+def publish(bus: EventBus, session: Session | None = None, type: str = "order.created", **options: Any) -> Event:
+    """Publish an event, in *session*."""
+    return bus.publish(type, {}, source="tests", session=session, **options)
+
+
+def create(bus: EventBus, **asked: Any) -> Job:
+    """A planned replay to the group."""
+    return bus.replaying.create(bus.replaying.plan(Asked(group=GROUP, **asked)))
+
+
+def delivered(rows: Rows) -> dict[str, str]:
+    """The group's deliveries: the state of each, by its event's id."""
+    return dict(rows.all("SELECT CAST(event_id AS text), state FROM eventbus.delivery WHERE group_name = %s", GROUP))
+
+
+def all_pending(*events: Event) -> dict[str, str]:
+    """That the group is owed just these."""
+    return {str(event.id): "pending" for event in events}
+
+
+def end_while_it_waits(bus: EventBus, job: Job, caplog: pytest.LogCaptureFixture, session: Session) -> Job:
+    """Run *job* until it waits, then commit *session*; the job as it was left."""
+    caplog.clear()
+    thread, ended = in_thread(lambda: bus.replaying.run(job.id))
+    wait_until(lambda: "replay_waits" in caplog.messages, message="a replay that waits")
+    session.commit()
+    thread.join(20)
+    [left] = ended
+    assert isinstance(left, Job), left
+    return left
+
+
+def test_a_replay_to_a_new_group_misses_nothing_that_commits_later(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends when no transaction is left that has not seen the subscription, and takes what they have published along."""
+    first = publish(bus)
+    late = [publish(bus, older), publish(bus, older, "order.unheard_of")]
+    join(bus)
+    publish(bus, older, "parcel.sent")
+    seen = publish(bus)
+    thread, ended = in_thread(lambda: bus.replay("#", group=GROUP))
+    wait_until(lambda: "replay_waits" in caplog.messages, message="a replay that waits")
+    before = delivered(rows)
+    rows.all("UPDATE eventbus.delivery SET state = 'done', finished_at = now()")
+
+    older.commit()
+
+    thread.join(20)
+    [replay] = ended
+    assert before == all_pending(first, seen)
+    assert delivered(rows) == all_pending(*late) | {str(item.id): "done" for item in (first, seen)}
+    assert replay.outcomes == dict.fromkeys(Outcome, 0) | {Outcome.INSERTED: 3, Outcome.LEFT_OPEN: 1}
+    [record] = [item for item in caplog.records if item.message == "replay_waits"]
+    assert "idle in transaction" in vars(record)["holder"]
+
+
+def test_what_commits_while_the_replay_runs_is_not_missed_either(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The transaction has ended when the replay looks again; its event lies behind the cursor."""
+    late = publish(bus, older)
+    first = publish(bus)
+    join(bus)
+
+    left = bus.replaying.run(create(bus, pattern="#").id, watch=lambda _moved: older.commit())
+
+    assert left.state is ReplayState.DONE
+    assert delivered(rows) == all_pending(first, late)
+    assert "replay_waits" not in caplog.messages
+
+
+def test_a_reader_that_publishes_later_has_not_seen_the_group(
+    bus: EventBus, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has no number when the group comes, but a snapshot; its event is newer than all that the replay was planned for."""
+    with bus.database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        session = Session(connection)
+        session.execute(sqlalchemy.text("SELECT 1"))
+        join(bus)
+        job = create(bus, pattern="#")
+        late = publish(bus, session)
+
+        left = end_while_it_waits(bus, job, caplog, session)
+
+    assert left.state is ReplayState.DONE
+    assert delivered(rows) == all_pending(late)
+
+
+def test_a_prepared_transaction_is_waited_for(
+    bus: EventBus, rows: Rows, older: Session, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No backend has it any more."""
+    if rows.value("SHOW max_prepared_transactions") == "0":
+        requirements.skip(request.node, "a server with max_prepared_transactions")
+    late = publish(bus, older)
+    older.execute(sqlalchemy.text(f"PREPARE TRANSACTION '{bus.settings.prefix}'"))
+    older.commit()
+    join(bus)
+    thread, _ = in_thread(lambda: bus.replay("#", group=GROUP))
+    wait_until(lambda: "replay_waits" in caplog.messages, message="a replay that waits")
+
+    rows.all(f"COMMIT PREPARED '{bus.settings.prefix}'")
+
+    thread.join(20)
+    assert delivered(rows) == all_pending(late)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"pattern": "order.*"}, {"correlation_id": "o-1"}, {"since": "1h ago"}], ids=["pattern", "story", "time"]
+)
+def test_only_what_was_asked_for_is_added(
+    asked: dict[str, str], bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A late event is chosen as any other."""
+    chosen = publish(bus, older, correlation_id="o-1")
+    publish(bus, older, "parcel.sent", correlation_id="o-2")
+    join(bus)
+
+    left = end_while_it_waits(bus, create(bus, **asked), caplog, older)
+
+    assert delivered(rows) == all_pending(chosen)
+    assert left.counts[Outcome.INSERTED] == 1
+
+
+def test_what_was_recorded_outside_of_the_asked_time_is_not_added(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whenever it commits."""
+    publish(bus, older)
+    until = rows.value("SELECT clock_timestamp()")
+    publish(bus, older)
+    join(bus)
+    job = create(bus, pattern="#", since=until.isoformat())
+
+    end_while_it_waits(bus, job, caplog, older)
+    assert len(delivered(rows)) == 1
+
+    end = publish(bus)
+    rows.all("DELETE FROM eventbus.delivery")
+    left = bus.replaying.run(create(bus, pattern="#", until=until.isoformat()).id)
+    assert (left.state, len(delivered(rows))) == (ReplayState.DONE, 1)
+    assert str(end.id) not in delivered(rows)
+
+
+def test_a_group_that_opts_out_has_them_skipped(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As all that it lacks."""
+    late = publish(bus, older)
+    join(bus, replay="skip")
+
+    left = end_while_it_waits(bus, create(bus, pattern="#"), caplog, older)
+
+    assert delivered(rows) == {str(late.id): "skipped"}
+    assert left.counts[Outcome.SKIPPED] == 1
+
+
+@pytest.mark.parametrize("asked", ["an older group", "named events"])
+def test_nobody_else_waits(
+    asked: str, bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The transaction has seen the subscription, or cannot matter."""
+    join(bus)
+    event = publish(bus)
+    rows.all("DELETE FROM eventbus.delivery")
+    if asked == "an older group":
+        rows.all(AN_HOUR_AGO)
+        publish(bus, older)
+    elif asked == "named events":
+        publish(bus, older)
+    named = {"event_ids": [event.id]} if asked == "named events" else {"pattern": "#"}
+    job = create(bus, **named)
+
+    left = bus.replaying.run(job.id)
+
+    assert left.state is ReplayState.DONE
+    assert delivered(rows) == all_pending(event)
+    assert "replay_waits" not in caplog.messages
+
+
+def test_a_group_that_comes_back_is_new_again(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was published meanwhile was owed to nobody."""
+    join(bus)
+    rows.all(AN_HOUR_AGO)
+    bus.remove_group(GROUP)
+    late = publish(bus, older)
+    bus.sync()
+
+    end_while_it_waits(bus, create(bus, pattern="#"), caplog, older)
+
+    assert delivered(rows) == all_pending(late)
+
+
+def test_a_handler_that_runs_long_keeps_no_replay_to_its_own_group_waiting(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its transaction began after the group had come, however shortly."""
+    join(bus)
+    late = publish(bus, older)
+    job = create(bus, pattern="#")
+
+    left = bus.replaying.run(job.id)
+
+    assert left.state is ReplayState.DONE
+    older.commit()
+    assert delivered(rows) == all_pending(late)
+    assert "replay_waits" not in caplog.messages
+
+
+def test_a_subscription_of_which_nobody_noted_that_it_was_committed_may_be_new(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever wrote it has died; the next one that starts notes it."""
+    late = publish(bus, older)
+    bus.subscribe("parcel.*", group=GROUP, handler=lambda event: None)
+    join(bus)
+    rows.all(AN_HOUR_AGO)
+    rows.all("UPDATE eventbus.subscription SET visible_at = NULL WHERE pattern = 'order.*'")
+
+    end_while_it_waits(bus, create(bus, pattern="#"), caplog, older)
+    bus.sync()
+
+    assert delivered(rows) == all_pending(late)
+    assert rows.value("SELECT max(visible_at) > now() - interval '1 minute' FROM eventbus.subscription")
+
+
+def test_who_begins_after_the_replay_was_planned_is_not_waited_for(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bus is never without a transaction."""
+    late = publish(bus, older)
+    join(bus)
+    job = create(bus, pattern="#")
+    with Session(bus.database.engine) as younger:
+        publish(bus, younger)
+        older.commit()
+
+        left = bus.replaying.run(job.id)
+
+    assert left.state is ReplayState.DONE
+    assert delivered(rows) == all_pending(late)
+    assert "replay_waits" not in caplog.messages
+
+
+def test_stopped_or_cancelled_while_it_waits_it_can_be_resumed_or_not(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As between any two batches, and at once; what it had passed is not done again."""
+    first, late = publish(bus), publish(bus, older)
+    join(bus)
+    jobs = [create(bus, pattern="#") for _ in range(2)]
+    stop = threading.Event()
+
+    left = bus.replaying.run(jobs[0].id, stop=stop, tell=lambda _oldest: stop.set())
+    thread, ended = in_thread(lambda: bus.resume_replay(jobs[1].id))
+    wait_until(
+        lambda: len(caplog.records) and caplog.messages.count("replay_waits") == 2, message="another one that waits"
+    )
+    assert bus.cancel_replay(jobs[1].id)
+    thread.join(20)
+
+    assert (left.state, left.seen) == (ReplayState.INTERRUPTED, 1)
+    assert isinstance(ended[0], ReplayStopped)
+    assert end_while_it_waits(bus, left, caplog, older).counts[Outcome.INSERTED] == 2
+    assert delivered(rows) == all_pending(first, late)
+
+
+def test_it_shows_that_it_lives_while_it_waits(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long that is."""
+    publish(bus, older)
+    join(bus)
+    job = create(bus, pattern="#")
+    thread, ended = in_thread(lambda: bus.replaying.run(job.id))
+    wait_until(lambda: "replay_waits" in caplog.messages, message="a replay that waits")
+    rows.all("UPDATE eventbus.replay SET updated_at = updated_at - interval '1 minute'")
+
+    wait_until(lambda: bus.find_replay(job.id).shown_state is ReplayState.RUNNING, message="a replay that moves")
+    assert caplog.messages.count("replay_waits") == 1
+
+    older.rollback()
+    thread.join(20)
+    assert (ended[0].state, delivered(rows)) == (ReplayState.DONE, {})
+
+
+def test_many_late_events_come_in_batches_each_once(
+    bus: EventBus, rows: Rows, older: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when a batch fails, and the replay is resumed."""
+    monkeypatch.setattr(replay_batches, "BATCH", 2)
+    fill_log(rows, 3)
+    late = [publish(bus, older) for _ in range(7)]
+    join(bus)
+    job = create(bus, pattern="#")
+    older.commit()
+    # As if all had committed behind it. What was recorded before the transaction began is not looked at again.
+    rows.all("UPDATE eventbus.replay SET cursor = last_id")
+    calls = []
+
+    def fail(moved: Job) -> None:
+        calls.append(moved.seen)
+        if len(calls) == 3:
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        bus.replaying.run(job.id, watch=fail)
+    stood = bus.find_replay(job.id).cursor
+    left = bus.replaying.run(job.id)
+
+    assert stood == job.selection.last_id
+    assert calls == [0, 2, 4]
+    assert (left.state, left.counts[Outcome.INSERTED]) == (ReplayState.DONE, 7)
+    assert delivered(rows) == all_pending(*late)
+
+
+def test_where_others_transactions_are_hidden_they_are_waited_for_by_their_snapshots(
+    bus: EventBus, rows: Rows, database_url: str
+) -> None:
+    """A role without pg_read_all_stats does not see when another's began: only that it was open before."""
+    role = f"{bus.settings.prefix}_blind".replace("-", "_")
+    rows.all(f'CREATE ROLE "{role}" LOGIN')
+    rows.all(f'GRANT USAGE ON SCHEMA eventbus TO "{role}"')
+    rows.all(f'GRANT SELECT ON eventbus.subscription TO "{role}"')
+    join(bus)
+    try:
+        with closing(psycopg2.connect(database_url)) as reader, bus.database.autocommit() as connection:
+            reader.set_isolation_level(ISOLATION_LEVEL_REPEATABLE_READ)
+            reader.cursor().execute("SELECT 1")
+            connection.change(f'SET ROLE "{role}"')
+            horizon = latecomers.read_horizon(connection)
+            assert latecomers.find_oldest(connection, GROUP, horizon=horizon) is not None
+            reader.rollback()
+            rows.all("SELECT pg_current_xact_id()")
+            reader.cursor().execute("SELECT 1")
+
+            found = latecomers.find_oldest(connection, GROUP, horizon=horizon)
+
+            connection.change("RESET ROLE")
+            assert found is None
+    finally:
+        rows.all(f'DROP OWNED BY "{role}"')
+        rows.all(f'DROP ROLE "{role}"')
+
+
+def test_the_command_says_whom_it_waits_for(
+    bus: EventBus, rows: Rows, older: Session, run_here: Run, environment: dict[str, str]
+) -> None:
+    """On standard error, as all that is no result."""
+    publish(bus, older)
+    join(bus)
+
+    def commit_while_it_waits() -> None:
+        moved = "SELECT count(*) FROM eventbus.replay WHERE state = 'running' AND updated_at > created_at + interval '0.4 s'"
+        wait_until(lambda: rows.value(moved) == 1, message="a replay that waits")
+        older.commit()
+
+    thread, _ = in_thread(commit_while_it_waits)
+
+    result = run_here("replay", "run", "#", "--group", GROUP, "--yes")
+
+    thread.join(20)
+    assert result.returncode == 0
+    assert result.stdout.endswith("1 deliveries to late.\n")
+    assert "whose transaction is older than the group's newest subscription" in result.stderr
