@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -428,6 +429,23 @@ def test_a_rate_holds_across_batches(shop: EventBus) -> None:
     began = time.monotonic()
     assert shop.replay("#", group="shop", rate=1).outcomes[Outcome.LEFT_OPEN] == 40
     assert time.monotonic() - began < 10
+
+
+def test_a_batch_is_no_larger_than_a_seconds_worth_and_lasts_as_long(shop: EventBus) -> None:
+    """Workers are not flooded for a second and then left alone for ten."""
+    job = create(shop, rate=4.9)
+    stop, seen = threading.Event(), []
+
+    def watch(moved: Job) -> None:
+        seen.append((moved.seen, time.monotonic()))
+        if len(seen) == 3:
+            stop.set()
+
+    shop.replaying.run(job.id, watch=watch, stop=stop)
+
+    moments = [moment for _, moment in seen]
+    assert [number for number, _ in seen] == [4, 8, 12]
+    assert all(4 / 4.9 - 0.1 < later - earlier < 4 for earlier, later in pairwise(moments))
 
 
 @pytest.mark.parametrize("many", [30, 50_000])

@@ -177,6 +177,58 @@ def test_parking_under_a_lost_claim_changes_nothing(
     assert rows.delivery(event.id, "billing")["state"] == "running"
 
 
+@pytest.mark.parametrize(
+    ("rerun", "kept"),
+    [(False, {"attempts": 2, "deaths": 1, "suspect": True}), (True, {"attempts": 0, "deaths": 0, "suspect": False})],
+    ids=["tried before", "replayed meanwhile"],
+)
+def test_what_was_charged_stays_charged_unless_it_was_replayed(
+    rerun: bool, kept: dict[str, Any], make_bus: MakeBus, worker: MakeWorker, rows: Rows, order: dict[str, Any]
+) -> None:
+    """A replay that came while it ran lets it begin anew, and once is enough; what led to its parking is forgotten with it."""
+    bus = make_bus(schema_registration="off")
+    subscribed(bus, version=2)
+    execution = worker(bus)
+    event = bus.publish(TYPE, order, source="orders")
+    claimed = execution.take("billing", None, task_id=None)
+    assert claimed is not None
+    rows.all(
+        "UPDATE eventbus.delivery SET attempts = 2, deaths = 1, suspect = true, started_at = now(), rerun = %s", rerun
+    )
+
+    assert isinstance(execution.run(claimed), Parked)
+
+    parked = rows.delivery(event.id, "billing")
+    assert {name: parked[name] for name in kept} == kept
+    assert (parked["state"], parked["rerun"], parked["claim"], parked["started_at"]) == ("parked", False, None, None)
+    for version in (1, 2):
+        bus.register_schema(TYPE, version, OrderV1)
+    bus.upcaster(TYPE, 1, 2)(lambda data: data)
+    assert unpark(bus.database, execution.known, bus.reading) == 1
+    released = rows.delivery(event.id, "billing")
+    assert {name: released[name] for name in kept} == kept
+    assert (released["state"], released["last_error"]) == ("pending" if rerun else "retrying", None)
+    assert rows.value("SELECT due_at <= clock_timestamp() FROM eventbus.delivery")
+
+
+def test_a_suspect_that_was_parked_is_still_run_alone(
+    make_bus: MakeBus, worker: MakeWorker, rows: Rows, order: dict[str, Any]
+) -> None:
+    """Though nothing was charged yet: its worker died while it ran."""
+    bus = make_bus(schema_registration="off")
+    subscribed(bus, version=2)
+    execution = worker(bus)
+    event = bus.publish(TYPE, order, source="orders")
+    assert isinstance(run(execution), Parked)
+    rows.all("UPDATE eventbus.delivery SET suspect = true")
+    for version in (1, 2):
+        bus.register_schema(TYPE, version, OrderV1)
+    bus.upcaster(TYPE, 1, 2)(lambda data: data)
+
+    assert unpark(bus.database, execution.known, bus.reading) == 1
+    assert rows.delivery(event.id, "billing")["state"] == "retrying"
+
+
 def test_many_parked_deliveries_are_released_in_batches(
     make_bus: MakeBus, worker: MakeWorker, rows: Rows, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any]
 ) -> None:
