@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from eventbus.broker import Broker
-from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseError, DatabaseUnreachable
+from eventbus.errors import BrokerUnreachable, DatabaseBusy, DatabaseError, DatabaseUnreachable, WrongDatabase
 from eventbus.storage import revision, workers
 from eventbus.storage.database import Database
 from eventbus.storage.workers import Seen
@@ -15,7 +15,7 @@ class Verdict(StrEnum):
     """What became of a question to a server."""
 
     OK = "ok"
-    #: It answers, but not as it must: it lacks our tables, or has those of another revision.
+    #: It answers, but not as it must: it lacks our tables, has those of another revision, or takes no writes.
     UNFIT = "unfit"
     UNREACHABLE = "unreachable"
 
@@ -70,6 +70,11 @@ def _find_tables(database: Database) -> None:
     """By the only table that all roles may read; whether it has our revision is looked at by each new process."""
     with database.autocommit() as connection:
         connection.value(revision.RECORDED)
+        if connection.value(revision.READ_ONLY):
+            raise WrongDatabase(
+                f"PostgreSQL at {database.shown_url} is read-only, as a standby is: nothing can be published or marked done; "
+                "promote it, or check EVENTBUS_DATABASE_URL."
+            )
 
 
 def ask(question: Callable[[], object]) -> Answer:

@@ -10,6 +10,8 @@ HEAD = "0012"
 OLDEST_SERVER = 150000
 #: The one of the tables, without a look whether there are any.
 RECORDED = "SELECT version_num FROM eventbus.alembic_version"
+#: As on a standby.
+READ_ONLY = "SELECT current_setting('transaction_read_only') = 'on'"
 
 
 def find_revision(connection: sqlalchemy.Connection, *, schema: str) -> str | None:

@@ -147,6 +147,21 @@ def test_tables_of_another_revision_are_unhealthy(run: Run, rows: Rows) -> None:
     assert "eventbus migrate" in found["database"]["reason"]
 
 
+def test_a_database_that_takes_no_writes_is_unhealthy(
+    run: Run, bus: EventBus, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that can be read of a standby looks well, and nobody can publish."""
+    monkeypatch.setenv("EVENTBUS_DATABASE_URL", f"{database_url}?options=-cdefault_transaction_read_only%3Don")
+
+    code, output = run("health")
+    diagnosed, findings = run("doctor")
+
+    assert (code, diagnosed) == (1, 1)
+    assert output.startswith("database  unfit: PostgreSQL at ")
+    assert "is read-only, as a standby is" in output
+    assert "is read-only, as a standby is" in findings
+
+
 def test_a_broker_that_cannot_be_reached_is_told_apart(run: Run, no_broker: None) -> None:
     """From a database that is not as it should be; the database is asked all the same."""
     code, output = run("health")
