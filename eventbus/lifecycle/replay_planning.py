@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 from eventbus.errors import InvalidInput
@@ -14,9 +15,10 @@ from eventbus.lifecycle.windows import resolve_window
 from eventbus.replay import DELIVERED, Counts, Outcome, Selection, judge, total
 from eventbus.storage import latecomers, replay_selection, subscriptions
 from eventbus.storage.database import Connection, Database
+from eventbus.storage.latecomers import Latecomer
 from eventbus.storage.replays import Job
 from eventbus.storage.subscriptions import Target, find_target
-from eventbus.subscription import check_group, check_pattern, matches
+from eventbus.subscription import check_group, check_pattern, matches, overlap
 from eventbus.wire import is_text
 
 _MOST_EVENT_IDS = 100_000
@@ -126,14 +128,15 @@ def _select(
     connection: Connection, asked: Asked, ids: tuple[UUID, ...] | None, targets: Sequence[Target]
 ) -> tuple[Selection, list[str]]:
     """What is selected, and the types that the pattern matches but no subscription does."""
-    bounds = resolve_window(connection, asked.since, asked.until)
     pattern = asked.pattern or "#"
+    # Before anything else is fixed: who has ended by then has committed before the rest is read. Whoever names events knows that
+    # they are there.
+    older = [] if ids is not None else latecomers.list_open(connection, concerned(targets, pattern))
+    bounds = resolve_window(connection, asked.since, asked.until)
     types: tuple[str, ...] | None = None
     unmatched: list[str] = []
     if ids is None and asked.correlation_id is None:
         types, unmatched = _types(connection, pattern, targets)
-    # Whoever names events knows that they are there.
-    oldest = None if ids is not None else latecomers.find_oldest(connection, asked.group)
     selection = Selection(
         pattern=pattern,
         since=bounds.since,
@@ -143,19 +146,37 @@ def _select(
         types=types,
         first_id=bounds.first_id,
         last_id=bounds.last_id if asked.last_id is None else min(bounds.last_id, asked.last_id),
-        unsettled_since=None if oldest is None else oldest.began,
+        unsettled_since=_unsettled_since(asked, ids, older),
     )
     return selection, unmatched
 
 
+def concerned(targets: Sequence[Target], pattern: str) -> list[int]:
+    """The ids of *targets* that may get what matches *pattern*: who has not seen one of them may owe it something."""
+    return [target.id for target in targets if overlap(target.pattern, pattern)]
+
+
+def _unsettled_since(asked: Asked, ids: tuple[UUID, ...] | None, older: Sequence[Latecomer]) -> datetime | None:
+    moments = [item.began for item in older]
+    if asked.last_id is not None and ids is None:
+        # Who was open when that was planned may have committed since: so what lies behind it is looked through, too.
+        moments.append(datetime.fromtimestamp((asked.last_id.int >> 80) / 1000, UTC))
+    return min(moments, default=None)
+
+
 def reach_on(connection: Connection, job: Job) -> Selection:
     """What *job* is about, up to the newest event that is there by now: to be looked through for latecomers."""
-    targets = subscriptions.list_targets(connection, job.group)
     newest = resolve_window(connection, None, None).last_id
     types = job.selection.types
     if types is not None:
-        types, _ = _types(connection, job.selection.pattern, targets)
+        types, _ = _types(connection, job.selection.pattern, targets_of(connection, job))
     return replace(job.selection, types=types, last_id=newest)
+
+
+def targets_of(connection: Connection, job: Job) -> list[Target]:
+    """The subscriptions of *job*'s group that were there when it was planned."""
+    found = subscriptions.list_targets(connection, job.group)
+    return [target for target in found if target.created_at <= job.created_at]
 
 
 def _types(connection: Connection, pattern: str, targets: Sequence[Target]) -> tuple[tuple[str, ...], list[str]]:

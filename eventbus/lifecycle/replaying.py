@@ -23,7 +23,7 @@ from eventbus.ids import check_id
 from eventbus.lifecycle.auditing import Change, audited, whoami
 from eventbus.lifecycle.paging import check_limit
 from eventbus.lifecycle.replay_batches import LateBatches, Step, replay_batch
-from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, plan, reach_on
+from eventbus.lifecycle.replay_planning import Asked, Plan, check_rate, concerned, plan, reach_on, targets_of
 from eventbus.lifecycle.waking import Waking
 from eventbus.lifecycle.windows import resolve_window
 from eventbus.redaction import refuse_correlation_id
@@ -210,23 +210,26 @@ class Replaying:
 
         No longer than until *stop* is set, or *job* is not this runner's any more, which its next batch finds out.
         """
-        told = ""
-        with self.database.autocommit() as connection:
-            horizon = latecomers.read_horizon(connection)
-        while True:
-            with self.database.autocommit() as connection:
-                oldest = latecomers.find_oldest(connection, job.group, planned=job.created_at, horizon=horizon)
-            if oldest is None:
-                return
-            if oldest.holder != told:
-                told = oldest.holder
-                log.warning("replay_waits", extra={**_facts(job), "holder": oldest.holder, "since": str(oldest.began)})
-                tell(oldest)
+        open, told = self._list_open(job), ""
+        keys = {item.key for item in open}
+        while open:
+            if open[0].key != told:
+                told = open[0].key
+                facts = {"holder": open[0].holder, "open_since": str(open[0].began)}
+                log.warning("replay_waits", extra={**_facts(job), **facts})
+                tell(open[0])
             if stop.wait(_LOOK_SECONDS):
                 return
             with self.database.transaction() as connection:
                 if not replays.touch(connection, job):
                     return
+            # Others have begun meanwhile, of which not everybody may see that they have.
+            open = [item for item in self._list_open(job) if item.key in keys]
+
+    def _list_open(self, job: Job) -> list[Latecomer]:
+        with self.database.autocommit() as connection:
+            ids = concerned(targets_of(connection, job), job.selection.pattern)
+            return latecomers.list_open(connection, ids, until=job.selection.until, planned=job.created_at)
 
     def _late_batches(self, job: Job) -> LateBatches:
         since = job.selection.unsettled_since

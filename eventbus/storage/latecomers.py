@@ -6,6 +6,7 @@ A publish owes its event to the groups that its own snapshot sees. So a replay t
 again when all transactions have ended that held a snapshot or had written before the subscription was committed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,28 +16,28 @@ from eventbus.storage.values import as_utc, as_uuid
 
 # A transaction that has neither a number nor a snapshot takes one at its next statement, and sees the subscription then. Whoever
 # may not see since when another role's transaction is open takes it for a day old; when a prepared one was begun nobody can tell.
-OLDEST = """
-SELECT open.began, open.holder
+# Each transaction has a lock on a number of its own, by which it is told from the next one of its backend.
+OPEN = """
+SELECT open.began, open.holder, open.key
 FROM (
-    SELECT LEAST(COALESCE(CAST(:planned AS timestamptz), clock_timestamp()),
-                 max(COALESCE(visible_at, 'infinity'))) AS until
-    FROM eventbus.subscription WHERE group_name = :group AND removed_at IS NULL
+    SELECT LEAST(COALESCE(CAST(:planned AS timestamptz), clock_timestamp()), CAST(:until AS timestamptz),
+                 max(CASE WHEN visible_at >= created_at THEN visible_at ELSE 'infinity' END)) AS until
+    FROM eventbus.subscription WHERE id = ANY (CAST(:subscriptions AS bigint[]))
 ) AS subscribed CROSS JOIN (
-    SELECT COALESCE(xact_start, clock_timestamp() - interval '1 day') AS began,
-           'backend ' || pid || ' of ' || COALESCE(NULLIF(application_name, ''), usename, 'unknown') || ' ('
-           || COALESCE(state, 'unknown') || ')' AS holder, GREATEST(age(backend_xid), age(backend_xmin)) AS age
-    FROM pg_stat_activity
-    WHERE datname = current_database() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
-    AND COALESCE(backend_type, 'client backend') = 'client backend'
+    SELECT COALESCE(a.xact_start, clock_timestamp() - interval '1 day') AS began,
+           'backend ' || a.pid || ' of ' || COALESCE(NULLIF(a.application_name, ''), a.usename, 'unknown') || ' ('
+           || COALESCE(a.state, 'unknown') || ')' AS holder, a.pid || ' ' || COALESCE(l.virtualxid, '') AS key
+    FROM pg_stat_activity AS a
+    LEFT JOIN pg_locks AS l ON l.pid = a.pid AND l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
+    WHERE a.datname = current_database() AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
+    AND a.pid <> pg_backend_pid()
+    AND COALESCE(a.backend_type, '') NOT IN ('parallel worker', 'autovacuum worker', 'walsender')
     UNION ALL
-    SELECT prepared - interval '1 hour', 'prepared transaction ' || gid, age(transaction) FROM pg_prepared_xacts
+    SELECT prepared - interval '1 hour', 'prepared transaction ' || gid, 'prepared ' || transaction FROM pg_prepared_xacts
     WHERE database = current_database()
 ) AS open
-WHERE open.began < subscribed.until AND (CAST(:horizon AS xid) IS NULL OR open.age >= age(CAST(:horizon AS xid)))
-ORDER BY open.began LIMIT 1
+WHERE open.began < subscribed.until ORDER BY open.began
 """
-# The first number that no transaction has yet.
-HORIZON = "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS xid) AS text)"
 FLOOR = "SELECT eventbus.uuid_floor(CAST(:moment AS timestamptz))"
 
 
@@ -48,24 +49,25 @@ class Latecomer:
     began: datetime
     #: Who holds it.
     holder: str
+    #: Tells it from others, those of the same backend too.
+    key: str
 
 
-def find_oldest(
-    connection: Connection, group: str, *, planned: datetime | None = None, horizon: str | None = None
-) -> Latecomer | None:
-    """The oldest transaction that may not have seen the newest subscription of *group*; None if all have ended.
+def list_open(
+    connection: Connection,
+    subscriptions: Sequence[int],
+    *,
+    until: datetime | None = None,
+    planned: datetime | None = None,
+) -> list[Latecomer]:
+    """The transactions that may not have seen the newest of *subscriptions*, the oldest first.
 
     Args:
-        planned: Who began after that has seen it; None: who begins from now on.
-        horizon: Who has a number or a snapshot since then has seen it; None: nobody is known to.
+        until: What is recorded since then does not matter.
+        planned: Who began after that has seen them; None: who begins from now on.
     """
-    row = connection.row(OLDEST, group=group, planned=planned, horizon=horizon)
-    return None if row is None else Latecomer(began=as_utc(row.began), holder=row.holder)
-
-
-def read_horizon(connection: Connection) -> str:
-    """What separates the transactions that are open now from those to come."""
-    return str(connection.value(HORIZON))
+    rows = connection.rows(OPEN, subscriptions=list(subscriptions), until=until, planned=planned)
+    return [Latecomer(began=as_utc(row.began), holder=row.holder, key=row.key) for row in rows]
 
 
 def first_id(connection: Connection, moment: datetime) -> UUID:

@@ -24,6 +24,7 @@ from eventbus.wire import canonical, decode
 #: A running job that has not moved for so long was killed, or waits for a lock.
 QUIET = timedelta(seconds=15)
 
+_EPOCH = "1970-01-01T00:00:00+00:00"
 _TALLIES = ", ".join(outcome.value for outcome in Outcome)
 _COLUMNS = f"""
 id, group_name, CAST(filter AS text) AS filter, include_dead, rate, state, runner, total, {_TALLIES}, cursor, last_id, requested_by,
@@ -237,7 +238,8 @@ def _selection(stored: Mapping[str, Any]) -> Selection:
         types=None if types is None else tuple(types),
         first_id=UUID(stored["first_id"]),
         last_id=UUID(stored["last_id"]),
-        unsettled_since=_time(stored.get("unsettled_since")),
+        # What was planned by code that did not look whether anything was open.
+        unsettled_since=_time(stored.get("unsettled_since", None if ids else _EPOCH)),
     )
 
 

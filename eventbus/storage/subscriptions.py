@@ -37,12 +37,14 @@ VALUES (:group, :pattern, :handler, CAST(:policy AS jsonb), CAST(:reads AS jsonb
 ON CONFLICT (group_name, pattern) DO UPDATE
 SET handler = excluded.handler, policy = excluded.policy, reads = excluded.reads, version = excluded.version,
     last_seen_at = clock_timestamp(), removed_at = NULL,
-    created_at = CASE WHEN s.removed_at IS NULL THEN s.created_at ELSE clock_timestamp() END,
-    visible_at = CASE WHEN s.removed_at IS NULL THEN s.visible_at END
+    created_at = CASE WHEN s.removed_at IS NULL THEN s.created_at ELSE clock_timestamp() END
 RETURNING s.id
 """
+# One that came back after it was noted is noted again. Whoever is just writing it will note it.
 NOTE_VISIBLE = """
-UPDATE eventbus.subscription SET visible_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[])) AND visible_at IS NULL
+UPDATE eventbus.subscription SET visible_at = clock_timestamp() WHERE id IN (
+    SELECT id FROM eventbus.subscription
+    WHERE id = ANY (CAST(:ids AS bigint[])) AND COALESCE(visible_at < created_at, true) ORDER BY id FOR UPDATE SKIP LOCKED)
 """
 REMOVE = """
 UPDATE eventbus.subscription SET removed_at = clock_timestamp()
@@ -53,7 +55,7 @@ GROUPS = "SELECT name FROM eventbus.consumer_group ORDER BY name"
 PAUSE = "UPDATE eventbus.consumer_group SET paused = :paused WHERE name = :group AND paused <> :paused"
 
 TARGETS = """
-SELECT id, pattern, policy ->> 'replay' AS replay FROM eventbus.subscription
+SELECT id, pattern, policy ->> 'replay' AS replay, created_at FROM eventbus.subscription
 WHERE group_name = :group AND removed_at IS NULL ORDER BY last_seen_at DESC, id DESC
 """
 
@@ -65,6 +67,7 @@ class Target:
     id: int
     pattern: str
     opts_out: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +144,7 @@ def require_group(connection: Connection, group: str) -> None:
 
 def list_targets(connection: Connection, group: str) -> list[Target]:
     """The living subscriptions of *group*, the newest seen first: the first that matches gets the event, as at publish."""
-    rows = connection.rows(TARGETS, group=group)
-    return [Target(id=row.id, pattern=row.pattern, opts_out=row.replay == "skip") for row in rows]
+    return [_target(row) for row in connection.rows(TARGETS, group=group)]
 
 
 def find_target(targets: Sequence[Target], type: str) -> Target | None:
@@ -166,3 +168,7 @@ def _stored(row: Row[Any]) -> Stored:
         paused=row.paused,
         queue=row.queue,
     )
+
+
+def _target(row: Row[Any]) -> Target:
+    return Target(id=row.id, pattern=row.pattern, opts_out=row.replay == "skip", created_at=as_utc(row.created_at))

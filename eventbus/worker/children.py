@@ -13,9 +13,12 @@ class Children:
         self._pool = pool
         self._processes: dict[int, Any] = {}
         self._in_pool: set[int] = set()
+        #: Those that were in the pool at any time since `keep` was called.
+        self._lately: set[int] = set()
         self._limits: dict[int, float] = {}
         self._lock = threading.Lock()
         self._follow()
+        self.look()
 
     def _follow(self) -> None:
         """Get to know each process that the pool starts from now on: one may end before anybody looks."""
@@ -39,6 +42,7 @@ class Children:
                 processes = {process.pid: process for process in list(found)}
                 self._processes.update(processes)
                 self._in_pool = set(processes)
+                self._lately |= self._in_pool
 
     def note_limit(self, pid: int, seconds: float) -> None:
         """Remember that a process is being ended because its task ran longer than *seconds*."""
@@ -65,8 +69,12 @@ class Children:
         return f"its process was killed by {name} while the handler ran"
 
     def keep(self, pids: Iterable[int]) -> None:
-        """Forget those that had left the pool when it was looked at, but for *pids*, which have accounts still."""
+        """Forget those that had left the pool when this was last called, but for *pids*, which have accounts still.
+
+        Not those that have left since: one may have taken an account after accounts were listed.
+        """
         with self._lock:
-            wanted = self._in_pool.union(pids)
+            wanted = self._lately.union(pids)
+            self._lately = set(self._in_pool)
             self._processes = {pid: process for pid, process in self._processes.items() if pid in wanted}
             self._limits = {pid: seconds for pid, seconds in self._limits.items() if pid in wanted}

@@ -96,7 +96,8 @@ def keep_connecting(app: Any) -> None:
     Celery gives up after a hundred tries, some fifty minutes, and ends the worker: whoever repairs Redis at night would have to
     start every worker, too.
     """
-    app.conf.add_defaults({"broker_connection_max_retries": None})
+    # The last of its layers is the app's own copy of Celery's defaults; what `add_defaults` adds comes before an app's object.
+    app.conf.maps[-1]["broker_connection_max_retries"] = None
 
 
 def check_body(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:

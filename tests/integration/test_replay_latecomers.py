@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import psycopg2
@@ -18,6 +20,7 @@ from eventbus.lifecycle import replay_batches
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import Outcome, ReplayState
 from eventbus.storage import latecomers
+from eventbus.storage.latecomers import Latecomer
 from eventbus.storage.replays import Job
 from tests.integration.conftest import Run
 from tests.support import requirements, wait_until
@@ -26,7 +29,10 @@ from tests.support.rows import Rows
 from tests.support.threads import in_thread
 
 GROUP = "late"
-AN_HOUR_AGO = "UPDATE eventbus.subscription SET visible_at = visible_at - interval '1 hour'"
+AN_HOUR_AGO = """
+UPDATE eventbus.subscription
+SET created_at = created_at - interval '1 hour', visible_at = visible_at - interval '1 hour'
+"""
 
 
 @pytest.fixture
@@ -200,20 +206,31 @@ def test_a_group_that_opts_out_has_them_skipped(
     assert left.counts[Outcome.SKIPPED] == 1
 
 
-@pytest.mark.parametrize("asked", ["an older group", "named events"])
+@pytest.mark.parametrize("asked", ["an older group", "named events", "an earlier time", "another pattern"])
 def test_nobody_else_waits(
     asked: str, bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The transaction has seen the subscription, or cannot matter."""
-    join(bus)
     event = publish(bus)
-    rows.all("DELETE FROM eventbus.delivery")
-    if asked == "an older group":
+    until = rows.value("SELECT clock_timestamp()")
+    if asked == "another pattern":
+        join(bus)
+        rows.all(AN_HOUR_AGO)
+        publish(bus, older, "parcel.sent")
+        bus.subscribe("parcel.*", group=GROUP, handler=lambda event: None)
+        bus.sync()
+    elif asked == "an older group":
+        join(bus)
         rows.all(AN_HOUR_AGO)
         publish(bus, older)
-    elif asked == "named events":
+    else:
         publish(bus, older)
-    named = {"event_ids": [event.id]} if asked == "named events" else {"pattern": "#"}
+        join(bus)
+    named: dict[str, Any] = {"pattern": "order.*"}
+    if asked == "named events":
+        named = {"event_ids": [event.id]}
+    elif asked == "an earlier time":
+        named = {"pattern": "#", "until": until.isoformat()}
     job = create(bus, **named)
 
     left = bus.replaying.run(job.id)
@@ -232,6 +249,22 @@ def test_a_group_that_comes_back_is_new_again(
     bus.remove_group(GROUP)
     late = publish(bus, older)
     bus.sync()
+    assert rows.value("SELECT visible_at > created_at FROM eventbus.subscription")
+
+    end_while_it_waits(bus, create(bus, pattern="#"), caplog, older)
+
+    assert delivered(rows) == all_pending(late)
+
+
+def test_a_group_that_an_older_version_brought_back_is_new_again(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that was started before the upgrade notes nothing."""
+    join(bus)
+    rows.all(AN_HOUR_AGO)
+    bus.remove_group(GROUP)
+    late = publish(bus, older)
+    rows.all("UPDATE eventbus.subscription SET removed_at = NULL, created_at = clock_timestamp()")
 
     end_while_it_waits(bus, create(bus, pattern="#"), caplog, older)
 
@@ -361,33 +394,114 @@ def test_many_late_events_come_in_batches_each_once(
     assert delivered(rows) == all_pending(*late)
 
 
-def test_where_others_transactions_are_hidden_they_are_waited_for_by_their_snapshots(
+def test_where_others_transactions_are_hidden_they_are_told_from_those_to_come(
     bus: EventBus, rows: Rows, database_url: str
 ) -> None:
-    """A role without pg_read_all_stats does not see when another's began: only that it was open before."""
+    """A role without pg_read_all_stats does not see when another's began: only that it is another one by now."""
     role = f"{bus.settings.prefix}_blind".replace("-", "_")
     rows.all(f'CREATE ROLE "{role}" LOGIN')
     rows.all(f'GRANT USAGE ON SCHEMA eventbus TO "{role}"')
     rows.all(f'GRANT SELECT ON eventbus.subscription TO "{role}"')
     join(bus)
+    [subscription] = [id for (id,) in rows.all("SELECT id FROM eventbus.subscription")]
     try:
         with closing(psycopg2.connect(database_url)) as reader, bus.database.autocommit() as connection:
             reader.set_isolation_level(ISOLATION_LEVEL_REPEATABLE_READ)
-            reader.cursor().execute("SELECT 1")
             connection.change(f'SET ROLE "{role}"')
-            horizon = latecomers.read_horizon(connection)
-            assert latecomers.find_oldest(connection, GROUP, horizon=horizon) is not None
-            reader.rollback()
-            rows.all("SELECT pg_current_xact_id()")
-            reader.cursor().execute("SELECT 1")
-
-            found = latecomers.find_oldest(connection, GROUP, horizon=horizon)
-
+            found = []
+            for _ in range(2):
+                reader.cursor().execute("SELECT 1")
+                found.append([item.key for item in latecomers.list_open(connection, [subscription])])
+                found.append([item.key for item in latecomers.list_open(connection, [subscription])])
+                reader.rollback()
             connection.change("RESET ROLE")
-            assert found is None
     finally:
         rows.all(f'DROP OWNED BY "{role}"')
         rows.all(f'DROP ROLE "{role}"')
+    assert [len(keys) for keys in found] == [1, 1, 1, 1]
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_who_begins_while_it_waits_is_not_waited_for(bus: EventBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it cannot be seen since when each transaction is open."""
+    join(bus)
+    numbers = count()
+
+    def list_open(*_: object, **__: object) -> list[Latecomer]:
+        return [Latecomer(began=datetime.now(UTC), holder="somebody", key=f"1 {next(numbers)}")]
+
+    monkeypatch.setattr(latecomers, "list_open", list_open)
+    told: list[Latecomer] = []
+
+    left = bus.replaying.run(create(bus, pattern="#").id, tell=told.append)
+
+    assert left.state is ReplayState.DONE
+    assert len(told) == 1
+
+
+def test_what_commits_between_a_count_and_its_replay_is_not_missed(bus: EventBus, rows: Rows, older: Session) -> None:
+    """A person looks at the number before they go on; what they agreed to ends with the newest event of that moment."""
+    first, late = publish(bus), publish(bus, older)
+    join(bus)
+    counted = bus.replaying.plan(Asked(group=GROUP, pattern="#"))
+    older.commit()
+
+    bus.replaying.run(create(bus, pattern="#", last_id=counted.selection.last_id).id)
+
+    assert counted.selection.last_id == first.id
+    assert delivered(rows) == all_pending(first, late)
+
+
+def test_what_commits_while_the_replay_is_planned_is_not_missed(
+    bus: EventBus, rows: Rows, older: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bounds are read after who is open."""
+    first, late = publish(bus), publish(bus, older, "order.unheard_of")
+    join(bus)
+    list_open = latecomers.list_open
+
+    def list_then_commit(*arguments: Any, **options: Any) -> list[Latecomer]:
+        found = list_open(*arguments, **options)
+        older.commit()
+        return found
+
+    monkeypatch.setattr(latecomers, "list_open", list_then_commit)
+
+    bus.replay("#", group=GROUP)
+
+    assert delivered(rows) == all_pending(first, late)
+
+
+def test_a_job_of_an_older_version_is_finished_with_care(bus: EventBus, rows: Rows, older: Session) -> None:
+    """Its planner did not look whether anything was open."""
+    late = publish(bus, older)
+    join(bus)
+    publish(bus)
+    job = create(bus, pattern="#")
+    rows.all("UPDATE eventbus.replay SET filter = filter - 'unsettled_since', cursor = last_id")
+    older.commit()
+
+    bus.replaying.run(job.id)
+
+    assert str(late.id) in delivered(rows)
+
+
+def test_a_subscription_that_comes_after_the_plan_gets_nothing_of_it(
+    bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether anything is waited for must not decide what is delivered."""
+    publish(bus, type="parcel.sent")
+    late = publish(bus, older, correlation_id="o-1")
+    publish(bus, older, "parcel.sent", correlation_id="o-1")
+    join(bus)
+    jobs = [create(bus, pattern="#"), create(bus, correlation_id="o-1")]
+    bus.subscribe("parcel.*", group=GROUP, handler=lambda event: None)
+    bus.sync()
+
+    end_while_it_waits(bus, jobs[0], caplog, older)
+    bus.replaying.run(jobs[1].id)
+
+    assert delivered(rows) == all_pending(late)
 
 
 def test_the_command_says_whom_it_waits_for(

@@ -107,6 +107,7 @@ def test_what_is_settled_is_forgotten(children: Children, start: StartProcess, p
     processes.clear()
     children.look()
     children.keep([])
+    children.keep([])
     forgotten = children.explain_end(process.pid)
     processes.append(process)
     children.look()
@@ -130,7 +131,8 @@ def test_only_those_that_may_be_asked_for_are_kept(
         processes.clear()
         children.look()
 
-    children.keep([process.pid] if has_account else [])
+    for _ in range(2):
+        children.keep([process.pid] if has_account else [])
 
     assert ("code 3" in str(children.explain_end(process.pid))) is is_known
 
@@ -157,4 +159,24 @@ def test_a_process_that_ends_before_anybody_looks_is_known() -> None:
         wait_until(lambda gone=process: pool._pool and gone not in pool._pool, message="another process in its place")
     pool.terminate()
 
-    assert children.explain_end(ended[1]) == "its process exited with code 8 while the handler ran"
+    assert [children.explain_end(pid) for pid in ended] == [
+        f"its process exited with code {code} while the handler ran" for code in (7, 8)
+    ]
+
+
+def test_who_has_ended_since_accounts_were_listed_is_kept(
+    children: Children, start: StartProcess, processes: list[Any]
+) -> None:
+    """It may have taken an account after that; the next time it has one, or will be asked for by nobody."""
+    process = start(lambda: os._exit(3))
+    process.join()
+    children.look()
+    processes.clear()
+    children.look()
+
+    children.keep([])
+    first = children.explain_end(process.pid)
+    children.keep([])
+
+    assert first == "its process exited with code 3 while the handler ran"
+    assert children.explain_end(process.pid) == "its process died while the handler ran"

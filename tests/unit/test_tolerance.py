@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from celery import Celery
@@ -76,13 +76,44 @@ def test_what_an_app_says_of_its_broker_stays_said() -> None:
     assert app.conf.broker_transport_options == said
 
 
-@pytest.mark.parametrize(("said", "kept"), [({}, None), ({"broker_connection_max_retries": 7}, 7)])
-def test_a_worker_waits_for_its_broker_as_long_as_its_app_says(said: dict[str, int], kept: int | None) -> None:
+class Told:
+    """An app's configuration, as its documentation shows it."""
+
+    broker_connection_max_retries = 7
+
+
+class ToldWithPrefix:
+    """The same beside other settings, as in Django."""
+
+    CELERY_BROKER_CONNECTION_MAX_RETRIES = 7
+
+
+class ToldAsEver:
+    """What happens to be Celery's default, in words."""
+
+    BROKER_CONNECTION_MAX_RETRIES = 100
+
+
+@pytest.mark.parametrize(
+    ("say", "kept"),
+    [
+        (lambda app: None, None),
+        (lambda app: app.conf.update(broker_connection_max_retries=7), 7),
+        (lambda app: app.config_from_object(Told), 7),
+        (lambda app: app.config_from_object(ToldWithPrefix, namespace="CELERY"), 7),
+        (lambda app: app.config_from_object(ToldAsEver), 100),
+    ],
+    ids=["nothing", "a setting", "an object", "with a prefix", "the default, in an old name"],
+)
+def test_a_worker_waits_for_its_broker_as_long_as_its_app_says(
+    say: Callable[[Celery], object], kept: int | None
+) -> None:
     """And for ever if it says nothing, where Celery ends the worker after a hundred tries."""
-    app = Celery("tests", set_as_current=False)
-    app.conf.update(said)
-    assert app.conf.broker_connection_max_retries == said.get("broker_connection_max_retries", 100)
+    app, other = (Celery("tests", set_as_current=False) for _ in range(2))
+    say(app)
+    assert app.conf.broker_connection_max_retries in (7, 100)
 
     keep_connecting(app)
 
     assert app.conf.broker_connection_max_retries == kept
+    assert other.conf.broker_connection_max_retries == 100

@@ -20,7 +20,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('eventbus.ensure_partitions'));
     -- Whoever reads the log before deliveries may hold the one and want the other. This gives up before anybody else has to:
     -- weeks are made ahead, so there is time to try again.
-    PERFORM set_config('lock_timeout', GREATEST(1, CAST(setting AS integer) / 2) || 'ms', true)
+    PERFORM set_config('lock_timeout', GREATEST(1, CAST(setting AS integer) / 4) || 'ms', true)
     FROM pg_settings WHERE name = 'deadlock_timeout';
     -- In hours: a day is 23 or 25 hours long where the session's time zone changes its offset.
     FOR week IN SELECT generate_series(date_trunc('week', now(), 'UTC'), now() + ahead, '168 hours') LOOP
