@@ -69,7 +69,6 @@ def list_workers(database: Database) -> list[Seen]:
 def _find_tables(database: Database) -> None:
     """By the only table that all roles may read; whether it has our revision is looked at by each new process."""
     with database.autocommit() as connection:
-        connection.value(revision.RECORDED)
         if connection.value(revision.READ_ONLY):
             raise WrongDatabase(
                 f"PostgreSQL at {database.shown_url} is read-only, as a standby is: nothing can be published or marked done; "

@@ -8,10 +8,8 @@ from eventbus.errors import NotMigrated, WrongDatabase
 #: The newest revision under ``migrations/versions/``; revisions compare as text.
 HEAD = "0012"
 OLDEST_SERVER = 150000
-#: The one of the tables, without a look whether there are any.
-RECORDED = "SELECT version_num FROM eventbus.alembic_version"
-#: As on a standby.
-READ_ONLY = "SELECT current_setting('transaction_read_only') = 'on'"
+#: Whether nothing can be written, as on a standby; fails without our tables.
+READ_ONLY = "SELECT current_setting('transaction_read_only') = 'on' FROM eventbus.alembic_version"
 
 
 def find_revision(connection: sqlalchemy.Connection, *, schema: str) -> str | None:

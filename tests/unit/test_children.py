@@ -1,5 +1,6 @@
 """Children: how a process of the pool ended is known when its account is settled."""
 
+import inspect
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -7,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import billiard
+import billiard.pool
 import pytest
 
 from eventbus.worker.children import Children
-from tests.support.waiting import wait_until
 
 #: A real-time signal, of which only the first and the last have names.
 NAMELESS = signal.SIGRTMIN + 1
@@ -147,21 +148,41 @@ def test_a_pool_without_processes_has_none_to_look_at(pool: Any) -> None:
     assert children.explain_end(1) == "its process died while the handler ran"
 
 
-def test_a_process_that_ends_before_anybody_looks_is_known() -> None:
-    """It took the place of one that had ended, and the event that ended that one came to it at once."""
-    pool = billiard.Pool(1, lost_worker_timeout=0.1)
-    children = Children(SimpleNamespace(_pool=pool))
-    ended = []
-    for code in (7, 8):
-        [process] = pool._pool
-        ended.append(process.pid)
-        pool.apply_async(os._exit, (code,))
-        wait_until(lambda gone=process: pool._pool and gone not in pool._pool, message="another process in its place")
-    pool.terminate()
+def test_a_process_that_ends_before_anybody_looks_is_known(start: StartProcess, processes: list[Any]) -> None:
+    """The first one, and one that took its place, to which the event that had ended the first came at once."""
 
-    assert [children.explain_end(pid) for pid in ended] == [
+    def create(index: int) -> Any:
+        return start(lambda: os._exit(7 + index))
+
+    first = create(0)
+    pool = SimpleNamespace(_pool=processes, _create_worker_process=create)
+    children = Children(SimpleNamespace(_pool=pool))
+    processes.clear()
+    second = pool._create_worker_process(1)
+    processes.clear()
+    children.look()
+    for process in (first, second):
+        process.join()
+
+    assert [children.explain_end(process.pid) for process in (first, second)] == [
         f"its process exited with code {code} while the handler ran" for code in (7, 8)
     ]
+
+
+def test_the_pool_of_celery_makes_each_process_as_children_expects() -> None:
+    """When it does so otherwise, a process that ends at once has no reason again."""
+    made = [name for name, member in vars(billiard.pool.Pool).items() if "self.WorkerProcess(" in source_of(member)]
+    callers = [
+        name for name, member in vars(billiard.pool.Pool).items() if "._create_worker_process(" in source_of(member)
+    ]
+
+    assert made == ["_create_worker_process"]
+    assert {"__init__", "_repopulate_pool"} <= set(callers)
+
+
+def source_of(member: object) -> str:
+    """The text of a function; nothing of anything else."""
+    return inspect.getsource(member) if inspect.isfunction(member) else ""
 
 
 def test_who_has_ended_since_accounts_were_listed_is_kept(
