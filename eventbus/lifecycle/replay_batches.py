@@ -42,10 +42,9 @@ def replay_batch(connection: Connection, job: Job) -> Step | None:
 
     The last one ends the job, unless there may be events to come that committed late.
     """
-    current = replays.lock(connection, job.id)
-    if current.runner != job.runner:
+    current = _hold(connection, job)
+    if current is None:
         return None
-    redelivery.prefer_indexes(connection)
     limit = _limit(job)
     chosen = replay_selection.next_events(
         connection, job.selection, after=current.cursor, limit=limit, expected=job.total
@@ -75,10 +74,9 @@ class LateBatches:
 
     def __call__(self, connection: Connection, job: Job) -> Step | None:
         """The next one; None, with nothing changed, if *job* is not its runner's any more."""
-        current = replays.lock(connection, job.id)
-        if current.runner != job.runner:
+        current = _hold(connection, job)
+        if current is None:
             return None
-        redelivery.prefer_indexes(connection)
         limit = _limit(job)
         chosen = replay_selection.next_events(
             connection, self._selection, after=self._after, limit=limit, expected=job.total
@@ -98,6 +96,15 @@ class LateBatches:
         assert moved is not None  # the job is locked, and was this runner's
         made_due = [event for event in meant if outcomes.get(event.id) in MADE_DUE]
         return Step(job=moved, made_due=made_due, is_last=is_last)
+
+
+def _hold(connection: Connection, job: Job) -> Job | None:
+    """*job* as it stands, which nobody changes until the transaction ends; None if it is not its runner's any more."""
+    current = replays.lock(connection, job.id)
+    if current.runner != job.runner:
+        return None
+    redelivery.prefer_indexes(connection)
+    return current
 
 
 def _limit(job: Job) -> int:
