@@ -17,10 +17,10 @@ _CODES = {Verdict.OK: OK, Verdict.UNFIT: NO, Verdict.UNREACHABLE: UNREACHABLE}
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def health(ctx: click.Context, *, as_json: bool) -> None:
-    """Check that PostgreSQL has the tables and the broker takes messages.
+    """Check that PostgreSQL has the tables and takes writes, and that the broker takes messages.
 
-    Exits with 0 if both hold, with 1 if PostgreSQL lacks the tables that this code needs, with 4 if a server cannot
-    be reached.
+    Exits with 0 if all of it holds, with 1 if PostgreSQL lacks the tables that this code needs or is read-only, or the
+    broker refuses, with 4 if a server cannot be reached.
 
     \b
     Examples:

@@ -69,7 +69,8 @@ def plan(ctx: click.Context, /, *, as_json: bool, **asked: Any) -> None:
 def run(ctx: click.Context, /, *, rate: float | None, yes: bool, **asked: Any) -> None:
     """Replay PATTERN to a group, after showing the count.
 
-    Ctrl-C stops it between two batches; 'eventbus replay resume' goes on from there.
+    Ctrl-C stops it between two batches; 'eventbus replay resume' goes on from there. A replay to a group that has just
+    subscribed waits at its end for transactions that are older than the subscription, and says so.
 
     \b
     Examples:

@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 #: How often a runner that waits shows that it lives, and looks whether it was cancelled.
 _TOUCH_SECONDS = 2.0
-
 #: How often it looks whether an older transaction has ended.
 _LOOK_SECONDS = 0.5
 
@@ -218,11 +217,8 @@ class Replaying:
                 facts = {"holder": open[0].holder, "open_since": str(open[0].began)}
                 log.warning("replay_waits", extra={**_facts(job), **facts})
                 tell(open[0])
-            if stop.wait(_LOOK_SECONDS):
+            if not self._pause(_LOOK_SECONDS, job, stop):
                 return
-            with self.database.transaction() as connection:
-                if not replays.touch(connection, job):
-                    return
             # Others have begun meanwhile, of which not everybody may see that they have.
             open = [item for item in self._list_open(job) if item.key in keys]
 
@@ -245,11 +241,15 @@ class Replaying:
     def _wait_until(self, moment: float, job: Job, stop: threading.Event) -> None:
         """Wait, no longer than *job* is this runner's, which its next batch finds out."""
         while (seconds := moment - time.monotonic()) > 0:
-            if stop.wait(min(seconds, _TOUCH_SECONDS)):
+            if not self._pause(min(seconds, _TOUCH_SECONDS), job, stop):
                 return
-            with self.database.transaction() as connection:
-                if not replays.touch(connection, job):
-                    return
+
+    def _pause(self, seconds: float, job: Job, stop: threading.Event) -> bool:
+        """Wait so long, then show that *job*'s runner lives; False if it is to stop, or is *job*'s runner no more."""
+        if stop.wait(seconds):
+            return False
+        with self.database.transaction() as connection:
+            return replays.touch(connection, job)
 
 
 def _ignore(_told: object) -> None:

@@ -36,7 +36,9 @@ class ReplayOperations(Showing):
     ) -> Replay:
         """Deliver events of the log to *group* again; returns when all are due, not when they are handled.
 
-        All that is given must hold; something must be. What is published after the call is not part of it.
+        All that is given must hold; something must be. What is published after the call is not part of it. If the group has
+        subscribed while other transactions were open, it waits until they have ended, and takes what they published along: do
+        not call it within one of them.
 
         Args:
             pattern: An event type or a pattern; ``#`` alone replays the whole log.

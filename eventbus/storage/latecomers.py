@@ -14,26 +14,32 @@ from uuid import UUID
 from eventbus.storage.database import Connection
 from eventbus.storage.values import as_utc, as_uuid
 
+#: Who holds a transaction, in words: of a row of pg_stat_activity, and of pg_prepared_xacts.
+BACKEND = (
+    "'backend ' || pid || ' of ' || COALESCE(NULLIF(application_name, ''), usename, 'unknown') || ' (' "
+    "|| COALESCE(state, 'unknown') || ')'"
+)
+PREPARED = "'prepared transaction ' || gid"
 # A transaction that has neither a number nor a snapshot takes one at its next statement, and sees the subscription then. Whoever
 # may not see since when another role's transaction is open takes it for a day old; when a prepared one was begun nobody can tell.
 # Each transaction has a lock on a number of its own, by which it is told from the next one of its backend.
-OPEN = """
+OPEN = f"""
 SELECT open.began, open.holder, open.key
 FROM (
     SELECT LEAST(COALESCE(CAST(:planned AS timestamptz), clock_timestamp()), CAST(:until AS timestamptz),
                  max(CASE WHEN visible_at >= created_at THEN visible_at ELSE 'infinity' END)) AS until
     FROM eventbus.subscription WHERE id = ANY (CAST(:subscriptions AS bigint[]))
 ) AS subscribed CROSS JOIN (
-    SELECT COALESCE(a.xact_start, clock_timestamp() - interval '1 day') AS began,
-           'backend ' || a.pid || ' of ' || COALESCE(NULLIF(a.application_name, ''), a.usename, 'unknown') || ' ('
-           || COALESCE(a.state, 'unknown') || ')' AS holder, a.pid || ' ' || COALESCE(l.virtualxid, '') AS key
-    FROM pg_stat_activity AS a
-    LEFT JOIN pg_locks AS l ON l.pid = a.pid AND l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
-    WHERE a.datname = current_database() AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
-    AND a.pid <> pg_backend_pid()
-    AND COALESCE(a.backend_type, '') NOT IN ('parallel worker', 'autovacuum worker', 'walsender')
+    SELECT COALESCE(xact_start, clock_timestamp() - interval '1 day') AS began, {BACKEND} AS holder,
+           pid || ' ' || COALESCE(own.virtualxid, '') AS key
+    FROM pg_stat_activity AS a LEFT JOIN LATERAL (
+        SELECT l.virtualxid FROM pg_locks AS l
+        WHERE l.pid = a.pid AND l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
+    ) AS own ON true
+    WHERE datname = current_database() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
+    AND COALESCE(backend_type, '') NOT IN ('parallel worker', 'autovacuum worker', 'walsender')
     UNION ALL
-    SELECT prepared - interval '1 hour', 'prepared transaction ' || gid, 'prepared ' || transaction FROM pg_prepared_xacts
+    SELECT prepared - interval '1 hour', {PREPARED}, 'prepared ' || transaction FROM pg_prepared_xacts
     WHERE database = current_database()
 ) AS open
 WHERE open.began < subscribed.until ORDER BY open.began

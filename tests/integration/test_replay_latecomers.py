@@ -80,6 +80,14 @@ def end_while_it_waits(bus: EventBus, job: Job, caplog: pytest.LogCaptureFixture
     return left
 
 
+def end_without_waiting(bus: EventBus, job: Job, caplog: pytest.LogCaptureFixture) -> None:
+    """Run *job* to its end, which must not wait for anybody."""
+    left = bus.replaying.run(job.id)
+
+    assert left.state is ReplayState.DONE
+    assert "replay_waits" not in caplog.messages
+
+
 def test_a_replay_to_a_new_group_misses_nothing_that_commits_later(
     bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -231,13 +239,10 @@ def test_nobody_else_waits(
         named = {"event_ids": [event.id]}
     elif asked == "an earlier time":
         named = {"pattern": "#", "until": until.isoformat()}
-    job = create(bus, **named)
 
-    left = bus.replaying.run(job.id)
+    end_without_waiting(bus, create(bus, **named), caplog)
 
-    assert left.state is ReplayState.DONE
     assert delivered(rows) == all_pending(event)
-    assert "replay_waits" not in caplog.messages
 
 
 def test_a_group_that_comes_back_is_new_again(
@@ -277,14 +282,11 @@ def test_a_handler_that_runs_long_keeps_no_replay_to_its_own_group_waiting(
     """Its transaction began after the group had come, however shortly."""
     join(bus)
     late = publish(bus, older)
-    job = create(bus, pattern="#")
 
-    left = bus.replaying.run(job.id)
+    end_without_waiting(bus, create(bus, pattern="#"), caplog)
 
-    assert left.state is ReplayState.DONE
     older.commit()
     assert delivered(rows) == all_pending(late)
-    assert "replay_waits" not in caplog.messages
 
 
 def test_a_subscription_of_which_nobody_noted_that_it_was_committed_may_be_new(
@@ -315,11 +317,9 @@ def test_who_begins_after_the_replay_was_planned_is_not_waited_for(
         publish(bus, younger)
         older.commit()
 
-        left = bus.replaying.run(job.id)
+        end_without_waiting(bus, job, caplog)
 
-    assert left.state is ReplayState.DONE
     assert delivered(rows) == all_pending(late)
-    assert "replay_waits" not in caplog.messages
 
 
 def test_stopped_or_cancelled_while_it_waits_it_can_be_resumed_or_not(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from eventbus.storage import repairs, replay_selection, workers
 from eventbus.storage.database import Connection
+from eventbus.storage.latecomers import BACKEND, PREPARED
 from eventbus.storage.overview import count_dead, count_parked
 from eventbus.storage.overview.groups import GroupState, Wish, read_groups, read_wishes
 from eventbus.storage.repairs import Repairs
@@ -13,14 +14,13 @@ from eventbus.storage.values import as_utc
 from eventbus.storage.workers import Seen
 
 # Who sees no other's queries may still see that they are there, and since when.
-SNAPSHOTS = """
+SNAPSHOTS = f"""
 SELECT holder, age FROM (
-    SELECT 'backend ' || pid || ' of ' || COALESCE(NULLIF(application_name, ''), usename, 'unknown') || ' ('
-           || COALESCE(state, 'unknown') || ')' AS holder, clock_timestamp() - COALESCE(xact_start, backend_start) AS age
+    SELECT {BACKEND} AS holder, clock_timestamp() - COALESCE(xact_start, backend_start) AS age
     FROM pg_stat_activity
     WHERE datname = current_database() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
     UNION ALL
-    SELECT 'prepared transaction ' || gid, clock_timestamp() - prepared FROM pg_prepared_xacts
+    SELECT {PREPARED}, clock_timestamp() - prepared FROM pg_prepared_xacts
     WHERE database = current_database()
 ) AS held ORDER BY age DESC LIMIT 1
 """

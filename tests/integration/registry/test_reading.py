@@ -23,6 +23,7 @@ from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
 from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.rewriting import compose, default, rename
+from eventbus.storage.claiming import Claimed
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.integration.registry.conftest import OrderV1, OrderV2, OrderV3, old_and_new
 from tests.support.rows import Rows
@@ -160,16 +161,22 @@ def test_what_nobody_can_read_waits_in_sight_and_goes_on_when_code_comes(
     assert [each.data for each in seen] == [{"orderId": "?", "amount": 5}]
 
 
-def test_parking_under_a_lost_claim_changes_nothing(
-    make_bus: MakeBus, worker: MakeWorker, rows: Rows, order: dict[str, Any]
-) -> None:
-    """Somebody else has the delivery."""
-    bus = make_bus(schema_registration="off")
+def take_unreadable(bus: EventBus, worker: MakeWorker, order: dict[str, Any]) -> tuple[SingleRuns, Event, Claimed]:
+    """A worker that has claimed an event which it cannot bring into its handler's version."""
     subscribed(bus, version=2)
     execution = worker(bus)
     event = bus.publish(TYPE, order, source="orders")
     claimed = execution.take("billing", None, task_id=None)
     assert claimed is not None
+    return execution, event, claimed
+
+
+def test_parking_under_a_lost_claim_changes_nothing(
+    make_bus: MakeBus, worker: MakeWorker, rows: Rows, order: dict[str, Any]
+) -> None:
+    """Somebody else has the delivery."""
+    bus = make_bus(schema_registration="off")
+    execution, event, claimed = take_unreadable(bus, worker, order)
     rows.all("UPDATE eventbus.delivery SET claim = claim + 1")
 
     assert execution.run(claimed) == Fenced()
@@ -187,11 +194,7 @@ def test_what_was_charged_stays_charged_unless_it_was_replayed(
 ) -> None:
     """A replay that came while it ran lets it begin anew, and once is enough; what led to its parking is forgotten with it."""
     bus = make_bus(schema_registration="off")
-    subscribed(bus, version=2)
-    execution = worker(bus)
-    event = bus.publish(TYPE, order, source="orders")
-    claimed = execution.take("billing", None, task_id=None)
-    assert claimed is not None
+    execution, event, claimed = take_unreadable(bus, worker, order)
     rows.all(
         "UPDATE eventbus.delivery SET attempts = 2, deaths = 1, suspect = true, started_at = now(), rerun = %s", rerun
     )
