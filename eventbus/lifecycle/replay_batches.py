@@ -87,7 +87,8 @@ class LateBatches:
         outcomes = {
             id: judge(None, discarded=False, opts_out=wanted[id].opts_out, include_dead=False) for id in inserted
         }
-        moved = replays.advance(connection, job, cursor=current.cursor, counts=Counter(outcomes.values()))
+        counts = Counter(outcomes.values())
+        moved = replays.advance(connection, job, cursor=current.cursor, counts=counts, late=len(outcomes))
         is_last = len(chosen) < limit
         if is_last:
             moved = replays.finish(connection, job)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from eventbus.broker import WakeUp
@@ -93,7 +94,7 @@ class Replaying:
 
         Args:
             watch: Called with the job after each batch.
-            tell: Called with each transaction that the end of the job has to wait for.
+            tell: Called with each transaction that the end of the job has to wait for; None: a warning is logged.
             stop: When set, the job is interrupted before its next batch.
 
         Returns:
@@ -107,7 +108,7 @@ class Replaying:
         log.info("replay_started", extra=_facts(job))
         try:
             with audited(self.database, "replay run", _audited(job), asked=job.total) as change:
-                left = self._batches(job, change, watch or _ignore, stop or threading.Event(), tell or _ignore)
+                left = self._batches(job, change, watch or _ignore, stop or threading.Event(), tell)
                 # Where another process goes on with it, this run was interrupted.
                 change.result = str(ReplayState.INTERRUPTED if left.state is ReplayState.RUNNING else left.state)
         except BaseException:  # KeyboardInterrupt too: whatever ends this run, the job can be resumed
@@ -180,7 +181,7 @@ class Replaying:
             raise InvalidInput(f"replay {id} is {ended.state}: there is nothing left to resume.")
         return job
 
-    def _batches(self, job: Job, change: Change, watch: Watch, stop: threading.Event, tell: Tell) -> Job:
+    def _batches(self, job: Job, change: Change, watch: Watch, stop: threading.Event, tell: Tell | None) -> Job:
         before, change.changed = total(job.counts, DELIVERED), 0
         batch: Batch = replay_batch
         while not stop.is_set():
@@ -204,7 +205,7 @@ class Replaying:
         with self.database.transaction() as connection:
             return replays.interrupt(connection, job) or replays.lock(connection, job.id)
 
-    def _outwait(self, job: Job, stop: threading.Event, tell: Tell) -> None:
+    def _outwait(self, job: Job, stop: threading.Event, tell: Tell | None) -> None:
         """Wait until all transactions have ended that may not have seen the group's subscription.
 
         No longer than until *stop* is set, or *job* is not this runner's any more, which its next batch finds out.
@@ -214,9 +215,7 @@ class Replaying:
         while open:
             if open[0].key != told:
                 told = open[0].key
-                facts = {"holder": open[0].holder, "open_since": str(open[0].began)}
-                log.warning("replay_waits", extra={**_facts(job), **facts})
-                tell(open[0])
+                (tell or partial(_warn, job))(open[0])
             if not self._pause(_LOOK_SECONDS, job, stop):
                 return
             # Others have begun meanwhile, of which not everybody may see that they have.
@@ -252,8 +251,13 @@ class Replaying:
             return replays.touch(connection, job)
 
 
-def _ignore(_told: object) -> None:
+def _ignore(_job: Job) -> None:
     """Watch nothing."""
+
+
+def _warn(job: Job, oldest: Latecomer) -> None:
+    facts = {"holder": oldest.holder, "open_since": str(oldest.began)}
+    log.warning("replay_waits", extra={**_facts(job), **facts})
 
 
 def _audited(job: Job) -> dict[str, object]:

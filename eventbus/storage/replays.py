@@ -54,7 +54,7 @@ WHERE id = CAST(:id AS uuid) AND finished_at IS NULL RETURNING {_COLUMNS}
 """
 _MINE = "id = CAST(:id AS uuid) AND state = 'running' AND runner = :runner"
 ADVANCE = f"""
-UPDATE eventbus.replay SET cursor = CAST(:cursor AS uuid), updated_at = clock_timestamp(),
+UPDATE eventbus.replay SET cursor = CAST(:cursor AS uuid), updated_at = clock_timestamp(), total = total + :late,
     {", ".join(f"{outcome.value} = {outcome.value} + :{outcome.value}" for outcome in Outcome)}
 WHERE {_MINE} RETURNING {_COLUMNS}
 """
@@ -83,7 +83,7 @@ class Job:
     state: ReplayState
     #: Who is at it: a number drawn at each start.
     runner: int | None
-    #: Deliveries that it is about, counted when it was planned.
+    #: Deliveries that it is about, counted when it was planned; with those of events that committed late, once they are there.
     total: int
     #: What was done so far.
     counts: Counts
@@ -173,10 +173,14 @@ def take(connection: Connection, id: UUID) -> Job | None:
     return _job_or_none(connection.row(TAKE, id=str(id), runner=secrets.randbits(63)))
 
 
-def advance(connection: Connection, job: Job, *, cursor: UUID, counts: Counts) -> Job | None:
-    """Note that everything up to *cursor* was dealt with, adding *counts*; None if *job* has another runner, or ended."""
+def advance(connection: Connection, job: Job, *, cursor: UUID, counts: Counts, late: int = 0) -> Job | None:
+    """Note that everything up to *cursor* was dealt with, adding *counts*; None if *job* has another runner, or ended.
+
+    Args:
+        late: So many of them were not counted when the job was planned.
+    """
     added = {outcome.value: counts.get(outcome, 0) for outcome in Outcome}
-    return _job_or_none(connection.row(ADVANCE, cursor=str(cursor), **added, **_mine(job)))
+    return _job_or_none(connection.row(ADVANCE, cursor=str(cursor), late=late, **added, **_mine(job)))
 
 
 def touch(connection: Connection, job: Job) -> bool:

@@ -109,6 +109,8 @@ def test_a_replay_to_a_new_group_misses_nothing_that_commits_later(
     assert before == all_pending(first, seen)
     assert delivered(rows) == all_pending(*late) | {str(item.id): "done" for item in (first, seen)}
     assert replay.outcomes == dict.fromkeys(Outcome, 0) | {Outcome.INSERTED: 3, Outcome.LEFT_OPEN: 1}
+    done = bus.find_replay(replay.id)
+    assert (done.seen, done.total) == (4, 4)
     [record] = [item for item in caplog.records if item.message == "replay_waits"]
     assert "idle in transaction" in vars(record)["holder"]
 
@@ -333,9 +335,7 @@ def test_stopped_or_cancelled_while_it_waits_it_can_be_resumed_or_not(
 
     left = bus.replaying.run(jobs[0].id, stop=stop, tell=lambda _oldest: stop.set())
     thread, ended = in_thread(lambda: bus.resume_replay(jobs[1].id))
-    wait_until(
-        lambda: len(caplog.records) and caplog.messages.count("replay_waits") == 2, message="another one that waits"
-    )
+    wait_until(lambda: "replay_waits" in caplog.messages, message="another one that waits")
     assert bus.cancel_replay(jobs[1].id)
     thread.join(20)
 
@@ -505,9 +505,14 @@ def test_a_subscription_that_comes_after_the_plan_gets_nothing_of_it(
 
 
 def test_the_command_says_whom_it_waits_for(
-    bus: EventBus, rows: Rows, older: Session, run_here: Run, environment: dict[str, str]
+    bus: EventBus,
+    rows: Rows,
+    older: Session,
+    run_here: Run,
+    environment: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """On standard error, as all that is no result."""
+    """On standard error, as all that is no result, and once."""
     publish(bus, older)
     join(bus)
 
@@ -524,3 +529,5 @@ def test_the_command_says_whom_it_waits_for(
     assert result.returncode == 0
     assert result.stdout.endswith("1 deliveries to late.\n")
     assert "whose transaction is older than the group's newest subscription" in result.stderr
+    assert "replay_waits" not in caplog.messages
+    assert "1 of 1 deliveries" in result.stderr
