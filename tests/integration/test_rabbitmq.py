@@ -137,7 +137,7 @@ def test_a_full_buffer_costs_one_wait_too(far: tuple[EventBus, SilentProxy]) -> 
     """Until it is full, nobody can tell that the broker hangs; half a message goes with its connection."""
     publisher, proxy = far
     queue = publisher.settings.queue("a")
-    many = [WakeUp(queue=queue, event_id=uuid4(), type="order.created")] * 500
+    many = [WakeUp(queue=queue, event_id=uuid4(), type="order.created")] * 100
     publisher.waking.send(many[:1])
 
     with proxy.silence():

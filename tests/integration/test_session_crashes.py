@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from eventbus import Event, EventBus
 from eventbus.embedded import EmbeddedPostgres
-from eventbus.lifecycle import holding
+from eventbus.lifecycle import holding, slices
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.slices import Slice
@@ -86,6 +86,7 @@ def orders(
 ) -> Iterator[Orders]:
     """Six orders; nothing is given back behind one whose handler waits until a crashed server is there again."""
     monkeypatch.setattr(holding, "PATIENCE_SECONDS", 3600.0)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 3600.0)
     bus = make_bus(database_url=postgres.url)
     yield Orders(postgres, bus, worker)
     bus.database.dispose()
