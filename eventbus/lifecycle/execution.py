@@ -105,6 +105,9 @@ class Execution:
         Returns:
             The exception that ended it, which the caller settles through `fail`; what became of the row, if its session, or a
             version that the handler cannot read, decided that; None if it returned and is to be settled.
+
+        Raises:
+            DatabaseError: The handler was not called: its event could not be read, or not be parked.
         """
         subscription = self.subscription(claimed)
         event = self.reading.event_for(claimed.event, subscription)

@@ -56,6 +56,12 @@ class Holding:
             self._started_seconds = time.monotonic()
         return True
 
+    def withdraw(self, row: int) -> None:
+        """Note that the handler of *row* was not called after all: `release` gives it back, uncharged."""
+        with self._lock:
+            self._set(row, Status.CLAIMED)
+            self._started_seconds = None
+
     def returned(self, row: int) -> None:
         """Note that the handler of *row* has returned: `flush` marks it."""
         with self._lock:

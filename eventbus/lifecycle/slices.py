@@ -156,7 +156,11 @@ class Slice:
             outcome: Outcome | Parked | None = execution.begin(claimed)
             is_started = outcome is None and holding.start(0)
             if is_started:
-                ended = self._call(claimed, sessions)
+                try:
+                    ended = self._call(holding, 0, sessions)
+                except DatabaseError:
+                    execution.insist(holding.release)
+                    raise
         if is_started:
             if isinstance(ended, BaseException):
                 holding.failed(0, from_exception(ended).summary)
@@ -212,7 +216,7 @@ class Slice:
 
     def _run_row(self, holding: Holding, row: int, sessions: Sessions, on_failure: OnFailure) -> None:
         claimed = holding.claimed[row]
-        ended = self._call(claimed, sessions)
+        ended = self._call(holding, row, sessions)
         if ended is None:
             holding.returned(row)
             return
@@ -226,9 +230,14 @@ class Slice:
         holding.settled(row)
         self._count(claimed, ended)
 
-    def _call(self, claimed: Claimed, sessions: Sessions) -> BaseException | Outcome | Parked | None:
+    def _call(self, holding: Holding, row: int, sessions: Sessions) -> BaseException | Outcome | Parked | None:
+        claimed = holding.claimed[row]
         began = time.perf_counter()
-        ended = self._execution.call(claimed, sessions)
+        try:
+            ended = self._execution.call(claimed, sessions)
+        except DatabaseError:
+            holding.withdraw(row)
+            raise
         if type(ended) is not Parked:
             self._slot.timer.note(self._group, claimed.event.type, time.perf_counter() - began)
         return ended

@@ -19,8 +19,11 @@ from eventbus.errors import (
     NotMigrated,
     UnreachableVersion,
 )
+from eventbus.lifecycle.attending import Attendant
+from eventbus.lifecycle.pace import Pace
 from eventbus.lifecycle.parking import Parked, park, unpark
 from eventbus.lifecycle.settlement import Done, Fenced
+from eventbus.lifecycle.slices import Slice
 from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.rewriting import compose, default, rename
 from eventbus.storage.claiming import Claimed
@@ -432,6 +435,37 @@ def test_a_registry_that_cannot_be_read_is_no_failure_of_the_handler(
 
     with pytest.raises(NotMigrated):
         execution.run(claimed)
+
+
+@pytest.mark.parametrize("way", ["alone", "suspect", "batch"])
+def test_what_cannot_be_read_is_given_back_uncharged(
+    way: str, bus: EventBus, worker: MakeWorker, order: dict[str, Any], rows: Rows
+) -> None:
+    """Nobody has run it: neither its lease nor a death of its process has to be waited for, or charged."""
+    old_and_new(bus)
+    subscribed(bus, version=3)
+    execution = worker()
+    events = [bus.publish(TYPE, order, source="orders", version=1) for _ in range(3)]
+    first, states = events[0].id, ["pending"] * 3
+    if way == "suspect":
+        rows.all("UPDATE eventbus.delivery SET state = 'retrying', suspect = true WHERE event_id = %s", str(first))
+        states = ["retrying", "pending", "pending"]
+    clock, bus.catalog.clock = bus.catalog.clock, lambda: float("inf")
+    rows.all("ALTER TABLE eventbus.event_schema RENAME TO elsewhere")
+    turn = Slice(execution, "billing", task_id=None, attendant=Attendant(execution.slots), pace=Pace())
+
+    with pytest.raises(NotMigrated):
+        turn.run_batches(pytest.fail) if way == "batch" else turn.run_alone(first)
+    turn.close()
+
+    left = rows.all("SELECT state, attempts, deaths, started_at, claim FROM eventbus.delivery ORDER BY event_id")
+    assert left == [(state, 0, 0, None, None) for state in states]
+    rows.all("ALTER TABLE eventbus.elsewhere RENAME TO event_schema")
+    bus.catalog.clock = clock
+    turn = Slice(execution, "billing", task_id=None, attendant=Attendant(execution.slots), pace=Pace())
+    assert turn.run_alone(first) is None
+    turn.run_batches(pytest.fail)
+    assert rows.all("SELECT DISTINCT state FROM eventbus.delivery") == [("parked",)]
 
 
 @pytest.mark.parametrize("place", ["step", "validation"])
