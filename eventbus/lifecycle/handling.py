@@ -7,6 +7,7 @@ statement before its only COMMIT, so that effect and completion exist together o
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import inspect
@@ -103,7 +104,15 @@ def _call(subscription: Subscription, run: Run) -> None:
 
 
 def _check_has_run(result: object) -> None:
-    """Make sure that what a handler has returned is no code of its own that waits to be run."""
+    """Make sure that what a handler has returned is no code of its own that waits to be run, or still runs."""
+    if asyncio.isfuture(result) or isinstance(result, concurrent.futures.Future):
+        if result.done():
+            result.result()
+            return
+        result.cancel()
+        raise HandlerError(
+            f"the handler returned a {type(result).__name__} that has not ended: it must await, or wait for, what it starts."
+        )
     if inspect.iscoroutine(result):
         has_run = inspect.getcoroutinestate(result) != inspect.CORO_CREATED
         result.close()

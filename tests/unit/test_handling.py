@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -174,6 +175,39 @@ def test_code_that_a_handler_returns_has_not_run(handler: Callable[..., Any], re
     assert isinstance(result, HandlerError)
     assert f"the handler returned the {returned}" in str(result)
     assert done == []
+
+
+async def gathering(event: Event, delivery: Delivery) -> Any:
+    return asyncio.gather(Asynchronous()(event, delivery), plain(event))
+
+
+async def starting(event: Event, delivery: Delivery) -> Any:
+    return asyncio.create_task(Asynchronous()(event, delivery))
+
+
+@pytest.mark.parametrize("handler", [gathering, starting], ids=["gather", "task"])
+def test_work_that_a_handler_returns_has_not_ended(handler: Callable[..., Any]) -> None:
+    """The run failed: an await is missing. What it started does not go on in the next run."""
+    result = run(handler)
+    done.clear()
+    following = [run(Asynchronous(), attempts=7), run(Asynchronous(), attempts=8)]
+
+    assert isinstance(result, HandlerError)
+    assert "that has not ended: it must await" in str(result)
+    assert following == [None, None]
+    assert [item.delivery.attempt for item in done] == [8, 9]
+
+
+def test_what_a_handler_has_left_to_another_thread_has_to_end_as_well() -> None:
+    """Its failure is the run's."""
+    never, failed, fine = Future[int](), Future[int](), Future[int]()
+    failed.set_exception(LookupError("no such order"))
+    fine.set_result(1)
+
+    results = [run(lambda event, work=work: work) for work in (never, failed, fine)]
+
+    assert [type(item) for item in results] == [HandlerError, LookupError, type(None)]
+    assert never.cancelled()
 
 
 def test_what_has_run_may_be_returned() -> None:
