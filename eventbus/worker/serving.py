@@ -153,7 +153,7 @@ class Serving:
             worker=worker.hostname,
             slots=Slots(),
         )
-        self._limit_tasks(known)
+        self._limit_tasks(known, is_soft=bool(worker.soft_time_limit))
         self._runtime.equipment = Equipment(
             execution=execution,
             attendant=Attendant(execution.slots),
@@ -181,14 +181,21 @@ class Serving:
         log.warning("queues_of_no_group: %s", sentence)
         sys.stderr.write(f"eventbus: {sentence}\n")
 
-    def _limit_tasks(self, known: Known) -> None:
-        """Celery's own time limit ends a process whose handler does not listen to ours: one that hangs in C code."""
+    def _limit_tasks(self, known: Known, *, is_soft: bool) -> None:
+        """Celery's own time limit ends a process whose handler does not listen to ours: one that hangs in C code.
+
+        Args:
+            is_soft: Whether the worker has a soft limit as well, for other tasks: it would strike handlers, and what settles them.
+        """
         settings = self._settings()
         for group, items in known.by_group.items():
             longest = max(item.timeout for item in items.values())
             # A lease more: so long a settlement may be repeated.
             limit = longest.total_seconds() + SLICE_SECONDS + settings.lease.total_seconds()
-            self._app.tasks[settings.queue(group)].time_limit = limit
+            task = self._app.tasks[settings.queue(group)]
+            task.time_limit = limit
+            # None would be the worker's. Where there is a soft limit, Celery counts the other one from there on.
+            task.soft_time_limit = limit if is_soft or task.soft_time_limit else None
 
     def _attendance(self, worker: Any) -> Attendance | None:
         tools = self._runtime.equipment

@@ -227,6 +227,18 @@ def test_a_hung_handler_is_ended_by_its_timeout(stage: Stage, worker: WorkerProc
     assert "threading.Event().wait()" in letter.traceback
 
 
+def test_soft_limits_of_the_apps_other_tasks_are_not_the_handlers(empty_stage: Stage) -> None:
+    """A handler's own timeout counts."""
+    empty_stage.start(environment={"SHOP_SOFT_LIMIT": "0.2"}, groups=["flaky", "slow"])
+
+    slow = empty_stage.publish("slow.run", {"seconds": 0.5})
+    again = empty_stage.publish("flaky.asked", {"error": "ValueError", "failures": 1})
+
+    row = empty_stage.wait_for_state(slow, "slow", "done")
+    assert (row.attempts, row.deaths) == (0, 0)
+    assert empty_stage.wait_for_state(again, "flaky", "done").attempts == 1
+
+
 def test_on_failure_alone_writes_the_dead_letter(empty_stage: Stage) -> None:
     """With the in-task path removed from the app, Celery's failure hook writes the same dead letter."""
     empty_stage.start(module="tests.e2e.shop.no_give_up")

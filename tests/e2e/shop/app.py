@@ -16,6 +16,7 @@ app.conf.update(
     # The broker is shared with other tests: ordinary tasks wait in a queue of this shop's own.
     task_default_queue=f"{os.environ['EVENTBUS_PREFIX']}.ordinary",
     task_ignore_result=True,
+    task_soft_time_limit=float(os.environ.get("SHOP_SOFT_LIMIT", "0")) or None,
     worker_prefetch_multiplier=1,
 )
 bus = EventBus(app)

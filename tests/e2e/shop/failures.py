@@ -104,6 +104,13 @@ def hang(event: Event, delivery: Delivery) -> None:
     threading.Event().wait()
 
 
+@bus.subscribe("slow.run", group="slow", max_retries=0, timeout=timedelta(minutes=1))
+def take_time(event: Event, delivery: Delivery) -> None:
+    """Return after a while."""
+    note(event, delivery)
+    threading.Event().wait(event.data["seconds"])
+
+
 @bus.subscribe(
     "death.asked", group="deadly", max_retries=0, backoff=timedelta(milliseconds=10), timeout=timedelta(seconds=1)
 )
