@@ -1,6 +1,6 @@
 """Accounting: a process has died, and its slot says what it held.
 
-    STARTED  ─▶ charged a death: it was this handler that ran
+    STARTED  ─▶ charged a death: it was this handler that ran; a failed attempt, if it was ended because its time was up
     RETURNED ─▶ done, for its handler had returned
     FAILED   ─▶ failed, for its handler had failed
     FOUND_DEAD ─▶ charged the death of its earlier run
@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
+from eventbus.errors import HandlerTimeout
 from eventbus.lifecycle import settlement
 from eventbus.lifecycle.execution import Execution
 from eventbus.lifecycle.slots import Account, Status
@@ -22,11 +23,12 @@ from eventbus.storage.claiming import Claimed
 log = logging.getLogger(__name__)
 
 
-def settle_account(execution: Execution, account: Account, *, reason: str) -> None:
+def settle_account(execution: Execution, account: Account, *, reason: str, is_timeout: bool = False) -> None:
     """Settle all that the dead process of *account* held, and free its slot.
 
     Args:
         reason: What ended the process, for the dead letter.
+        is_timeout: It was ended because its handler ran beyond its time limit, and did not listen.
 
     Raises:
         DatabaseError: Not all is settled yet; a repeat goes on where this ended.
@@ -35,7 +37,8 @@ def settle_account(execution: Execution, account: Account, *, reason: str) -> No
     account = execution.slots.reread(account)
     if account.claim:
         started, failed = account.ids(Status.STARTED), account.ids(Status.FAILED)
-        _each(execution, account, started, lambda claimed: _charge(execution, claimed, reason))
+        charge = _charge_timeout if is_timeout else _charge_death
+        _each(execution, account, started, lambda claimed: charge(execution, claimed, reason))
         _each(execution, account, failed, lambda claimed: _fail(execution, claimed, account.error))
         returned = account.ids(Status.RETURNED)
         _each(execution, account, returned, lambda claimed: settlement.settle_done(execution.database, claimed))
@@ -64,10 +67,17 @@ def _each(execution: Execution, account: Account, ids: list[UUID], settle: Calla
             settle(claimed)
 
 
-def _charge(execution: Execution, claimed: Claimed, reason: str) -> None:
+def _charge_death(execution: Execution, claimed: Claimed, reason: str) -> None:
     policy = execution.subscription(claimed).retry
     text = f"{reason} (run {claimed.attempts + claimed.deaths + 1})"
     settlement.settle_died(execution.database, claimed, text, policy=policy, worker=execution.worker)
+
+
+def _charge_timeout(execution: Execution, claimed: Claimed, reason: str) -> None:
+    subscription = execution.subscription(claimed)
+    seconds = subscription.timeout.total_seconds()
+    error = HandlerTimeout(f"the handler ran longer than its timeout of {seconds:g} s: {reason}.")
+    settlement.settle_failed(execution.database, claimed, error, policy=subscription.retry, worker=execution.worker)
 
 
 def _fail(execution: Execution, claimed: Claimed, summary: str) -> None:

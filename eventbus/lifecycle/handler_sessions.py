@@ -13,7 +13,9 @@ itself, for whoever hears of its events must find them.
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, cast
 
 import sqlalchemy
@@ -24,12 +26,16 @@ from sqlalchemy.orm import Session
 from eventbus.errors import DatabaseError
 from eventbus.lifecycle.committing import has_published
 from eventbus.lifecycle.settlement import Marking
-from eventbus.storage import settling
+from eventbus.storage import backends, settling
+from eventbus.storage.backends import Attempt
 from eventbus.storage.database import Database
 from eventbus.storage.failures import is_disconnect
 
 #: So long, and until the attendant looks, a transaction that was begun ahead waits for a handler's first statement.
 SPARE_SECONDS = 0.02
+#: So much later than the handler's alarm, which ends it in a better way wherever it can.
+_CUT_LATER = timedelta(seconds=0.5)
+_ENDING = timedelta(seconds=5)
 
 
 class ClaimLost(Exception):
@@ -45,6 +51,8 @@ class Sessions:
         self._has_committed = False
         #: Whether the present transaction was begun together with a commit, and whether such a one was the last to be committed.
         self._is_begun_ahead = self._owes_disk = False
+        #: Whether the last session's connection was cut at the end of its time.
+        self.was_cut = False
 
     def __enter__(self) -> "Sessions":
         return self
@@ -67,15 +75,22 @@ class Sessions:
         return self._pooled
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[Session]:
-        """A session whose transaction only `commit` may end."""
+    def open(self, *, within: timedelta, claim: int) -> Iterator[Session]:
+        """A session whose transaction only `commit` may end; its connection is cut if the block takes longer than *within*.
+
+        Args:
+            claim: The fence of the delivery, by which the server's part of a commit is found.
+        """
         pooled = self.take()
         driver: Any = pooled.dbapi_connection
+        attempt = Attempt(driver.info.backend_pid, str(claim), time.monotonic())
         lent = cast("PoolProxiedConnection", _Lent(pooled))
         # Where it is lost SQLAlchemy would go on with another, which is not lent, and could be committed by anybody.
         connection = sqlalchemy.Connection(self._database.engine, lent, _allow_revalidate=False)
         session = Session(bind=connection, expire_on_commit=False, close_resets_only=False)
-        self._has_committed, driver.is_lent = False, True
+        self._has_committed, self.was_cut, driver.is_lent = False, False, True
+        deadlines = self._database.deadlines
+        number = deadlines.note(driver, within + _CUT_LATER, is_lent=True)
         try:
             yield session
         finally:
@@ -84,6 +99,10 @@ class Sessions:
                 connection.close()
             finally:
                 driver.is_lent = False
+                if number is not None and deadlines.due.pop(number, None) is None:
+                    deadlines.await_cut()
+                    self.was_cut = driver.is_changed = True
+                    self._end_work(attempt)
                 if not self._has_committed or driver.is_changed or not driver.is_as_new:
                     self._give_back()
 
@@ -128,6 +147,11 @@ class Sessions:
         driver: Any = None if pooled is None else pooled.dbapi_connection
         if driver is not None:
             driver.end_spare(after_seconds=SPARE_SECONDS)
+
+    def _end_work(self, attempt: Attempt) -> None:
+        """End what the server still does of *attempt*: it would hold its locks, or even commit, when nobody expects it any more."""
+        with contextlib.suppress(DatabaseError), self._database.autocommit(within=_ENDING) as connection:
+            backends.end(connection, attempt)
 
     def _give_back(self) -> None:
         pooled, self._pooled = self._pooled, None

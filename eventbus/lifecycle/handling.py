@@ -61,7 +61,7 @@ def _run(
 ) -> BaseException | None:
     try:
         if "session" in subscription.takes:
-            with sessions.open() as session:
+            with sessions.open(within=subscription.timeout, claim=claimed.claim) as session:
                 _call(subscription, Run(event=claimed.event, delivery=delivery, session=session))
                 sessions.commit(session, marking)
         else:
@@ -70,6 +70,10 @@ def _run(
         # A handler may raise anything: whatever it is, it is this run's result.
         if ends_process(error):
             raise
+        if "session" in subscription.takes and sessions.was_cut and type(error) is not HandlerTimeout:
+            timed_out = _timed_out(subscription.timeout)
+            timed_out.__cause__ = error
+            return timed_out.with_traceback(read_traceback(error))
         return as_failure(error)
     return None
 

@@ -65,7 +65,8 @@ class Database:
         self.shown_url = without_password(url)
         self._prepares = prepare
         self._checked = False
-        self._deadlines = Deadlines()
+        #: What is asked of it within a limit.
+        self.deadlines = Deadlines()
         given = read_url(url).query
         kept = pool_size // 2
         defaults = {**_CONNECTING, "application_name": application}
@@ -103,7 +104,7 @@ class Database:
             if of_one_moment:
                 raw.execution_options(isolation_level="REPEATABLE READ")
             driver: Any = raw.connection.dbapi_connection
-            with self._deadlines.limit(driver, within), raw.begin():
+            with self.deadlines.limit(driver, within), raw.begin():
                 yield self._ready(raw)
 
     @contextmanager
@@ -214,14 +215,14 @@ class _Autocommit(AbstractContextManager[Direct]):
             direct = self._direct = database._take()
         except (DBAPIError, PoolTimeout) as error:
             raise database._ours(error) from error
-        self._number = database._deadlines.note(direct.driver, self._within)
+        self._number = database.deadlines.note(direct.driver, self._within)
         return direct
 
     def __exit__(self, _type: Any, error: BaseException | None, _traceback: Any) -> None:
         database = self._database
         try:
-            if self._number is not None and database._deadlines.due.pop(self._number, None) is None:
-                database._deadlines.await_cut()
+            if self._number is not None and database.deadlines.due.pop(self._number, None) is None:
+                database.deadlines.await_cut()
         except BaseException:  # such as a handler's time limit: what is noted may still be, and would cut its next user
             self._direct.drop()
             raise

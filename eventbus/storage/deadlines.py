@@ -45,8 +45,8 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
-        #: Until when, and for what, by number.
-        self.due: dict[int, tuple[float, DriverConnection]] = {}
+        #: Until when, for what, and whether a handler has it, by number.
+        self.due: dict[int, tuple[float, DriverConnection, bool]] = {}
         #: Held while a connection is cut, and while the thread begins or ends.
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -63,13 +63,13 @@ class Deadlines:
             if number is not None and self.due.pop(number, None) is None:
                 self.await_cut()
 
-    def note(self, driver: DriverConnection, within: timedelta | None) -> int | None:
+    def note(self, driver: DriverConnection, within: timedelta | None, *, is_lent: bool = False) -> int | None:
         """Begin what `limit` does; the number to take out of `due`, None without a limit."""
         within = within or _usual.get()
         if within is None:
             return None
         number = next(self._numbers)
-        self.due[number] = time.monotonic() + within.total_seconds(), driver
+        self.due[number] = time.monotonic() + within.total_seconds(), driver, is_lent
         if self._thread is None:
             self._begin()
         return number
@@ -94,9 +94,9 @@ class Deadlines:
         while looks < _LOOKS or not self._ends():
             time.sleep(_PERIOD_SECONDS)
             looks = 0 if self.due else looks + 1
-            for number, (due, driver) in self.due.copy().items():
+            for number, (due, driver, is_lent) in self.due.copy().items():
                 if due <= time.monotonic():
-                    self._cut(number, driver)
+                    self._cut(number, driver, is_lent=is_lent)
 
     def _ends(self) -> bool:
         """Whether nothing is noted. Whoever notes something looks for the thread afterwards, so it goes first, and looks then."""
@@ -106,11 +106,13 @@ class Deadlines:
                 self._thread = thread
             return self._thread is None
 
-    def _cut(self, number: int, driver: DriverConnection) -> None:
+    def _cut(self, number: int, driver: DriverConnection, *, is_lent: bool = False) -> None:
         with self._lock:
             if self.due.pop(number, None) is None:
                 return  # it has just been answered
-            log.warning("database_silent", extra={"consequence": "its connection is cut"})
+            log.warning(
+                "session_cut_off" if is_lent else "database_silent", extra={"consequence": "its connection is cut"}
+            )
             with contextlib.suppress(OSError, psycopg2.Error):
                 found = socket.socket(fileno=driver.fileno())
                 try:

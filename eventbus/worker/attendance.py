@@ -103,7 +103,12 @@ class Attendance:
             reason = self._children.explain_end(account.pid)
             if reason is None and waited < _REASON_SECONDS:
                 continue
-            settle_account(self._execution, account, reason=reason or "its process died while the handler ran")
+            settle_account(
+                self._execution,
+                account,
+                reason=reason or "its process died while the handler ran",
+                is_timeout=self._children.is_out_of_time(account.pid),
+            )
             self._first_seen.pop(account.pid, None)
 
 

@@ -49,6 +49,11 @@ class Children:
         with self._lock:
             self._limits[pid] = seconds
 
+    def is_out_of_time(self, pid: int) -> bool:
+        """Whether a process was ended because its task ran too long."""
+        with self._lock:
+            return pid in self._limits
+
     def explain_end(self, pid: int) -> str | None:
         """What ended a process, as half a sentence; None if its pool has not noticed yet."""
         with self._lock:
@@ -56,7 +61,7 @@ class Children:
         if process is None:
             return "its process died while the handler ran"
         if limit is not None:
-            return f"its process was ended: the handler ran beyond its time limit, and did not listen ({limit:g} s)"
+            return f"it did not listen, and its process was ended after {limit:g} s"
         code = process.exitcode
         if code is None:
             return None

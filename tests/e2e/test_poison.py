@@ -14,7 +14,6 @@ WAYS = {
     "kill": "its process was killed by SIGKILL",
     "segfault": "its process was killed by SIGSEGV",
     "exit": "its process exited with code 7",
-    "hang": "its process was ended: the handler ran beyond its time limit",
 }
 
 
@@ -38,6 +37,22 @@ def test_an_event_that_ends_its_process_is_a_dead_letter_after_three_deaths(stag
     assert details.letter.error_message.startswith(WAYS[way])
     assert [item.kind for item in details.attempts] == ["death"] * 3
     assert len(stage.effects(event, "deadly")) == 3
+    assert all(worker.is_running for worker in stage.workers)
+
+
+def test_a_handler_that_hears_no_alarm_has_failed_when_its_process_is_ended(stage: Stage) -> None:
+    """As any other at its time limit: an attempt, and no death."""
+    event = stage.publish("death.asked", {"way": "hang"})
+
+    details = stage.dead_letter(event, "deadly")
+
+    assert (details.letter.attempts, details.letter.deaths) == (1, 0)
+    assert details.letter.error_type == "eventbus.errors.HandlerTimeout"
+    assert details.letter.error_message == (
+        "the handler ran longer than its timeout of 1 s: it did not listen, and its process was ended after 3.5 s."
+    )
+    assert [item.kind for item in details.attempts] == ["error"]
+    assert len(stage.effects(event, "deadly")) == 1
     assert all(worker.is_running for worker in stage.workers)
 
 

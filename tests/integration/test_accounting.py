@@ -83,6 +83,18 @@ def states(rows: Rows) -> dict[str, int]:
     return dict(rows.all(STATES))
 
 
+def test_a_handler_whose_time_was_up_has_failed(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
+    """That its process had to be ended for it is no death: as many runs as any other failure."""
+    publish(bus, 1, 2)
+    account = die_holding(execution, [Status.STARTED, Status.CLAIMED])
+
+    settle_account(execution, account, reason="it did not listen", is_timeout=True)
+
+    error = "eventbus.errors.HandlerTimeout: the handler ran longer than its timeout of 900 s: it did not listen."
+    assert rows.all(ROWS) == [("retrying", 1, 0, None, error), ("pending", 0, 0, None, None)]
+    assert rows.all("SELECT kind FROM eventbus.attempt") == [("error",)]
+
+
 def test_each_row_is_settled_by_how_far_it_got(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
     """Only the one whose handler ran is charged the death, only the one that failed an attempt."""
     publish(bus, *range(5))

@@ -219,13 +219,13 @@ def test_a_block_whose_end_is_interrupted_leaves_nothing_to_cut_its_next_user(
             with database.autocommit(within=SOON) as connection:
                 connection.value("SELECT 1")
                 if is_being_cut:
-                    database._deadlines.due.clear()
+                    database.deadlines.due.clear()
                 sys.settrace(interrupt)
         finally:
             sys.settrace(before)
 
     kept = {id(direct.driver) for direct in database._keeping._kept}
-    noted = {id(driver) for _, driver in database._deadlines.due.values()}
+    noted = {id(driver) for _, driver, _ in database.deadlines.due.values()}
     assert not kept & noted
 
 
@@ -236,10 +236,10 @@ def test_a_connection_that_is_being_cut_when_its_user_is_interrupted_is_nobodys(
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, ring)
-    lock = database._deadlines._lock
+    lock = database.deadlines._lock
     try:
         with pytest.raises(KeyboardInterrupt), database.autocommit(within=timedelta(seconds=60)) as connection:
-            database._deadlines.due.clear()
+            database.deadlines.due.clear()
             lock.acquire()
             signal.setitimer(signal.ITIMER_REAL, 0.05)
     finally:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from eventbus import Delivery, Event, EventBus
 from eventbus.errors import HandlerError, HandlerTimeout
 from eventbus.lifecycle.settlement import Done, Fenced
+from eventbus.storage.database import Database
 from tests.integration.conftest import MakeWorker
 from tests.support.rows import Rows
 
@@ -220,6 +221,60 @@ def test_a_run_that_swallows_its_time_limit_commits_nothing(handle: Handle, rows
 
     assert isinstance(error, HandlerTimeout)
     assert effects(rows) == 0
+
+
+def wait_in_postgresql(event: Event, session: Session) -> None:
+    write(session)
+    session.execute(text("SELECT pg_sleep(30)"))
+
+
+async def wait_in_postgresql_without_giving_way(event: Event, session: Session) -> None:
+    wait_in_postgresql(event, session)
+
+
+def wait_in_commit(event: Event, session: Session) -> None:
+    write(session)
+    session.execute(text("INSERT INTO account VALUES (1)"))
+
+
+@pytest.mark.parametrize(
+    ("handler", "where"),
+    [
+        (wait_in_postgresql, "main thread"),
+        (wait_in_postgresql, "another"),
+        (wait_in_postgresql_without_giving_way, "main thread"),
+        (wait_in_commit, "main thread"),
+        (wait_in_commit, "another"),
+    ],
+)
+def test_a_run_that_waits_for_postgresql_ends_at_its_time_limit(
+    handler: Handle, where: str, handle: Handle, rows: Rows, database: Database
+) -> None:
+    """No alarm is heard there, neither in a statement nor in the commit. Nobody gets its connection."""
+    rows.all("CREATE TABLE account (number integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    found: list[Any] = []
+    began = time.monotonic()
+
+    def run() -> None:
+        found.append(handle(handler, timeout=timedelta(milliseconds=100)))
+
+    with rows.transaction() as other:
+        other.execute("INSERT INTO account VALUES (1)")
+        if where == "another":
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join(60)
+        else:
+            run()
+
+    # What the server still waited for is over now: nothing came of it.
+    assert [type(item) for item in found] == [HandlerTimeout]
+    assert time.monotonic() - began < 15
+    assert effects(rows) == 0
+    assert rows.value("SELECT state FROM eventbus.delivery") == "running"
+    assert not database.deadlines.due
+    with database.engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
 
 
 def test_a_publish_inside_a_session_handler_joins_it(handle: Handle, bus: EventBus, rows: Rows) -> None:

@@ -95,7 +95,8 @@ def test_a_time_limit_that_ran_out_is_the_reason(children: Children, start: Star
 
     reason = children.explain_end(process.pid)
 
-    assert reason == "its process was ended: the handler ran beyond its time limit, and did not listen (1.5 s)"
+    assert reason == "it did not listen, and its process was ended after 1.5 s"
+    assert children.is_out_of_time(process.pid)
 
 
 def test_what_is_settled_is_forgotten(children: Children, start: StartProcess, processes: list[Any]) -> None:
@@ -115,6 +116,7 @@ def test_what_is_settled_is_forgotten(children: Children, start: StartProcess, p
     known_anew = children.explain_end(process.pid)
 
     assert forgotten == "its process died while the handler ran"
+    assert not children.is_out_of_time(process.pid)
     assert known_anew == "its process exited with code 3 while the handler ran"
 
 
