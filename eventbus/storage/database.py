@@ -39,6 +39,8 @@ _CONNECTING = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    # Whatever the environment, the role or the database prefers: an error that cannot be written could not be settled.
+    "client_encoding": "utf8",
 }
 
 

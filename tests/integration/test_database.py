@@ -221,3 +221,13 @@ def test_a_value_without_a_row_is_none(bus: EventBus) -> None:
             found = [ask("SELECT 1 WHERE false") for ask in (connection.value, connection.values, connection.row)]
 
         assert found == [None, None, None]
+
+
+def test_every_text_can_be_sent_whatever_encoding_the_database_prefers(make_bus: MakeBus, rows: Rows) -> None:
+    """An error of a handler's with an arrow in it could not be settled."""
+    rows.all(f"ALTER DATABASE {rows.value('SELECT current_database()')} SET client_encoding = 'LATIN1'")
+
+    with make_bus().database.autocommit() as connection:
+        found = connection.value("SELECT CAST(:text AS text)", text="→ there")
+
+    assert found == "→ there"

@@ -195,10 +195,23 @@ def test_a_server_that_is_too_old_is_refused() -> None:
             return self
 
         def scalar(self) -> str:
-            return "140011"
+            return "140011 UTF8"
 
     with pytest.raises(WrongDatabase, match="PostgreSQL 14: eventbus needs 15"):
         require_server(Old(), where="here")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("step", [lambda url: upgrade(driver_url(url)), asked], ids=["migrate", "ask"])
+def test_a_database_that_cannot_hold_every_text_is_refused(step: Any, database_url: str, rows: Rows) -> None:
+    """Before there is an event, or the error of a handler, that cannot be written."""
+    name = make_url(database_url).database
+    url = make_url(database_url).set(database=f"{name}_latin").render_as_string(False)
+    rows.all(f"CREATE DATABASE {name}_latin ENCODING 'LATIN1' TEMPLATE template0")
+
+    with pytest.raises(WrongDatabase, match="encoding LATIN1, .* create one with ENCODING 'UTF8'"):
+        step(url)
+
+    rows.all(f"DROP DATABASE {name}_latin")
 
 
 WEEK = "to_char(date_trunc('week', now(), 'UTC') AT TIME ZONE 'UTC', 'IYYY_IW')"
