@@ -9,6 +9,7 @@ from celery import Celery
 from marshmallow import Schema
 
 from eventbus import broker
+from eventbus.errors import InvalidInput
 from eventbus.event import Draft, Event
 from eventbus.lifecycle import relaying, sweeping
 from eventbus.lifecycle.publishing import Publisher
@@ -52,7 +53,12 @@ class EventBus(
         Args:
             app: Its workers run the handlers; its configuration may hold ``eventbus_*`` settings.
             settings: Any of `Settings`' fields by name (``lease_seconds`` for the lease); they win over the environment.
+
+        Raises:
+            InvalidInput: *app* is no Celery app.
         """
+        if not isinstance(app, Celery):
+            raise InvalidInput(f"EventBus takes a Celery app, not {app!r:.60}: write EventBus(Celery(…)).")
         self.app = app
         self.schemas = SchemaRegistry()
         self.subscriptions = Subscriptions()

@@ -158,7 +158,7 @@ def check_pattern(value: object) -> str:
         InvalidPattern: It is not.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidPattern(value, "it is not a text")
+        raise InvalidPattern(value, "it is empty" if value == "" else "it is not a text")
     words = value.split(".")
     body = words[:-1] if words[-1] == "#" else words
     if len(value) > MAX_TYPE_LENGTH or len(words) > MAX_WORDS:
@@ -247,6 +247,10 @@ def _taken_by(handler: Handler) -> frozenset[str]:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
         raise InvalidSubscription(f"{_name(handler)} takes no positional argument: a handler's first one is the event.")
+    if parameters[0].name in OFFERED:
+        raise InvalidSubscription(
+            f"{_name(handler)} takes {parameters[0].name!r} first: a handler's first argument is the event, whatever its name."
+        )
     for parameter in parameters[1:]:
         optional = parameter.default is not parameter.empty or parameter.kind in (
             inspect.Parameter.VAR_POSITIONAL,

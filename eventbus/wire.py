@@ -123,7 +123,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
                 continue
             yield from _text_problems(key, f"{here}: key")
             yield from _walk(item, f"{path}.{key}" if path else key, depth + 1)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list) or type(value) is tuple:
         for index, item in enumerate(value):
             yield from _walk(item, f"{path}[{index}]", depth + 1)
     else:
@@ -133,7 +133,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
 def _scalar_problems(value: Any, here: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield from _text_problems(value, here)
-    elif isinstance(value, float):
+    elif type(value) is float:
         if not math.isfinite(value):
             yield here, f"{value} is not a JSON number."
     elif isinstance(value, int):

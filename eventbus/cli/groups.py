@@ -56,7 +56,7 @@ def list_groups(
     ]
     page, next = cut_page(found, lambda item: (item.group, item.pattern), limit=limit, cursor=cursor)
     names = ("group", "pattern", "handler", "queue", "paused", "last_seen_at")
-    empty = "no group has subscribed yet: start a worker or run 'eventbus sync'."
+    empty = "no group has subscribed yet: start a worker or run 'eventbus -A MODULE sync'."
     if type or group or state or cursor:
         empty = "no such subscription."
     print_page(page, list(map(attribute, names)), as_json=as_json, empty=empty, next=next)

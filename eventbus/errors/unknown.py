@@ -31,12 +31,17 @@ class UnknownEventVersion(InvalidInput):
 
 
 class UnknownGroup(InvalidInput):
-    """No consumer group of that name has ever subscribed."""
+    """No consumer group of that name has ever subscribed; or it has no such pattern, and *known* are those that it has."""
 
-    def __init__(self, group: str, known: Sequence[str] = ()) -> None:
-        self.group, self.known = group, tuple(known)
+    def __init__(self, group: str, known: Sequence[str] = (), *, pattern: str | None = None) -> None:
+        self.group, self.known, self.pattern = group, tuple(known), pattern
+        if pattern is not None:
+            super().__init__(f"group {group!r} has not subscribed to {pattern!r}: its patterns are {', '.join(known)}.")
+            return
         groups = f"known groups are {', '.join(known)}" if known else "no group has subscribed yet"
-        super().__init__(f"group {group!r} does not exist: {groups}; start its worker or run 'eventbus sync'.")
+        super().__init__(
+            f"group {group!r} does not exist: {groups}; start its worker or run 'eventbus -A MODULE sync'."
+        )
 
 
 class UnknownEvent(InvalidInput):

@@ -174,8 +174,10 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
         if group.name not in wanting:
             if group.name in served:
                 sentence = f"{group.name} has a worker, but no subscription: it was removed."
-                undo = f"'eventbus sync' with its code, then 'eventbus replay run \"#\" --group {group.name} --since' the removal"
-                advice = f"stop the worker; or, to undo the removal: {undo}."
+                replay = f"'eventbus replay run \"#\" --group {group.name} --since' the removal"
+                advice = (
+                    f"stop the worker; or, to undo the removal: 'eventbus -A MODULE sync' with its code, then {replay}."
+                )
                 yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         elif group.paused:
             advice = f"eventbus groups resume {group.name}"

@@ -19,23 +19,29 @@ from datetime import timedelta
 from typing import Any, cast
 
 import sqlalchemy
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 from sqlalchemy import PoolProxiedConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from eventbus.errors import DatabaseError
+from eventbus.errors import DatabaseError, HandlerError
 from eventbus.lifecycle.committing import has_published
 from eventbus.lifecycle.settlement import Marking
 from eventbus.storage import backends, settling
 from eventbus.storage.backends import Attempt
 from eventbus.storage.database import Database
 from eventbus.storage.failures import is_disconnect
+from eventbus.storage.joining import has_failed_before
 
 #: So long, and until the attendant looks, a transaction that was begun ahead waits for a handler's first statement.
 SPARE_SECONDS = 0.02
 #: So much later than the handler's alarm, which ends it in a better way wherever it can.
 _CUT_LATER = timedelta(seconds=0.5)
 _ENDING = timedelta(seconds=5)
+_WENT_ON = (
+    "the handler went on after an error of the database's, which had ended its session's transaction: let the error pass, or "
+    "put what may fail into 'with session.begin_nested()'."
+)
 
 
 class ClaimLost(Exception):
@@ -75,7 +81,7 @@ class Sessions:
         return self._pooled
 
     @contextlib.contextmanager
-    def open(self, *, within: timedelta, claim: int) -> Iterator[Session]:
+    def open(self, *, within: timedelta, claim: int) -> Iterator["_HandlerSession"]:
         """A session whose transaction only `commit` may end; its connection is cut if the block takes longer than *within*.
 
         Args:
@@ -87,7 +93,7 @@ class Sessions:
         lent = cast("PoolProxiedConnection", _Lent(pooled))
         # Where it is lost SQLAlchemy would go on with another, which is not lent, and could be committed by anybody.
         connection = sqlalchemy.Connection(self._database.engine, lent, _allow_revalidate=False)
-        session = Session(bind=connection, expire_on_commit=False, close_resets_only=False)
+        session = _HandlerSession(bind=connection, expire_on_commit=False, close_resets_only=False)
         self._has_committed, self.was_cut, driver.is_lent = False, False, True
         deadlines = self._database.deadlines
         number = deadlines.note(driver, within + _CUT_LATER, is_lent=True)
@@ -106,15 +112,27 @@ class Sessions:
                 if not self._has_committed or driver.is_changed or not driver.is_as_new:
                     self._give_back()
 
-    def commit(self, session: Session, marking: Marking) -> None:
+    def commit(self, session: "_HandlerSession", marking: Marking) -> None:
         """Write what *session* holds, mark its delivery by *marking*, and commit both.
 
         Raises:
             ClaimLost: *marking* said so; nothing is committed.
+            HandlerError: The handler has left nothing that could be committed.
         """
-        session.flush()
-        with self._database.join(session) as connection:
-            driver: Any = connection.raw.connection.dbapi_connection
+        if session.is_closed:
+            raise HandlerError(
+                "the handler closed the session that it was given: eventbus closes it, when the handler has returned."
+            )
+        try:
+            session.flush()
+            with self._database.join(session) as connection:
+                driver: Any = connection.raw.connection.dbapi_connection
+        except SQLAlchemyError as error:
+            if has_failed_before(error):
+                raise HandlerError(_WENT_ON) from error
+            raise
+        if driver.get_transaction_status() == TRANSACTION_STATUS_INERROR:
+            raise HandlerError(_WENT_ON)
 
         def finish() -> None:
             driver.is_lent = False
@@ -158,6 +176,17 @@ class Sessions:
         self._is_begun_ahead = False
         if pooled is not None:
             self._database.take_back(pooled)
+
+
+class _HandlerSession(Session):
+    """A session as a handler has it, which tells whether it was closed."""
+
+    is_closed = False
+
+    def close(self) -> None:
+        """End it."""
+        self.is_closed = True
+        super().close()
 
 
 class _Lent:

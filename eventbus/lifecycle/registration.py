@@ -188,7 +188,7 @@ def _conflict(declared: Subscription, rival: Stored) -> SubscriptionConflict:
         declared.group,
         (declared.pattern, declared.handler_name),
         (rival.pattern, f"{rival.handler} (declared last at {moment(rival.last_seen_at)})"),
-        "if the first replaces the second, run 'eventbus sync --replace' with this code; else give one its own group",
+        "if the first replaces the second, run 'eventbus -A MODULE sync --replace' with this code; else give one its own group",
     )
 
 
@@ -196,10 +196,11 @@ def _stored(connection: Connection, group: str, pattern: str | None) -> list[Sto
     found = subscriptions.list_subscriptions(connection, check_group(group))
     if pattern is not None:
         check_pattern(pattern)
-        known = [f"{group} for {item.pattern}" for item in found]
+        patterns = [item.pattern for item in found]
         found = [item for item in found if item.pattern == pattern]
-    else:
-        known = subscriptions.list_groups(connection)
+        if patterns and not found:
+            raise UnknownGroup(group, patterns, pattern=pattern)
     if not found:
-        raise UnknownGroup(group if pattern is None else f"{group} for {pattern}", known)
+        living = {item.group for item in subscriptions.list_subscriptions(connection)}
+        raise UnknownGroup(group, sorted(living))
     return found

@@ -448,7 +448,7 @@ def test_no_groups_are_said_to_people_only(run: Run) -> None:
     done = run("groups", "list")
 
     assert (done.returncode, done.stdout) == (0, "")
-    assert "eventbus sync" in done.stderr
+    assert "eventbus -A MODULE sync" in done.stderr
 
 
 def test_removing_a_group_asks(subscribed: None, run: Run, terminal: Terminal, rows: Rows) -> None:

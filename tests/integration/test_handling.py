@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from celery.exceptions import Ignore, Reject, WorkerShutdown
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from eventbus import Delivery, Event, EventBus
 from eventbus.errors import HandlerError, HandlerTimeout
@@ -207,6 +208,74 @@ def test_a_handler_cannot_commit_early(handle: Handle, rows: Rows, early: Callab
 
     assert isinstance(error, Exception)
     assert effects(rows) == 0
+
+
+class Base(DeclarativeBase):
+    """The tables of a test."""
+
+
+class Gone(Base):
+    """A table that does not exist."""
+
+    __tablename__ = "gone"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+def swallow_an_error(session: Session) -> None:
+    with contextlib.suppress(ProgrammingError):
+        session.execute(text("SELECT FROM gone"))
+
+
+def swallow_an_error_of_a_flush(session: Session) -> None:
+    session.add(Gone(id=1))
+    with contextlib.suppress(ProgrammingError):
+        session.flush()
+
+
+def close(session: Session) -> None:
+    session.close()
+
+
+def use_as_block(session: Session) -> None:
+    with session:
+        write(session)
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (swallow_an_error, "went on after an error of the database's"),
+        (swallow_an_error_of_a_flush, "went on after an error of the database's"),
+        (close, "closed the session that it was given"),
+        (use_as_block, "closed the session that it was given"),
+    ],
+)
+def test_a_session_that_cannot_be_committed_is_told_as_the_handlers_mistake(
+    act: Callable[[Session], None], said: str, handle: Handle, rows: Rows
+) -> None:
+    """In a sentence that says what it did, not in what the driver makes of our own statement."""
+
+    def handler(event: Event, session: Session) -> None:
+        write(session)
+        act(session)
+
+    error = handle(handler)
+
+    assert isinstance(error, HandlerError)
+    assert said in str(error)
+    assert effects(rows) == 0
+
+
+def test_what_may_fail_in_a_savepoint_spoils_nothing(handle: Handle, rows: Rows) -> None:
+    """Its error is the handler's to deal with."""
+
+    def handler(event: Event, session: Session) -> None:
+        write(session)
+        with contextlib.suppress(ProgrammingError), session.begin_nested():
+            session.execute(text("SELECT FROM gone"))
+
+    assert handle(handler) == Done()
+    assert effects(rows) == 1
 
 
 def test_a_run_that_swallows_its_time_limit_commits_nothing(handle: Handle, rows: Rows) -> None:

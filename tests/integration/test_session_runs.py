@@ -252,7 +252,7 @@ def refuse(event: Event, session: Session) -> None:
         (fail, "KeyError"),
         (twice, "IntegrityError"),
         (divide, "DataError"),
-        (go_on, "InternalError"),
+        (go_on, "HandlerError"),
         (refuse, "LookupError"),
     ],
 )
@@ -649,10 +649,11 @@ def test_what_only_looks_like_the_end_of_a_transaction_is_sent(
         effect(event, session)
         with contextlib.suppress(psycopg2.errors.SyntaxError):  # of a comment that has no end
             session.connection().connection.cursor().execute(statement)
+        raise LookupError
 
     failed = drain(bus, second(body))
 
-    assert "HandlerError Retrying" not in failed
+    assert failed == ["LookupError Retrying"]
 
 
 def test_a_handler_may_have_cursors_of_its_own_kind(drain: Drain, bus: EventBus, rows: Rows) -> None:

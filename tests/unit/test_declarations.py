@@ -93,6 +93,8 @@ def test_a_handler_takes_the_event_and_what_it_names(handler: Callable[..., Any]
         (lambda: None, "takes no positional argument"),
         (lambda *, event: None, "takes no positional argument"),
         (lambda **options: None, "takes no positional argument"),
+        (lambda session: None, "takes 'session' first: a handler's first argument is the event"),
+        (lambda delivery, event: None, "takes 'delivery' first"),
         (lambda event, database: None, "asks for 'database'"),
         (lambda event, *, database: None, "asks for 'database'"),
         (lambda event, delivery, /: None, "takes 'delivery' by position"),

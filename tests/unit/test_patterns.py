@@ -101,7 +101,7 @@ def test_a_pattern_of_words_stars_and_a_last_hash_is_accepted(pattern: str) -> N
     [
         (None, "not a text"),
         (7, "not a text"),
-        ("", "not a text"),
+        ("", "it is empty"),
         ("order..created", "a word is empty"),
         (".order", "a word is empty"),
         ("order.", "a word is empty"),

@@ -134,14 +134,13 @@ def test_what_is_as_deep_as_can_be_fits_into_what_is_written_around_it(innermost
         encode([deepest])
 
 
-def test_a_type_that_only_looks_like_json_is_refused_with_the_cause() -> None:
-    """No path is known, but the refusal is the same error."""
+@pytest.mark.parametrize(("base", "value"), [(tuple, (1,)), (float, 1.5)])
+def test_a_type_that_only_looks_like_json_is_refused_with_its_place(base: Any, value: Any) -> None:
+    """Such as a named tuple, or a number of another library's: like JSON to Python's encoder, like nothing to ours."""
+    odd = type("Odd", (base,), {})
 
-    class Odd(tuple):
-        """Looks like a list to the one encoder, and like nothing to the other."""
-
-    with pytest.raises(NotJson, match="cannot be written as JSON"):
-        encode(Odd((1,)))
+    with pytest.raises(NotJson, match=r"a\[1\]: is a Odd, which JSON does not have"):
+        encode({"a": [0, odd(value)]})
 
 
 @pytest.mark.parametrize("value", [2**64 - 1, -(2**63), 0, True, None, "", r"\u0000", "é", {}, []])
