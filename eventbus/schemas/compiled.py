@@ -15,6 +15,7 @@ from eventbus.schemas.compiled_scalars import Convert, Unsupported, Unusual, boo
 from eventbus.schemas.field_conversion import is_custom
 from eventbus.schemas.json_values import to_json
 from eventbus.schemas.unrolled import Slot, unroll
+from eventbus.schemas.validator_conversion import within_digits
 
 
 def compile_schema(schema: Schema) -> Convert | None:
@@ -69,7 +70,8 @@ def _field(each: fields.Field[Any]) -> Convert:
         return _with_lengths(make(each), each)
     if isinstance(each, (fields.Nested, fields.Method, fields.Function, fields.List, fields.Mapping, fields.Tuple)):
         raise Unsupported
-    if type(each) is fields.Decimal and each.as_string and each.places is None and not each.validators:
+    is_unchecked = all(validator is within_digits for validator in each.validators)
+    if type(each) is fields.Decimal and each.as_string and each.places is None and is_unchecked:
         return decimal(_by_marshmallow(each))
     scalar = _SCALARS.get(type(each))
     return _checked(scalar(each), each.validators) if scalar else _by_marshmallow(each)

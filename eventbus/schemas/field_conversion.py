@@ -14,7 +14,7 @@ from eventbus.errors import InvalidSchema
 from eventbus.schemas.event_schema import is_strict_boolean
 from eventbus.schemas.lexical import FORMAT, FORMS, own_pattern
 from eventbus.schemas.opaque import describe
-from eventbus.schemas.validator_conversion import add_opaque, apply_validators
+from eventbus.schemas.validator_conversion import add_opaque, apply_validators, within_digits
 
 LENIENT = "x-eventbus-lenient"
 
@@ -143,6 +143,9 @@ class FieldConverter:
         self._refuse_nan(field, path)
         if not field.as_string:
             raise InvalidSchema(path, "a Decimal is no JSON number without losing digits. Use as_string=True.")
+        if within_digits not in field.validators:
+            # Another list: this one is that of the class's own field.
+            field.validators = [*field.validators, within_digits]
         places = {} if field.places is None else {"x-eventbus-places": -int(field.places.as_tuple().exponent)}
         return {"type": "string", **text_form("decimal"), **places}
 
@@ -152,6 +155,10 @@ class FieldConverter:
 
     def boolean(self, field: fields.Boolean, path: str) -> _Json:
         """true or false."""
+        if not (True in field.truthy and False in field.falsy):
+            raise InvalidSchema(
+                path, "it could not read the true and false that it writes. Add True to truthy and False to falsy."
+            )
         if not is_strict_boolean(field):
             self.warn(f'{path}: Boolean() also takes "yes" and 1. Use EventSchema.')
         return {"type": "boolean"}
@@ -170,13 +177,24 @@ class FieldConverter:
         own = next((name for kind, name in names.items() if isinstance(field, kind)), "datetime")
         format = field.format or field.DEFAULT_FORMAT
         if format in {"timestamp", "timestamp_ms"}:
-            if isinstance(field, fields.AwareDateTime) and field.default_timezone is None:
-                raise InvalidSchema(path, "a timestamp has no offset: AwareDateTime needs default_timezone to read it.")
+            if isinstance(field, fields.AwareDateTime) and not _is_utc(field.default_timezone):
+                raise InvalidSchema(
+                    path, "a timestamp counts from UTC: AwareDateTime needs default_timezone=datetime.UTC to read it."
+                )
             most = 253402300799 * (1000 if format == "timestamp_ms" else 1)
             return {"type": "number", "minimum": 0, "maximum": most, FORMAT: format}
         if format in {"rfc", "rfc822"}:
             return {"type": "string", **text_form("rfc822" if own == "datetime" else f"rfc822:{own}")}
-        return {"type": "string", **text_form(own if format in {"iso", "iso8601"} else f"{own}:{format}")}
+        if format in {"iso", "iso8601"}:
+            return {"type": "string", **text_form(own)}
+        zone = ""
+        if isinstance(field, fields.AwareDateTime) and "%z" not in format:
+            if field.default_timezone is None:
+                raise InvalidSchema(
+                    path, "what it writes has no offset: AwareDateTime needs %z in its format, or default_timezone."
+                )
+            zone = f"@{field.default_timezone}"
+        return {"type": "string", **text_form(f"{own}:{format}{zone}")}
 
     def date_or_time(self, field: Any, path: str) -> _Json:
         """A day, or a time of day."""
@@ -248,6 +266,12 @@ _FORMS: list[tuple[Any, Callable[[FieldConverter, Any, str], _Json]]] = [
     ((fields.Method, fields.Function), FieldConverter.code),
     (fields.Constant, FieldConverter.constant),
 ]
+
+
+def _is_utc(zone: datetime.tzinfo | None) -> bool:
+    """Whether *zone* never is off UTC."""
+    moments = [datetime.datetime(2000, month, 1) for month in (1, 7)]  # noqa: DTZ001 - a zone is asked about naive ones
+    return zone is not None and not any(zone.utcoffset(moment) for moment in moments)
 
 
 def text_form(name: str) -> _Json:

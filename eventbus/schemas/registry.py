@@ -18,6 +18,7 @@ from eventbus.schemas.about import About
 from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.conversion import convert, instance_of
 from eventbus.schemas.reading import read
+from eventbus.schemas.soundness import refuse_unsound
 from eventbus.schemas.stored import StoredForm
 from eventbus.schemas.upcasting import Upcasters
 from eventbus.schemas.versions import refuse_edit_in_place
@@ -152,6 +153,7 @@ def make_schema(type: str, version: int, schema: Any, *, about: About | None = N
     said = about or About()
     if isinstance(schema, Mapping):
         json_schema = dict(schema)
+        refuse_unsound(json_schema, f"{type} version {version}")
         form: CanonicalForm | StoredForm = StoredForm(json_schema)
         return RegisteredSchema(
             type=type, version=version, json_schema=json_schema, schema=None, warnings=(), form=form, about=said

@@ -67,7 +67,7 @@ def refuse_unsound(json_schema: Any, name: str) -> None:
         document = Document(_with_any_pattern(json_schema))
         document.validator_of(document.root)
         _OWN.validate(json_schema)
-    except (ValueError, RecursionError, jsonschema_rs.ReferencingError) as error:
+    except (ValueError, TypeError, RecursionError, jsonschema_rs.ReferencingError) as error:
         raise InvalidSchema(name, _reason(error)) from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, validate
 
 from eventbus.schemas.lexical import FORMAT
 from eventbus.schemas.opaque import describe
@@ -22,6 +22,7 @@ _Json = dict[str, Any]
 _COMPARABLE = (fields.String, fields.Integer, fields.Float, fields.Boolean, fields.UUID, fields.Date, fields.Enum)
 
 OPAQUE = "x-eventbus-opaque"
+_MOST_DIGITS = 10_000
 
 
 def apply_validators(schema: _Json, field: fields.Field[Any]) -> _Json:
@@ -50,11 +51,21 @@ def narrow(schema: _Json, keywords: _Json) -> _Json:
     return {**schema, "allOf": [*schema.get("allOf", []), keywords]}
 
 
+def within_digits(value: Any) -> None:
+    """Refuse a decimal that takes very many digits to write: a few characters of text, such as 1e999999999, may ask for any number.
+
+    Raises:
+        ValidationError: It does.
+    """
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) > _MOST_DIGITS:
+        raise ValidationError(f"Has more than {_MOST_DIGITS:,} digits.")
+
+
 def _flatten(validators: Iterable[Any]) -> Iterable[Any]:
     for validator in validators:
         if type(validator) is validate.And:
             yield from _flatten(validator.validators)
-        else:
+        elif validator is not within_digits:
             yield validator
 
 

@@ -366,3 +366,29 @@ def test_a_retired_version_is_that_of_its_type(bus: EventBus) -> None:
         ("order.created", False),
         ("order.paid", True),
     ]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "nope"}, {"$ref": "http://127.0.0.1:9/x.json"}, {"properties": {"a": object()}}, {"minimum": "1"}],
+)
+def test_what_is_no_json_schema_is_refused_where_it_is_declared(schema: Any, bus: EventBus) -> None:
+    """Once it were stored, nobody could publish its type."""
+    with pytest.raises(InvalidSchema, match="order.paid version 1"):
+        bus.register_schema("order.paid", 1, schema)
+
+
+@pytest.mark.parametrize("amount", ["1e99999999999", "-1e-99999999999", "1E+999999999999999999"])
+def test_a_short_decimal_that_is_long_to_write_is_refused(amount: str, bus: EventBus) -> None:
+    """At once: written out it would take all of the publisher's memory."""
+
+    class Paid(EventSchema):
+        amount = fields.Decimal(required=True, as_string=True)
+        parts = fields.List(fields.Decimal(as_string=True))
+
+    bus.register_schema("order.paid", 1, Paid)
+
+    for data, place in ({"amount": amount}, "amount"), ({"amount": "1", "parts": ["1", amount]}, "parts"):
+        with pytest.raises(InvalidEvent, match=place):
+            bus.publish("order.paid", data, source="shop")
+    assert bus.publish("order.paid", {"amount": "1e20"}, source="shop").data == {"amount": "1" + "0" * 20}

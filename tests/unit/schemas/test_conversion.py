@@ -1,6 +1,7 @@
 """The JSON Schema of marshmallow schemas."""
 
 import enum
+from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -187,6 +188,9 @@ def test_what_is_always_written_is_required() -> None:
         fields.Function(lambda data: 1),
         fields.Decimal(),
         fields.Float(allow_nan=True),
+        fields.Boolean(truthy={"ja"}, falsy={"nein"}),
+        fields.AwareDateTime(format="timestamp", default_timezone=timezone(timedelta(hours=2))),
+        fields.AwareDateTime(format="%Y-%m-%d %H:%M:%S"),
         fields.Integer(as_string=True, strict=True),
         fields.Integer(load_default=-1, validate=validate.Range(min=0)),
         fields.String(load_default=None, allow_none=False),
@@ -205,6 +209,18 @@ def test_what_is_no_event_is_refused(field: fields.Field[Any]) -> None:
         property_of(field)
 
     assert raised.value.path == "f"
+
+
+def test_a_moment_without_offset_is_another_form_in_another_zone() -> None:
+    """It would be read as another moment."""
+    form = "%Y-%m-%d %H:%M:%S"
+    zones = [UTC, timezone(timedelta(hours=2))]
+
+    found = [property_of(fields.AwareDateTime(format=form, default_timezone=zone)) for zone in zones]
+
+    assert found[0] != found[1]
+    assert property_of(fields.AwareDateTime(format="timestamp", default_timezone=UTC))["type"] == "number"
+    assert property_of(fields.Boolean(truthy={True, "ja"}, falsy={False, "nein"}))["type"] == "boolean"
 
 
 def test_a_misspelt_schema_is_named_where_it_stands() -> None:
