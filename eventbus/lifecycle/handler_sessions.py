@@ -19,7 +19,6 @@ from datetime import timedelta
 from typing import Any, cast
 
 import sqlalchemy
-from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -131,7 +130,7 @@ class Sessions:
             if has_failed_before(error):
                 raise HandlerError(_WENT_ON) from error
             raise
-        if driver.get_transaction_status() == TRANSACTION_STATUS_INERROR:
+        if driver.has_failed:
             raise HandlerError(_WENT_ON)
 
         def finish() -> None:

@@ -3,7 +3,6 @@
 Order matters: the value's own form first, then validators (which marshmallow skips for None), then null.
 """
 
-import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ from marshmallow import Schema, fields
 
 from eventbus.errors import InvalidSchema
 from eventbus.schemas.event_schema import is_strict_boolean
-from eventbus.schemas.lexical import FORMAT, FORMS, own_pattern
+from eventbus.schemas.lexical import text_form
+from eventbus.schemas.moment_conversion import date_or_time, date_time, time_delta
 from eventbus.schemas.opaque import describe
 from eventbus.schemas.validator_conversion import add_opaque, apply_validators, within_digits
 
@@ -171,43 +171,6 @@ class FieldConverter:
         kinds = {_json_type(each) for each in written if each is not None}
         return {**({"type": kinds.pop()} if len(kinds) == 1 and None not in written else {}), "enum": written}
 
-    def date_time(self, field: fields.DateTime, path: str) -> _Json:
-        """A moment: text, or a number of seconds or milliseconds."""
-        names: dict[Any, str] = {fields.NaiveDateTime: "naive-datetime", fields.AwareDateTime: "date-time"}
-        own = next((name for kind, name in names.items() if isinstance(field, kind)), "datetime")
-        format = field.format or field.DEFAULT_FORMAT
-        if format in {"timestamp", "timestamp_ms"}:
-            if isinstance(field, fields.AwareDateTime) and not _is_utc(field.default_timezone):
-                raise InvalidSchema(
-                    path, "a timestamp counts from UTC: AwareDateTime needs default_timezone=datetime.UTC to read it."
-                )
-            most = 253402300799 * (1000 if format == "timestamp_ms" else 1)
-            return {"type": "number", "minimum": 0, "maximum": most, FORMAT: format}
-        if format in {"rfc", "rfc822"}:
-            return {"type": "string", **text_form("rfc822" if own == "datetime" else f"rfc822:{own}")}
-        if format in {"iso", "iso8601"}:
-            return {"type": "string", **text_form(own)}
-        zone = ""
-        if isinstance(field, fields.AwareDateTime) and "%z" not in format:
-            if field.default_timezone is None:
-                raise InvalidSchema(
-                    path, "what it writes has no offset: AwareDateTime needs %z in its format, or default_timezone."
-                )
-            zone = f"@{field.default_timezone}"
-        return {"type": "string", **text_form(f"{own}:{format}{zone}")}
-
-    def date_or_time(self, field: Any, path: str) -> _Json:
-        """A day, or a time of day."""
-        own = "date" if isinstance(field, fields.Date) else "time"
-        format = field.format or field.DEFAULT_FORMAT
-        return {"type": "string", **text_form(own if format in {"iso", "iso8601"} else f"{own}:{format}")}
-
-    def time_delta(self, field: fields.TimeDelta, path: str) -> _Json:
-        """A number of some unit; another unit is another form."""
-        unit = datetime.timedelta(**{field.precision: 1})
-        least, most = int(datetime.timedelta.min / unit), int(datetime.timedelta.max / unit)
-        return {"type": "number", "minimum": least, "maximum": most, FORMAT: f"duration-{field.precision}"}
-
     def interface(self, field: Any, path: str) -> _Json:
         """An IP address with its network."""
         four, six = ({"type": "string", **text_form(f"ipv{n}-interface")} for n in (4, 6))
@@ -255,9 +218,9 @@ _FORMS: list[tuple[Any, Callable[[FieldConverter, Any, str], _Json]]] = [
     (fields.Decimal, FieldConverter.decimal),
     (fields.Boolean, FieldConverter.boolean),
     (fields.Enum, FieldConverter.enum),
-    (fields.DateTime, FieldConverter.date_time),
-    ((fields.Date, fields.Time), FieldConverter.date_or_time),
-    (fields.TimeDelta, FieldConverter.time_delta),
+    (fields.DateTime, lambda self, field, path: date_time(field, path)),
+    ((fields.Date, fields.Time), lambda self, field, path: date_or_time(field)),
+    (fields.TimeDelta, lambda self, field, path: time_delta(field)),
     (fields.UUID, lambda self, field, path: {"type": "string", **text_form("uuid")}),
     (fields.IPInterface, FieldConverter.interface),
     (fields.IP, FieldConverter.address),
@@ -266,20 +229,6 @@ _FORMS: list[tuple[Any, Callable[[FieldConverter, Any, str], _Json]]] = [
     ((fields.Method, fields.Function), FieldConverter.code),
     (fields.Constant, FieldConverter.constant),
 ]
-
-
-def _is_utc(zone: datetime.tzinfo | None) -> bool:
-    """Whether *zone* never is off UTC."""
-    moments = [datetime.datetime(2000, month, 1) for month in (1, 7)]  # noqa: DTZ001 - a zone is asked about naive ones
-    return zone is not None and not any(zone.utcoffset(moment) for moment in moments)
-
-
-def text_form(name: str) -> _Json:
-    """The keywords for a form of text: JSON Schema's own format, or ours with a pattern beside it."""
-    pattern = own_pattern(name)
-    if name in FORMS and pattern is None:
-        return {"format": name}
-    return {FORMAT: name, **({"pattern": pattern} if pattern else {})}
 
 
 def allow_null(schema: _Json) -> _Json:

@@ -120,6 +120,14 @@ def own_pattern(form: str | None) -> str | None:
     return FORMS[form].pattern if form in FORMS else None
 
 
+def text_form(name: str) -> dict[str, Any]:
+    """The keywords for a form of text: JSON Schema's own format, or ours with a pattern beside it."""
+    pattern = own_pattern(name)
+    if name in FORMS and pattern is None:
+        return {"format": name}
+    return {FORMAT: name, **({"pattern": pattern} if pattern else {})}
+
+
 #: What decides whether a text has a form: the field that reads it. Forms that are not here are not known to have texts.
 _FIELDS: dict[str, type[fields.Field]] = {  # type: ignore[type-arg]
     "date": fields.Date,

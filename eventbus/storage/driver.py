@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INERROR
 from psycopg2.extensions import connection as PsycopgConnection  # noqa: N812 - a class, whatever its name
 from psycopg2.extensions import cursor as PsycopgCursor  # noqa: N812 - a class, whatever its name
 from psycopg2.sql import Composable
@@ -73,6 +73,11 @@ class DriverConnection(PsycopgConnection):
         if self.closed or self.autocommit or not self.begins_as_usual:
             return False
         return self._spare_since is not None or self.get_transaction_status() == TRANSACTION_STATUS_IDLE
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether an error has ended its transaction, but for the rollback."""
+        return self.get_transaction_status() == TRANSACTION_STATUS_INERROR
 
     def begin_as_usual(self) -> None:
         """Let transactions begin as they do by themselves, whoever has it had them begin otherwise."""
