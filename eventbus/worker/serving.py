@@ -38,6 +38,7 @@ from eventbus.worker.log_format import show_facts
 from eventbus.worker.task import DeliveryTask, Equipment, Runtime
 from eventbus.worker.task_events import TaskEvents
 from eventbus.worker.tolerance import (
+    accept_wake_ups,
     drop_lost_messages,
     keep_connecting,
     tolerate_ended_children,
@@ -141,6 +142,7 @@ class Serving:
         tolerate_malformed_items()
         tolerate_ended_children()
         keep_connecting(self._app)
+        accept_wake_ups(self._app)
         if served <= {settings.queue(group) for group in self._subscriptions.groups()}:
             drop_lost_messages(self._app)
         queues.select_add(self._own_queue(worker), routing_key=self._own_queue(worker))
@@ -193,6 +195,7 @@ class Serving:
             # A lease more: so long a settlement may be repeated.
             limit = longest.total_seconds() + SLICE_SECONDS + settings.lease.total_seconds()
             task = self._app.tasks[settings.queue(group)]
+            task.keep_own()
             task.time_limit = limit
             # None would be the worker's. Where there is a soft limit, Celery counts the other one from there on.
             task.soft_time_limit = limit if is_soft or task.soft_time_limit else None

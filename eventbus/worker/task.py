@@ -9,6 +9,7 @@ run ─▶ alone: the delivery that the message names, or one that was tried bef
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 LONGEST_ETA_SECONDS = 60
 #: The message comes a little after the row is due, never before.
 _ETA_MARGIN_SECONDS = 0.05
+#: What a group's task relies on.
+_OWN = ("rate_limit", "serializer", "autoretry_for", "max_retries", "ignore_result", "acks_late", "throws")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +81,21 @@ class DeliveryTask(Task):
     #: The subscription counts, not Celery.
     max_retries = None
     ignore_result = True
+    #: A wake-up stands for any number of deliveries: a rate of them would mean nothing.
+    rate_limit = None
+    #: As wake-ups are sent, whatever the app's other tasks use.
+    serializer = "json"
     #: The lease in PostgreSQL brings back what a dead worker held; a message kept unacknowledged would only repeat it.
     acks_late = False
 
     group: str
     runtime: Runtime
+
+    def keep_own(self) -> None:
+        """Take back what annotations of the app, which are for all its tasks, have changed on this task's class."""
+        for name in _OWN:
+            setattr(self, name, getattr(DeliveryTask, name))
+        self.on_failure = partial(DeliveryTask.on_failure, self)  # type: ignore[method-assign]
 
     def run(self, *args: Any, **_kwargs: Any) -> dict[str, int]:
         """Handle due deliveries of the group for about half a second, the hinted one first.

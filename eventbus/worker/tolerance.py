@@ -100,15 +100,21 @@ def keep_connecting(app: Any) -> None:
     app.conf.maps[-1]["broker_connection_max_retries"] = None
 
 
+def accept_wake_ups(app: Any) -> None:
+    """Let a worker read JSON, as which wake-ups are sent, also where the app's other tasks use something else."""
+    if not {"json", "application/json"}.intersection(app.conf.accept_content):
+        app.conf.accept_content = [*app.conf.accept_content, "json"]
+
+
 def check_body(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
     """Celery's strategy for a task, with a look at the body before it is taken apart."""
     handle: Callable[..., Any] = default(task, app, consumer, **options)
 
     def check_then_handle(message: Any, body: Any, *rest: Any, **more: Any) -> Any:
         match message.payload if body is None else body:
-            case [list(), dict(), dict() | None, *_]:
+            case [list() | tuple(), dict(), dict() | None, *_]:
                 return handle(message, body, *rest, **more)
-            case {"args": list()}:  # a message of Celery's first protocol
+            case {"args": list() | tuple()}:  # a message of Celery's first protocol
                 return handle(message, body, *rest, **more)
             case _:
                 raise InvalidTaskError("the message is not [args, kwargs, embed], as Celery sends them")

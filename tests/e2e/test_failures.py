@@ -239,6 +239,21 @@ def test_soft_limits_of_the_apps_other_tasks_are_not_the_handlers(empty_stage: S
     assert empty_stage.wait_for_state(again, "flaky", "done").attempts == 1
 
 
+def test_what_an_app_wants_of_all_its_tasks_is_not_the_groups(empty_stage: Stage) -> None:
+    """Not another serializer, nor annotations: not a rate, nor a number of retries, nor a hook."""
+    worker = empty_stage.start(module="tests.e2e.shop.contrary", environment={"C_FORCE_ROOT": "1"})
+    events = [empty_stage.publish("strict.asked", {"error": "none", "failures": 0}) for _ in range(6)]
+    again = empty_stage.publish("flaky.asked", {"error": "ValueError", "failures": 1})
+    dead = empty_stage.publish("strict.asked", {"error": "ValueError"})
+
+    for event in events:
+        empty_stage.wait_for_state(event, "strict", "done")
+    assert empty_stage.wait_for_state(again, "flaky", "done").attempts == 1
+    assert empty_stage.dead_letter(dead, "strict").letter.error_type == "ValueError"
+    for said in ("the app's own on_failure", "Received invalid task message", "consumer_restarted"):
+        assert said not in worker.log
+
+
 def test_on_failure_alone_writes_the_dead_letter(empty_stage: Stage) -> None:
     """With the in-task path removed from the app, Celery's failure hook writes the same dead letter."""
     empty_stage.start(module="tests.e2e.shop.no_give_up")
