@@ -153,7 +153,8 @@ def remove(ctx: click.Context, group: str, *, pattern: str | None, yes: bool) ->
         cancelled = bus.remove_group(group, pattern=pattern, watch=lambda done: show(done, count), stop=stop)
     if stop.is_set() and cancelled < count:
         click.echo(
-            f"interrupted: removed {what}; {cancelled:,} of {count:,} open deliveries were cancelled, relays cancel the others.",
+            f"interrupted: removed {what}; {cancelled:,} of {count:,} open deliveries were cancelled; the same command, or a "
+            "worker's relay, cancels the others.",
             err=True,
         )
         raise click.exceptions.Exit(INTERRUPTED)

@@ -13,6 +13,7 @@ from eventbus.lifecycle import health
 from eventbus.lifecycle.health import Verdict
 from eventbus.storage.database import Database
 from eventbus.storage.overview.condition import Condition, read_clock, read_condition
+from eventbus.storage.overview.groups import GroupState
 from eventbus.storage.workers import Seen
 from eventbus.subscription import matches
 from eventbus.wording import span
@@ -158,6 +159,19 @@ def _namesakes(condition: Condition, _version: str) -> Iterator[Finding]:
             )
 
 
+def _removed(group: GroupState, *, is_served: bool) -> Iterator[Finding]:
+    """What is left of a group without a subscription."""
+    if is_served:
+        sentence = f"{group.name} has a worker, but no subscription: it was removed."
+        replay = f"'eventbus replay run \"#\" --group {group.name} --since' the removal"
+        advice = f"stop the worker; or, to undo the removal: 'eventbus -A MODULE sync' with its code, then {replay}."
+        yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
+    elif group.lag:
+        sentence = f"{group.name} was removed, but some of its deliveries are still open."
+        advice = f"cancel them: eventbus groups remove {group.name}"
+        yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
+
+
 def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
     served = {name for worker in condition.workers for name in worker.groups}
     wanting = {wish.group for wish in condition.wishes if wish.removed_at is None}
@@ -172,13 +186,7 @@ def _groups(condition: Condition, _version: str) -> Iterator[Finding]:
             sentence = f"{group.name} has {parked:,} parked deliveries, which its code cannot read."
             yield Finding(check="parked", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
         if group.name not in wanting:
-            if group.name in served:
-                sentence = f"{group.name} has a worker, but no subscription: it was removed."
-                replay = f"'eventbus replay run \"#\" --group {group.name} --since' the removal"
-                advice = (
-                    f"stop the worker; or, to undo the removal: 'eventbus -A MODULE sync' with its code, then {replay}."
-                )
-                yield Finding(check="group", level=Level.NOTICE, sentence=sentence, advice=advice, subject=group.name)
+            yield from _removed(group, is_served=group.name in served)
         elif group.paused:
             advice = f"eventbus groups resume {group.name}"
             sentence = f"{group.name} {group.pause}."

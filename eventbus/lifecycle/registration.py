@@ -96,7 +96,7 @@ def remove(
 
     Args:
         watch: Told how many were cancelled so far, after each batch.
-        stop: When set, no other batch is begun; relays cancel the rest.
+        stop: When set, no other batch is begun; a repeat, a sweep or relays cancel the rest.
 
     Raises:
         UnknownGroup: The group, or the pattern in it, is not subscribed. Nothing was changed.
@@ -193,7 +193,9 @@ def _conflict(declared: Subscription, rival: Stored) -> SubscriptionConflict:
 
 
 def _stored(connection: Connection, group: str, pattern: str | None) -> list[Stored]:
-    found = subscriptions.list_subscriptions(connection, check_group(group))
+    # A removal that was interrupted is there to be finished.
+    unfinished = subscriptions.list_unfinished(connection, check_group(group))
+    found = [*subscriptions.list_subscriptions(connection, group), *unfinished]
     if pattern is not None:
         check_pattern(pattern)
         patterns = [item.pattern for item in found]

@@ -28,7 +28,8 @@ def sweep(database: Database, broker: Broker, *, limit: int = 1000) -> dict[str,
     Raises:
         BrokerUnreachable: Some or all were not sent; sweep again.
     """
-    settle_orphans(database, limit=limit)
+    while settle_orphans(database, limit=limit):
+        pass
     with database.autocommit() as connection:
         due = deliveries.list_due(connection, limit=limit)
     broker.send([wake_up(item) for item in due], [])
@@ -43,12 +44,13 @@ def wake_up(due: Due) -> WakeUp:
     return WakeUp(queue=due.queue, event_id=due.event_id, type=due.type)
 
 
-def settle_orphans(database: Database, *, limit: int = 1000) -> None:
-    """Find a home for up to *limit* due deliveries of each removed subscription.
+def settle_orphans(database: Database, *, limit: int = 1000) -> int:
+    """Find a home for up to *limit* due deliveries of each removed subscription; how many had none.
 
     Whoever published while it was removed may have seen it still. Where another subscription of the group takes the type, as
     after ``sync --replace``, the event is owed to that one; where none does, the group has unsubscribed, and it is cancelled.
     """
+    settled = 0
     with database.transaction() as connection:
         orphans = deliveries.list_orphans(connection, limit=limit)
         groups = {orphan.group for orphan in orphans}
@@ -63,3 +65,5 @@ def settle_orphans(database: Database, *, limit: int = 1000) -> None:
             else:
                 count = deliveries.hand_over(connection, event_ids, group=group, to=home)
             log.warning("orphans_settled", extra={"group": group, "subscription": home, "deliveries": count})
+            settled += count
+    return settled

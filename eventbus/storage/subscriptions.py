@@ -30,6 +30,15 @@ FROM eventbus.subscription AS s JOIN eventbus.consumer_group AS g ON g.name = s.
 WHERE s.removed_at IS NULL AND (CAST(:group AS text) IS NULL OR s.group_name = :group)
 ORDER BY s.group_name, s.pattern
 """
+LIST_UNFINISHED = """
+SELECT s.id, s.group_name, s.pattern, s.handler, CAST(s.policy AS text) AS policy, s.created_at, s.last_seen_at,
+       g.paused, g.queue
+FROM eventbus.subscription AS s JOIN eventbus.consumer_group AS g ON g.name = s.group_name
+WHERE s.removed_at IS NOT NULL AND s.group_name = :group AND EXISTS (
+    SELECT FROM eventbus.delivery AS d
+    WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.finished_at IS NULL)
+ORDER BY s.pattern
+"""
 # A subscription that comes back counts from its return.
 WRITE = """
 INSERT INTO eventbus.subscription AS s (group_name, pattern, handler, policy, reads, version)
@@ -93,6 +102,11 @@ def lock_group(connection: Connection, group: str, *, queue: str) -> None:
 def list_subscriptions(connection: Connection, group: str | None = None) -> list[Stored]:
     """The living subscriptions of *group*, or of all, by group and pattern."""
     return [_stored(row) for row in connection.rows(LIST, group=group)]
+
+
+def list_unfinished(connection: Connection, group: str) -> list[Stored]:
+    """The tombstones of *group* that still have open deliveries, by pattern."""
+    return [_stored(row) for row in connection.rows(LIST_UNFINISHED, group=group)]
 
 
 def write(connection: Connection, subscription: Subscription) -> int:

@@ -476,7 +476,9 @@ def test_removing_a_group_asks(subscribed: None, run: Run, terminal: Terminal, r
     assert run("groups", "list").stdout.count("\n") == 1
 
 
-def test_ctrl_c_stops_the_removal_of_a_group_between_batches(subscribed: None, terminal: Terminal, rows: Rows) -> None:
+def test_ctrl_c_stops_the_removal_of_a_group_between_batches(
+    subscribed: None, run: Run, terminal: Terminal, rows: Rows
+) -> None:
     """It is unsubscribed; one sentence says what was cancelled, and who cancels the others."""
     rows.all(
         "INSERT INTO eventbus.delivery (event_id, group_name, subscription_id, due_at) SELECT gen_random_uuid(), 'inventory', "
@@ -494,9 +496,16 @@ def test_ctrl_c_stops_the_removal_of_a_group_between_batches(subscribed: None, t
     code, text = finish(child)
 
     assert code == 130, text
-    said = "interrupted: removed group inventory; 10,000 of 10,001 open deliveries were cancelled, relays cancel the others."
+    said = (
+        "interrupted: removed group inventory; 10,000 of 10,001 open deliveries were cancelled; the same command, or a "
+    )
     assert said in text
     assert rows.value("SELECT count(*) FROM eventbus.delivery WHERE state = 'pending'") == 1
+    assert "inventory was removed, but some of its deliveries are still open." in run("doctor").stdout
+    again = run("groups", "remove", "inventory", "--yes")
+    assert (again.returncode, again.stdout) == (0, "removed group inventory; 1 open deliveries cancelled.\n")
+    assert rows.value("SELECT count(*) FROM eventbus.delivery WHERE state = 'pending'") == 0
+    assert run("groups", "remove", "inventory", "--yes").returncode == 2
 
 
 def test_ctrl_c_at_a_question_is_130(subscribed: None, terminal: Terminal, rows: Rows) -> None:
