@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -12,9 +13,12 @@ from eventbus.cli.interrupting import interruptible
 from eventbus.cli.progress import counted_progress
 from eventbus.cli.tables import Column, print_rows
 from eventbus.cli.target import plain_bus
+from eventbus.storage.deadlines import waiting_at_most
 from eventbus.storage.overview import Stats
 
 _EVERY_SECONDS = 2
+#: For a day, and more than anybody waits.
+_RECOUNT = timedelta(hours=6)
 _COLUMNS = ("what", "name", "published", "consumed", "dead", "open", "in_broker")
 
 
@@ -38,7 +42,7 @@ def stats(ctx: click.Context, *, as_json: bool, recount: bool, watch: bool) -> N
     """
     bus = plain_bus(ctx)
     if recount:
-        with counted_progress("count again", "days", total=1) as show:
+        with waiting_at_most(_RECOUNT), counted_progress("count again", "days", total=1) as show:
             bus.recount(watch=show)
     if not watch:
         _show(bus, as_json=as_json)

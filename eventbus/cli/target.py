@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,12 +11,18 @@ import click
 
 from eventbus.bus import EventBus
 from eventbus.errors import EventBusError
+from eventbus.storage.deadlines import waiting_at_most
 
 DEFAULT_APP = "workers.app"
+#: Commands that look at what is there, soon or not at all: behind a forgotten lock they would wait for as long as it stands.
+_LOOKS = {"audit", "doctor", "events", "groups", "stats", "storage", "trace", "why", "workers"}
+_PATIENCE = timedelta(seconds=30)
 
 
 def plain_bus(ctx: click.Context) -> EventBus:
-    """The bus of the app that -A names, else the one that the environment describes."""
+    """The bus of the app that -A names, else the one that the environment describes; for a look, with a limit to its patience."""
+    if _LOOKS.intersection(ctx.command_path.split()):
+        ctx.with_resource(waiting_at_most(_PATIENCE))
     return app_bus(ctx) if named_app(ctx) else EventBus.from_env()
 
 

@@ -24,6 +24,9 @@ from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a
 log = logging.getLogger(__name__)
 
 _PERIOD_SECONDS = 1.0
+_CONSEQUENCE = (
+    "its connection is cut; if PostgreSQL is there, a lock may stand in the way: pg_blocking_pids() tells whose"
+)
 #: So many looks at nothing, and the thread ends.
 _LOOKS = 10
 
@@ -110,9 +113,7 @@ class Deadlines:
         with self._lock:
             if self.due.pop(number, None) is None:
                 return  # it has just been answered
-            log.warning(
-                "session_cut_off" if is_lent else "database_silent", extra={"consequence": "its connection is cut"}
-            )
+            log.warning("session_cut_off" if is_lent else "database_silent", extra={"consequence": _CONSEQUENCE})
             with contextlib.suppress(OSError, psycopg2.Error):
                 found = socket.socket(fileno=driver.fileno())
                 try:

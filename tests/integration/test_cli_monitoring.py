@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import uuid4
 
 import pexpect
@@ -12,7 +13,7 @@ import pytest
 import redis
 
 from eventbus import EventBus
-from eventbus.cli import main
+from eventbus.cli import main, target
 from eventbus.embedded import EmbeddedValkey
 from eventbus.embedded.server import free_port
 from eventbus.storage import workers
@@ -236,3 +237,20 @@ def test_a_worker_check_without_a_database_says_so(run: Run, monkeypatch: pytest
 def test_a_group_that_cannot_be_is_bad_input(run: Run) -> None:
     """A typo is not an unhealthy worker."""
     assert run("health", "worker", "No Group")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["stats", "doctor"])
+def test_a_lock_that_somebody_forgot_holds_up_no_look(
+    command: str, bus: EventBus, run: Run, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is woken by it is told where to look, and not left waiting."""
+    bus.subscribe("order.created", group="a", handler=lambda event: None)
+    bus.sync()
+    monkeypatch.setattr(target, "_PATIENCE", timedelta(seconds=0.5))
+
+    with rows.transaction() as other:
+        other.execute("LOCK TABLE eventbus.delivery IN ACCESS EXCLUSIVE MODE")
+        code, said = run(*command.split())
+
+    assert code == 4
+    assert "cannot be reached" in said
