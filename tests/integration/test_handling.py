@@ -266,6 +266,17 @@ def test_a_session_that_cannot_be_committed_is_told_as_the_handlers_mistake(
     assert effects(rows) == 0
 
 
+def test_an_error_of_what_the_commit_writes_is_the_runs(handle: Handle, rows: Rows) -> None:
+    """As it is: the handler left that to the end."""
+
+    def handler(event: Event, session: Session) -> None:
+        write(session)
+        session.add(Gone(id=1))
+
+    assert isinstance(handle(handler), ProgrammingError)
+    assert effects(rows) == 0
+
+
 def test_what_may_fail_in_a_savepoint_spoils_nothing(handle: Handle, rows: Rows) -> None:
     """Its error is the handler's to deal with."""
 
