@@ -23,18 +23,17 @@ ON CONFLICT (name) DO UPDATE SET queue = excluded.queue WHERE consumer_group.que
 """
 # FOR UPDATE: two services that declare subscriptions of one group at the same moment see each other's.
 LOCK_GROUP = "SELECT name FROM eventbus.consumer_group WHERE name = :group FOR UPDATE"
-LIST = """
+_STORED = """
 SELECT s.id, s.group_name, s.pattern, s.handler, CAST(s.policy AS text) AS policy, s.created_at, s.last_seen_at,
        g.paused, g.queue
 FROM eventbus.subscription AS s JOIN eventbus.consumer_group AS g ON g.name = s.group_name
-WHERE s.removed_at IS NULL AND (CAST(:group AS text) IS NULL OR s.group_name = :group)
+"""
+LIST = f"""
+{_STORED}WHERE s.removed_at IS NULL AND (CAST(:group AS text) IS NULL OR s.group_name = :group)
 ORDER BY s.group_name, s.pattern
 """
-LIST_UNFINISHED = """
-SELECT s.id, s.group_name, s.pattern, s.handler, CAST(s.policy AS text) AS policy, s.created_at, s.last_seen_at,
-       g.paused, g.queue
-FROM eventbus.subscription AS s JOIN eventbus.consumer_group AS g ON g.name = s.group_name
-WHERE s.removed_at IS NOT NULL AND s.group_name = :group AND EXISTS (
+LIST_UNFINISHED = f"""
+{_STORED}WHERE s.removed_at IS NOT NULL AND s.group_name = :group AND EXISTS (
     SELECT FROM eventbus.delivery AS d
     WHERE d.group_name = s.group_name AND d.subscription_id = s.id AND d.finished_at IS NULL)
 ORDER BY s.pattern
