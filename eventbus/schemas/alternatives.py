@@ -61,6 +61,7 @@ _UNDERSTOOD = frozenset(
         "x-eventbus-defaults",
         "x-eventbus-load-only",
         "x-eventbus-prunes",
+        "x-eventbus-given",
     ]
 )
 

@@ -14,16 +14,18 @@ from eventbus.schemas.compiled import compile_schema
 from eventbus.schemas.compiled_scalars import Unusual
 from eventbus.schemas.failures import errors_by_path, refusing
 from eventbus.schemas.json_values import to_json
-from eventbus.schemas.reading import prune
+from eventbus.schemas.reading import prune, read
 from eventbus.schemas.refusal import DataRefused
 
 
 class CanonicalForm:
     """Brings data into the canonical form of one schema. Safe to share between threads: nothing changes after init."""
 
-    def __init__(self, schema: Schema | type[Schema]) -> None:
+    def __init__(self, schema: Schema | type[Schema], *, has_code: bool = False) -> None:
+        """Make ready for *schema*; where it *has_code* of its own, what that writes is read again."""
         self.schema = schema() if isinstance(schema, type) else schema
         self._fast = compile_schema(self.schema)
+        self._has_code = has_code
 
     def __call__(self, data: Any) -> Any:
         """The canonical form of *data*, which is not changed.
@@ -34,7 +36,14 @@ class CanonicalForm:
         try:
             return self.of_plain(data)
         except Unusual:
-            return canonical(self.schema, data)
+            return self.by_marshmallow(data)
+
+    def by_marshmallow(self, data: Any) -> Any:
+        """The same, without the fast path."""
+        written = canonical(self.schema, data)
+        if self._has_code:
+            _refuse_unreadable(self.schema, written)
+        return written
 
     def of_plain(self, data: Any) -> Any:
         """The canonical form of *data* that is plainly right, without marshmallow.
@@ -63,3 +72,19 @@ def canonical(schema: Schema, data: Any) -> Any:
         if unknown:
             raise DataRefused(unknown)
         return to_json(schema.dump(loaded))
+
+
+def _refuse_unreadable(schema: Schema, written: Any) -> None:
+    """Make sure that consumers can read what a hook or a field of somebody's own has made of the data.
+
+    Raises:
+        DataRefused: They could not.
+    """
+    try:
+        read(schema, written)
+    except DataRefused as error:
+        told = {
+            path: [f"Could not be read again as it is written: {each}" for each in said]
+            for path, said in error.errors.items()
+        }
+        raise DataRefused(told) from error

@@ -21,6 +21,7 @@ from eventbus.schemas.documents import Document
 from eventbus.schemas.findings import Finding, Rule
 from eventbus.schemas.fingerprints import wire_fingerprint
 from eventbus.schemas.fixes import fix_for
+from eventbus.schemas.given import annotated
 from eventbus.schemas.projection import reader_projection, writer_projection
 from eventbus.schemas.samples import Samples
 
@@ -86,7 +87,8 @@ def check(reader: Any, writer: Any, *, direction: Direction = Direction.BACKWARD
     try:
         if wire_fingerprint(reader) == wire_fingerprint(writer):
             return []
-        return _check(Document(reader_projection(reader)), Document(writer_projection(writer)), direction)
+        reads, writes = reader_projection(annotated(reader)), writer_projection(annotated(writer))
+        return _check(Document(reads), Document(writes), direction)
     except jsonschema_rs.ValidationError as error:
         reason = f"one of the two is no valid JSON Schema: {error.message}"
     except TooComplex:

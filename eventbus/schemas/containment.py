@@ -15,6 +15,7 @@ from eventbus.schemas.collections_containment import compare_arrays, compare_obj
 from eventbus.schemas.documents import Document
 from eventbus.schemas.findings import Finding, Place, Rule, Step
 from eventbus.schemas.fingerprints import without_text
+from eventbus.schemas.given import GIVEN, differences
 from eventbus.schemas.json_values import same, type_of
 from eventbus.schemas.lexical import FORMAT
 from eventbus.schemas.scalar_containment import compare_numbers, compare_strings, form_accepts
@@ -136,12 +137,17 @@ class Comparison:
         return place.finding(Rule.CANNOT_TELL, writer=None, reader=missing, reason=reason)
 
     def _same_form(self, case: Case, takes: list[Case], place: Place) -> list[Finding]:
-        """A validator that is unchanged says the same only of values that load alike."""
+        """A validator or hook that is unchanged says the same only of values that load alike."""
         unlike = [take for take in takes if _has_validator(take) and _form(case) != _form(take)]
-        if not unlike:
-            return []
-        reason = "its validator is unchanged, but the values it is asked about are not"
-        return [place.finding(Rule.CANNOT_TELL, writer=_form(case), reader=_form(unlike[0]), reason=reason)]
+        if unlike:
+            reason = "its validator is unchanged, but the values it is asked about are not"
+            return [place.finding(Rule.CANNOT_TELL, writer=_form(case), reader=_form(unlike[0]), reason=reason)]
+        for take in takes:
+            names = differences(case.find(GIVEN), take.find(GIVEN))
+            if names:
+                reason = f"its validators and hooks are unchanged, but what they are given is not ({', '.join(names)})"
+                return [place.finding(Rule.CANNOT_TELL, writer=None, reader=names, reason=reason)]
+        return []
 
     def _excluded(self, case: Case, take: Case, place: Place) -> list[Finding]:
         bad = [
@@ -166,7 +172,7 @@ def _has_validator(case: Case) -> bool:
 
 def _form(case: Case) -> tuple[Any, ...]:
     forms = sorted({*case.find("format"), *case.find(FORMAT)})
-    return case.type, case.is_integer, tuple(forms), json.dumps(case.find("items")[:1], sort_keys=True)
+    return case.type, case.is_integer, tuple(forms)
 
 
 def _shorten(text: str) -> str:

@@ -206,7 +206,9 @@ def _text(schema: Schema) -> dict[str, str]:
 def _hooks(schema: Schema) -> dict[str, Any]:
     """Code that runs around load and dump of the whole object."""
     found = [
-        describe(f"hook {tag}", getattr(schema, name)) for tag, hooks in schema._hooks.items() for name, *_ in hooks
+        describe(f"hook {tag}", getattr(type(schema), name))
+        for tag, hooks in schema._hooks.items()
+        for name, *_ in hooks
     ]
     found += [
         describe("hook", getattr(type(schema), name)) for name in _SCHEMA_METHODS if _is_overridden(type(schema), name)

@@ -14,7 +14,7 @@ from eventbus.schemas.event_schema import is_strict_boolean
 from eventbus.schemas.lexical import text_form
 from eventbus.schemas.moment_conversion import date_or_time, date_time, time_delta
 from eventbus.schemas.opaque import describe
-from eventbus.schemas.validator_conversion import add_opaque, apply_validators, within_digits
+from eventbus.schemas.validator_conversion import add_opaque, apply_validators, with_exact_ends, within_digits
 
 LENIENT = "x-eventbus-lenient"
 
@@ -62,6 +62,8 @@ class FieldConverter:
 
     def convert_value(self, field: fields.Field[Any], path: str) -> _Json:
         """The schema of the values other than null."""
+        if isinstance(field, fields.String):
+            field.validators = with_exact_ends(field)  # another list: this one is that of the class's own field
         if is_custom(field):
             result: _Json = add_opaque({}, describe("field", field))
         else:
@@ -192,7 +194,8 @@ class FieldConverter:
     def code(self, field: fields.Field[Any], path: str) -> _Json:
         """Method and Function: the wire form is whatever the code does."""
         if isinstance(field, fields.Method):
-            parts = [field._serialize_method, field._deserialize_method]
+            # As functions: the methods are the schema's, which is described by its fields.
+            parts = [getattr(each, "__func__", each) for each in (field._serialize_method, field._deserialize_method)]
         else:
             parts = [getattr(field, "serialize_func", None), getattr(field, "deserialize_func", None)]
         result: _Json = {}

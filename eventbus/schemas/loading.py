@@ -17,7 +17,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing
 
-from eventbus.schemas.canonical import CanonicalForm, canonical
+from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.compiled_scalars import Unusual
 from eventbus.schemas.documents import Document
 from eventbus.schemas.failures import errors_by_path
@@ -80,7 +80,7 @@ class TriedForm:
         except Unusual:
             if _is_json(data):
                 self._refuse(data)
-        return canonical(self._form.schema, data)
+        return self._form.by_marshmallow(data)
 
     def _refuse(self, data: Any) -> None:
         errors = self._trial.errors(data)

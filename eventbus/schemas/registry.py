@@ -6,6 +6,7 @@ Filled when modules are imported and when stored schemas are fetched; then only 
 never replaced by another wire form.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from eventbus.schemas.reading import read
 from eventbus.schemas.soundness import refuse_unsound
 from eventbus.schemas.stored import StoredForm
 from eventbus.schemas.upcasting import Upcasters
+from eventbus.schemas.validator_conversion import OPAQUE
 from eventbus.schemas.versions import refuse_edit_in_place
 
 
@@ -168,7 +170,7 @@ def make_schema(type: str, version: int, schema: Any, *, about: About | None = N
         json_schema=conversion.json_schema,
         schema=instance,
         warnings=conversion.warnings,
-        form=CanonicalForm(instance),
+        form=CanonicalForm(instance, has_code=OPAQUE in json.dumps(conversion.json_schema)),
         about=said,
     )
 

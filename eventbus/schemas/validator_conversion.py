@@ -61,11 +61,41 @@ def within_digits(value: Any) -> None:
         raise ValidationError(f"Has more than {_MOST_DIGITS:,} digits.")
 
 
+class EndsExactly:
+    """What a Regexp says where ``$`` is the end: in Python it also matches before a final line feed, and in no other dialect."""
+
+    def __init__(self, pattern: str) -> None:
+        self._loose = re.compile(pattern)
+        self._exact = re.compile(_END.sub(lambda found: found[1] or r"\Z", pattern))
+
+    def __call__(self, value: str) -> None:
+        """Refuse *value* where only its final line feed is too much.
+
+        Raises:
+            ValidationError: It has one.
+        """
+        if value.endswith("\n") and self._loose.match(value) and not self._exact.match(value):
+            raise ValidationError("A line feed follows what the pattern takes.")
+
+
+#: A dollar sign, and what it may stand in without being one: an escape, or a set of characters.
+_END = re.compile(r"(\\.|\[\^?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
+
+
+def with_exact_ends(field: fields.Field[Any]) -> list[Any]:
+    """The validators of *field*, and for each pattern that becomes one of JSON Schema what it leaves open; each once."""
+    known = [each for each in field.validators if not isinstance(each, EndsExactly)]
+    patterns = [
+        str(each.regex.pattern) for each in _flatten(known) if type(each) is validate.Regexp and _regexp(each, field)
+    ]
+    return [*known, *(EndsExactly(pattern) for pattern in patterns if "$" in pattern)]
+
+
 def _flatten(validators: Iterable[Any]) -> Iterable[Any]:
     for validator in validators:
         if type(validator) is validate.And:
             yield from _flatten(validator.validators)
-        elif validator is not within_digits:
+        elif validator is not within_digits and not isinstance(validator, EndsExactly):
             yield validator
 
 

@@ -13,6 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_dump, val
 from eventbus.schemas.canonical import CanonicalForm, canonical
 from eventbus.schemas.event_schema import EventSchema
 from eventbus.schemas.refusal import DataRefused
+from eventbus.schemas.registry import make_schema
 
 
 class Line(EventSchema):
@@ -227,6 +228,52 @@ def test_hooks_are_respected() -> None:
             return {"a": data["a"].upper()}
 
     assert CanonicalForm(Hooked)({"a": "x"}) == {"a": "X"}
+
+
+def test_what_a_hook_writes_must_be_read_again() -> None:
+    """Else consumers would find out, each for itself."""
+
+    class Hooked(EventSchema):
+        a = fields.String()
+
+        @post_dump
+        def number(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+            return {"a": len(data["a"])} if data["a"] != "whole" else data
+
+    form = make_schema("thing.made", 1, Hooked).form
+
+    assert form({"a": "whole"}) == {"a": "whole"}
+    with pytest.raises(DataRefused, match="a: Could not be read again as it is written: Not a valid string"):
+        form({"a": "x"})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        ("^[A-Z]{3}$", "EUR", "EUR\n"),
+        ("(a|b$)", "b", "b\n"),
+        (r"[$]\$$", "$$", "$$\n"),
+        (r"[^\]$]$", "a", "a\n"),
+        ("[A-Z]{3}", "EUR\n", "EU\n"),
+        (r"^a\$", "a$\n", "a\n"),
+        ("^$", "", "\n"),
+    ],
+)
+def test_the_end_of_a_pattern_is_the_end(pattern: str, good: str, bad: str) -> None:
+    """For a class as for its JSON Schema: Python alone takes a line feed after it."""
+    by_class = make_schema(
+        "thing.made",
+        1,
+        type("Made", (EventSchema,), {"a": fields.List(fields.String(validate=validate.Regexp(pattern)))}),
+    )
+    by_json = make_schema("thing.made", 1, by_class.json_schema)
+
+    for known in (by_class, by_json):
+        assert known.form({"a": [good]}) == {"a": [good]}
+        with pytest.raises(DataRefused) as raised:
+            known.form({"a": [bad]})
+        assert list(raised.value.errors) == ["a[0]"]
+        assert len(raised.value.errors["a[0]"]) == 1
 
 
 def test_validators_run_on_the_fast_path() -> None:

@@ -1,10 +1,11 @@
 """What counts as another wire form, and what as other words."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from eventbus.schemas.conversion import to_json_schema
 from eventbus.schemas.event_schema import EventSchema
@@ -20,6 +21,76 @@ def schema(**members: Any) -> dict[str, Any]:
 def named(name: str) -> dict[str, Any]:
     """A schema that nests a class of this name."""
     return schema(n=fields.Nested(type(name, (EventSchema,), {"a": fields.String()})))
+
+
+LIMIT = 3
+CURRENCIES = ["EUR"]
+
+
+def is_low(value: int) -> bool:
+    """Whether it is."""
+    return value <= LIMIT
+
+
+def check_low(value: int) -> None:
+    """Refuse what is not."""
+    if not is_low(value):
+        raise ValidationError("high")
+
+
+def check_currency(value: str) -> None:
+    """Refuse what is none."""
+    if any(value == each for each in CURRENCIES):
+        raise ValidationError("unknown")
+
+
+def refusing(word: str) -> Callable[[Callable[[str], None]], Callable[[str], None]]:
+    """A decorator that refuses one more word."""
+
+    def decorate(check: Callable[[str], None]) -> Callable[[str], None]:
+        @functools.wraps(check)
+        def both(value: str) -> None:
+            assert value != word
+            check(value)
+
+        return both
+
+    return decorate
+
+
+class Limits:
+    """Has a validator as a method."""
+
+    __slots__ = ("most", "parent")
+
+    def __init__(self, most: int, parent: int = 0) -> None:
+        self.most, self.parent = most, parent
+
+    def check(self, value: int) -> None:
+        """Refuse what is more."""
+        assert value <= self.most
+
+    def __call__(self, value: int) -> None:
+        """The same."""
+        self.check(value)
+
+
+def field_with(body: str) -> Any:
+    """A field whose base class does this."""
+    base = type("Base", (fields.String,), {"_deserialize": getattr(bodies, body)})
+    return type("Own", (base,), {})()
+
+
+class bodies:
+    """Two ways to read a text."""
+
+    def upper(self, value: str, *_: Any, **__: Any) -> str:
+        """In capitals."""
+        return value.upper()
+
+    def lower(self, value: str, *_: Any, **__: Any) -> str:
+        """In small letters."""
+        return value.lower()
 
 
 def at_least(limit: int) -> Callable[[int], None]:
@@ -84,3 +155,66 @@ def test_identities_hold_no_addresses() -> None:
     assert identity_of(Limit()) == identity_of(Limit())
     assert identity_of(at_least(1)) != identity_of(at_least(2))
     assert identity_of(lambda value: value) != identity_of(lambda value: None)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (Limits(1).check, Limits(2).check),
+        (Limits(1), Limits(2)),
+        (Limits(1, parent=1), Limits(1, parent=2)),
+        (refusing("a")(check_currency), refusing("b")(check_currency)),
+        (refusing("a")(check_currency), check_currency),
+        (field_with("upper"), field_with("lower")),
+        (type("Own", (Limits,), {"most": 1})(1), type("Own", (Limits,), {"most": 2})(1)),
+    ],
+    ids=[
+        "object of a method",
+        "slots",
+        "an attribute called parent",
+        "wrapper",
+        "wrapped",
+        "base of a field",
+        "class attribute",
+    ],
+)
+def test_what_code_depends_on_is_part_of_it(one: Any, two: Any) -> None:
+    """Its text alone may be what it was, and it decides otherwise."""
+    assert identity_of(one) != identity_of(two)
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "value"),
+    [
+        (check_low, "LIMIT", 4),
+        (check_low, "is_low", lambda value: True),
+        (check_currency, "CURRENCIES", ["EUR", "USD"]),
+        (check_currency, "CURRENCIES", {"EUR": 1}),
+    ],
+)
+def test_what_code_names_in_its_module_is_part_of_it(
+    check: Any, name: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constant, or a function that it calls."""
+    before = identity_of(check)
+
+    monkeypatch.setitem(check.__globals__, name, value)
+
+    assert identity_of(check) != before
+
+
+def test_classes_and_other_modules_are_no_part_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a hook makes objects of changes more often than what it takes."""
+    before = identity_of(check_currency)
+
+    monkeypatch.setitem(check_currency.__globals__, "ValidationError", type("Other", (Exception,), {}))
+
+    assert identity_of(check_currency) == before
+
+
+def test_a_converted_schema_is_what_it_was() -> None:
+    """Also a field of somebody's own, with a pattern: what reads it exactly is no change of it."""
+    own = type("Own", (fields.String,), {"_deserialize": bodies.upper})
+    declared = type("Some", (EventSchema,), {"a": own(validate=validate.Regexp("^a$"))})()
+
+    assert wire_fingerprint(to_json_schema(declared)) == wire_fingerprint(to_json_schema(declared))
