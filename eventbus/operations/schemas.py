@@ -15,7 +15,7 @@ from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.schema_comparing import Comparison, compare
 from eventbus.lifecycle.schema_registration import Registered
 from eventbus.operations.parts import Parts
-from eventbus.schemas.about import About
+from eventbus.schemas.about import About, refuse_unstorable
 from eventbus.schemas.acceptance import Acceptance
 from eventbus.schemas.contracts import GroupContract
 from eventbus.schemas.registry import SchemaRegistry
@@ -110,6 +110,7 @@ class SchemaOperations(Parts):
             InvalidEventType: The type is malformed.
             InvalidSchema: The class or an option cannot be used, or another class is declared for that version.
         """
+        refuse_unstorable(type, owner=owner, description=description, deprecation=deprecation, changelog=changelog)
         about = About(
             compatibility=None if compatibility is None else read_mode(type, compatibility),
             owner=owner,

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from eventbus.errors import InvalidSchema
+from eventbus.schemas.json_values import to_json
+from eventbus.schemas.refusal import DataRefused
 from eventbus.schemas.versions import Mode
 
 
@@ -18,3 +21,18 @@ class About:
     deprecation: str | None = None
     #: What changed against the version before.
     changelog: str | None = None
+
+
+def refuse_unstorable(type: str, **words: object) -> None:
+    """Make sure that what is said of a version of *type* is text that the registry can keep, or None.
+
+    Raises:
+        InvalidSchema: It is not.
+    """
+    for name, said in words.items():
+        if said is not None and not isinstance(said, str):
+            raise InvalidSchema(type, f"{name}={said!r:.60} must be text.")
+        try:
+            to_json(said)
+        except DataRefused as error:
+            raise InvalidSchema(type, f"{name}: {' '.join(error.errors[''])}") from error

@@ -22,7 +22,9 @@ from marshmallow.exceptions import RegistryError
 from eventbus.errors import InvalidSchema
 from eventbus.schemas.failures import UNFIT
 from eventbus.schemas.field_conversion import FieldConverter, is_json
+from eventbus.schemas.json_values import to_json
 from eventbus.schemas.opaque import describe
+from eventbus.schemas.refusal import DataRefused
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 DEFAULTS = "x-eventbus-defaults"
@@ -60,13 +62,18 @@ def convert(schema: Schema | type[Schema]) -> Conversion:
 
     Raises:
         InvalidSchema: It cannot describe an event: a dump_only field, a number that is not JSON, a default that the
-            field itself refuses, a name of a schema that is none.
+            field itself refuses, a name of a schema that is none, words that are no text.
     """
     instance = instance_of(schema)
     walk = _Walk()
     document = {"$schema": DRAFT, **_object_schema(instance, "", walk)}
     if walk.definitions:
         document["$defs"] = {name: walk.definitions[name] for name in sorted(walk.definitions)}
+    try:
+        document = to_json(document)
+    except DataRefused as error:
+        path, said = next(iter(error.errors.items()))
+        raise InvalidSchema(path, " ".join(said)) from error
     return Conversion(json_schema=document, warnings=tuple(dict.fromkeys(walk.warnings)))
 
 
@@ -90,6 +97,8 @@ def wire_name(name: str, each: fields.Field[Any]) -> str:
 
 
 def _object_schema(schema: Schema, path: str, walk: _Walk) -> dict[str, Any]:
+    if schema.partial:
+        raise InvalidSchema(path, "partial: what may be left out is said by its fields. Remove partial and required=True.")
     properties: dict[str, Any] = {}
     required: list[str] = []
     defaults: list[str] = []

@@ -3,6 +3,7 @@
 Order matters: the value's own form first, then validators (which marshmallow skips for None), then null.
 """
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -167,6 +168,8 @@ class FieldConverter:
 
     def enum(self, field: fields.Enum[Any], path: str) -> _Json:
         """The members by name or by value: two different wire forms."""
+        if field.by_value and issubclass(field.enum, enum.Flag):
+            raise InvalidSchema(path, "values of this Enum combine to others that it does not list. Use an Integer.")
         written = [field._serialize(member, None, None) for member in field.enum]
         if not all(is_json(each) and not isinstance(each, (list, dict)) for each in written):
             raise InvalidSchema(path, "values of this Enum are not JSON. Use it by name, or by_value with a field.")

@@ -6,12 +6,14 @@ read: JavaScript has one kind of number.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema, ValidationError, fields
 
-from eventbus.schemas.failures import refusing
+from eventbus.schemas.failures import UNFIT, refusing
+from eventbus.schemas.refusal import DataRefused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +96,30 @@ def _value(field: fields.Field[Any], value: Any, place: _Place, pruned: list[_Pl
         return _nested(field, value, place, pruned)
     if isinstance(value, list):
         return _items(field, value, place, pruned)
+    if isinstance(field, fields.Mapping) and isinstance(value, Mapping) and len(value) > 1 and field.key_field:
+        _refuse_merging(field.key_field, value, place)
     if isinstance(field, fields.Mapping) and isinstance(value, Mapping) and field.value_field:
         return {key: _value(field.value_field, each, place.entry(str(key)), pruned) for key, each in value.items()}
     return value
+
+
+def _refuse_merging(keys: fields.Field[Any], value: Mapping[Any, Any], place: _Place) -> None:
+    """Make sure that each key becomes another one: of two spellings of one key marshmallow keeps the last, without a word.
+
+    Raises:
+        DataRefused: Two become one.
+    """
+    if type(keys) is fields.String and not (keys.pre_load or keys.post_load):
+        return
+    known: dict[Any, Any] = {}
+    merged: list[str] = []
+    for key in value:
+        with suppress(ValidationError, *UNFIT):  # which are told when it is loaded
+            other = known.setdefault(keys.deserialize(key), key)
+            if other is not key:
+                merged.append(f"{other!r:.60} and {key!r:.60} are one key.")
+    if merged:
+        raise DataRefused({place.exact: merged})
 
 
 def _nested(field: fields.Nested, value: Any, place: _Place, pruned: list[_Place]) -> Any:

@@ -83,7 +83,11 @@ class Upcasters:
         self, type: str, from_version: int, to_version: int, *, lossy: Iterable[str] = ()
     ) -> Callable[[Convert], Convert]:
         """Decorator for a step to the previous version; *lossy* are the wire paths that do not survive it."""
-        return self._decorator(type, from_version, to_version, is_up=False, lossy=tuple(lossy))
+        paths = tuple(lossy) if isinstance(lossy, Iterable) and not isinstance(lossy, str) else (lossy,)
+        if lossy in paths or not all(isinstance(each, str) for each in paths):
+            reason = f"lossy={shown(lossy)} must be a list of wire paths, such as ['lines[].note']"
+            raise UpcasterConflict(type, from_version, to_version, reason)
+        return self._decorator(type, from_version, to_version, is_up=False, lossy=paths)
 
     def _decorator(
         self, type: str, from_version: int, to_version: int, *, is_up: bool, lossy: tuple[str, ...]
@@ -98,6 +102,8 @@ class Upcasters:
             raise UpcasterConflict(type, from_version, to_version, wanted)
 
         def declare(convert: Convert) -> Convert:
+            if not callable(convert):
+                raise UpcasterConflict(type, from_version, to_version, f"{shown(convert)} is no function from data to data")
             step = UpcastStep(type=type, from_version=from_version, to_version=to_version, convert=convert, lossy=lossy)
             self.add(step)
             return convert

@@ -5,6 +5,7 @@ loaded values are equal exactly when they are written alike.
 """
 
 import enum
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -114,10 +115,10 @@ def _range(validator: Any, field: fields.Field[Any]) -> _Json | None:
         (validator.min, validator.min_inclusive, ("minimum", "exclusiveMinimum")),
         (validator.max, validator.max_inclusive, ("maximum", "exclusiveMaximum")),
     ):
-        if bound is None:
+        if bound is None or bound == (-math.inf if names[0] == "minimum" else math.inf):
             continue
         number = field._serialize(bound, None, None) if isinstance(field, fields.TimeDelta) else bound
-        if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)):
+        if isinstance(number, bool) or not isinstance(number, (int, float, Decimal)) or not math.isfinite(number):
             return None
         name = names[0] if inclusive else names[1]
         result[prefix + name] = _json_number(number)

@@ -201,6 +201,8 @@ def test_what_is_always_written_is_required() -> None:
         fields.Pluck(EventSchema, "nowhere"),
         fields.Nested(WithArgument),
         fields.Nested(lambda: {}["nowhere"]),
+        fields.Enum(IntFlag("Rights", "READ WRITE"), by_value=True),
+        fields.Nested(type("Partial", (EventSchema,), {"a": fields.String(required=True)})(partial=True)),
     ],
 )
 def test_what_is_no_event_is_refused(field: fields.Field[Any]) -> None:
@@ -209,6 +211,31 @@ def test_what_is_no_event_is_refused(field: fields.Field[Any]) -> None:
         property_of(field)
 
     assert raised.value.path == "f"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"a": fields.String(metadata={"title": "\ud800"})},
+        {"a": fields.String(metadata={"examples": [float("inf")]})},
+        {"\x00": fields.String()},
+        {"a": fields.String(data_key="\udfff")},
+    ],
+)
+def test_words_that_nobody_can_keep_are_refused(members: dict[str, Any]) -> None:
+    """Before the registry is asked to keep them."""
+    with pytest.raises(InvalidSchema, match=r"U\+0000|Unicode|NaN and Infinity"):
+        to_json_schema(type("Some", (EventSchema,), members))
+
+
+def test_a_bound_without_an_end_is_none() -> None:
+    """JSON has no infinity, and no number is beyond it."""
+    endless = validate.Range(min=-math.inf, max=math.inf)
+
+    assert property_of(fields.Float(validate=endless)) == {"type": "number"}
+    assert property_of(fields.Float(validate=validate.Range(min=1, max=math.inf))) == {"type": "number", "minimum": 1}
+    for never in (validate.Range(max=-math.inf), validate.Range(min=math.nan)):
+        assert "x-eventbus-opaque" in property_of(fields.Float(validate=never))
 
 
 def test_a_moment_without_offset_is_another_form_in_another_zone() -> None:

@@ -183,3 +183,16 @@ def test_a_declared_change_is_a_step_both_ways() -> None:
     down = convert(schemas.upcasters, 2, 1, up.data, validate=schemas.canonical)
 
     assert (up.data, down.data, down.lossy) == ({"f1": 1, "f2": 7}, {"f1": 1}, ("f2",))
+
+
+@pytest.mark.parametrize("lossy", ["note", 5, None, [1], b"note"])
+def test_what_is_lost_is_a_list_of_paths(lossy: Any) -> None:
+    """A text would be a list of its letters."""
+    with pytest.raises(UpcasterConflict, match="must be a list of wire paths"):
+        Upcasters().downcaster("t", 2, 1, lossy=lossy)
+
+
+def test_a_step_is_a_function() -> None:
+    """Else the first event of that version would tell."""
+    with pytest.raises(UpcasterConflict, match="'note' is no function from data to data"):
+        Upcasters().upcaster("t", 1, 2)("note")  # type: ignore[arg-type]
