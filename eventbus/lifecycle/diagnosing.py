@@ -1,6 +1,6 @@
 """Diagnosing: a check-up of the whole bus; each finding one sentence, and what to do about it.
 
-servers ─▶ reachable, and with our tables? ─▶ groups · workers · types · the database itself
+servers ─▶ reachable, and with our tables? ─▶ does somebody hold them locked? ─▶ groups · workers · types · the database itself
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from eventbus.lifecycle.health import Verdict
 from eventbus.storage.database import Database
 from eventbus.storage.overview.condition import Condition, read_clock, read_condition
 from eventbus.storage.overview.groups import GroupState
+from eventbus.storage.overview.locks import Blocker, list_blockers
 from eventbus.storage.workers import Seen
 from eventbus.subscription import matches
 from eventbus.wording import span
@@ -22,6 +23,8 @@ from eventbus.wording import span
 LATE = timedelta(minutes=1)
 #: A transaction that is open longer keeps vacuum from its work.
 OLD_SNAPSHOT = timedelta(minutes=10)
+#: Whoever waits longer for a lock on a table of the bus waits for somebody who has forgotten it: what the bus locks, it locks for less.
+LOCKED = timedelta(seconds=6)
 #: A host whose clock is further off shows times that mislead.
 SKEW = timedelta(seconds=2)
 #: More wake-ups in an hour say that messages are lost, or that workers are too few.
@@ -54,7 +57,7 @@ class Finding:
 def diagnose(
     database: Database, broker: Broker, *, version: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> list[Finding]:
-    """All findings; only those about the servers if PostgreSQL cannot be asked.
+    """All findings; only those about the servers if PostgreSQL cannot be asked, and about locks while somebody waits for one.
 
     Args:
         version: Of this code.
@@ -70,6 +73,10 @@ def diagnose(
     if servers.database.verdict is not Verdict.OK:
         return found
     with database.autocommit() as connection:
+        # These first, and alone: whoever asks a table that is locked waits with the others.
+        locked = [_locked(each) for each in list_blockers(connection, least=LOCKED)]
+        if locked:
+            return [*found, *locked]
         before = clock()
         there = read_clock(connection)
         after = clock()
@@ -88,6 +95,13 @@ def _answer(name: str, answer: health.Answer, advice: str) -> Finding:
     return Finding(
         check=name, level=Level.FAULT, sentence=sentence, advice=advice if is_away else None, is_away=is_away
     )
+
+
+def _locked(blocker: Blocker) -> Finding:
+    waiters = "another one waits" if blocker.waiters == 1 else f"{blocker.waiters:,} others wait in line"
+    sentence = f"{blocker.holder} holds a lock on {blocker.table} for which {waiters}, for {span(blocker.wait)} now."
+    advice = "end it: pg_terminate_backend() with its number does, or ROLLBACK PREPARED. Then ask again: all else had to wait."
+    return Finding(check="lock", level=Level.FAULT, sentence=sentence, advice=advice)
 
 
 def _skew(before: datetime, there: datetime, after: datetime) -> Finding:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from eventbus.storage.database import Database
 from eventbus.storage.overview.condition import read_snapshot
 from eventbus.storage.workers import Worker
 from tests.integration.conftest import Run
+from tests.support import wait_until
 from tests.support.rows import Rows
 
 Sick = Callable[[EventBus, Rows], None]
@@ -237,6 +239,41 @@ def test_an_old_transaction_is_named(
     assert done.returncode == 1
     shown = r"of report \(idle in transaction\) has been in a transaction for [\d.]+ m?s; vacuum"
     assert re.search(shown, done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("table", ["event_log", "subscription"])
+def test_a_forgotten_lock_is_told_with_its_holder(
+    well: EventBus, rows: Rows, run_here: Run, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    """At once, though what it would look at is locked; whoever waits for the lock, and holds up others, is not to blame."""
+    monkeypatch.setattr(diagnosing, "LOCKED", timedelta())
+    assert "lock" not in run_here("doctor").stdout
+
+    with rows.transaction() as cursor, ThreadPoolExecutor() as threads:
+        cursor.execute("SET application_name = 'forgotten'")
+        cursor.execute(f"LOCK eventbus.{table} IN ACCESS SHARE MODE")
+        waiting = threads.submit(lock_exclusively, rows, table)
+        publishing = threads.submit(well.publish, "order.created", {}, source="tests")
+        wait_until(lambda: rows.value("SELECT count(*) FROM pg_locks WHERE NOT granted") == 2, message="both to wait")
+
+        done = run_here("doctor")
+        cursor.connection.rollback()
+
+        waiting.result(30)
+        publishing.result(30)
+
+    assert done.returncode == 1
+    (told,) = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
+    shown = rf"fault +lock +backend \d+ of forgotten \(idle in transaction\) holds a lock on eventbus\.{table}\w* for which"
+    assert re.match(shown + r" 2 others wait in line, for [\d.]+ m?s now\. end it: pg_terminate_backend", told), told
+    assert run_here("doctor", "--quiet").stdout == ""
+
+
+def lock_exclusively(rows: Rows, table: str) -> None:
+    """As an ALTER TABLE would; and let go."""
+    with rows.transaction() as cursor:
+        cursor.execute(f"LOCK eventbus.{table} IN ACCESS EXCLUSIVE MODE")
+        cursor.connection.rollback()
 
 
 def test_the_oldest_transaction_counts_from_its_own_begin(well: EventBus, rows: Rows) -> None:
