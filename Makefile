@@ -20,6 +20,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests wait for workers most of the time, so more of them can run at once than there are processors.
 PROCESSES := 5
 
+# Reads tests and keeps what pytest makes of their assertions: else each of the processes makes it for itself, at the same time.
+COMPILE := $(BIN)/python -m pytest --quiet --collect-only
+
 # Checks pages for accessibility, in tests only.
 AXE := build/axe/node_modules/axe-core/axe.min.js
 
@@ -44,6 +47,7 @@ demo: $(STAMP)  ## Start throwaway servers and sample services, and watch events
 
 test: $(STAMP) $(AXE)  ## Run all tests, then hold lifecycle and storage to full branch coverage
 	@rm -f .coverage .coverage.* build/not-run.txt
+	@if [ -z "$(PYTEST_ARGUMENTS)" ]; then $(COMPILE) tests/integration tests/controls tests/model & $(COMPILE) tests/e2e tests/console tests/unit; wait; fi > /dev/null
 	@$(IN_MEMORY) $(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 	@$(IN_MEMORY) $(BIN)/python -m pytest -n $(PROCESSES) --maxschedchunk 1 -o timeout=600 tests/controls tests/model  # measuring would only slow them down; some wait long for what never comes
 	@$(IN_MEMORY) $(BIN)/python -m pytest -o timeout=600 tests/million tests/chaos  # alone: they measure how soon lists answer, and how soon things recover
@@ -55,11 +59,12 @@ chaos: $(STAMP)  ## Let faults strike for SECONDS=45, then let SQL decide what w
 	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CONTINUE),--continue) $(if $(PAGE),--page $(PAGE))
 
 check: $(STAMP)  ## Check style, types, layers and documentation; takes less than a minute
-	@$(BIN)/python -m ruff check --quiet .
-	@$(BIN)/python -m ruff format --quiet --check .
-	@$(BIN)/python -m mypy --strict --no-error-summary eventbus workers
-	@$(BIN)/lint-imports --no-logo > build/layers.txt || { cat build/layers.txt; exit 1; }
-	@$(BIN)/python -m pytest -q tests/house
+	@$(BIN)/python -m mypy --strict --no-error-summary eventbus workers & types=$$!; \
+	$(BIN)/python -m ruff check --quiet . \
+	    && $(BIN)/python -m ruff format --quiet --check . \
+	    && { $(BIN)/lint-imports --no-logo > build/layers.txt || { cat build/layers.txt; false; }; } \
+	    && $(BIN)/python -m pytest -q tests/house; others=$$?; \
+	wait $$types && exit $$others  # the types take as long as all others together
 
 bench: $(BENCH)/.installed  ## Compare with other systems, in at most 25 minutes; QUICK=1 needs 6; fails when a bound is missed
 	@NODE_PATH="$(CURDIR)/$(BENCH)/node_modules" $(BENCH)/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--size quick)

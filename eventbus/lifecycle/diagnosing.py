@@ -23,7 +23,7 @@ from eventbus.wording import span
 LATE = timedelta(minutes=1)
 #: A transaction that is open longer keeps vacuum from its work.
 OLD_SNAPSHOT = timedelta(minutes=10)
-#: Whoever waits longer for a lock on a table of the bus waits for somebody who has forgotten it: what the bus locks, it locks for less.
+#: Whoever waits longer for a lock on a table of the bus waits for somebody who has forgotten it: the bus itself locks for less.
 LOCKED = timedelta(seconds=6)
 #: A host whose clock is further off shows times that mislead.
 SKEW = timedelta(seconds=2)

@@ -6,6 +6,7 @@
 The two paths agree: whatever the fast path accepts, marshmallow loads and dumps to the same JSON.
 """
 
+from copy import deepcopy
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError
@@ -81,7 +82,7 @@ def _refuse_unreadable(schema: Schema, written: Any) -> None:
         DataRefused: They could not.
     """
     try:
-        read(schema, written)
+        read(schema, deepcopy(written))
     except DataRefused as error:
         told = {
             path: [f"Could not be read again as it is written: {each}" for each in said]

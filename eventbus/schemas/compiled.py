@@ -150,7 +150,7 @@ def _tuple(each: fields.Tuple) -> Convert:
 
 
 def _dict(each: fields.Dict) -> Convert:
-    if each.key_field is not None and (type(each.key_field) is not fields.String or each.key_field.validators):
+    if each.key_field is not None and not _is_plain_text(each.key_field):
         raise Unsupported
     convert = _item(each.value_field) if each.value_field is not None else to_json
 
@@ -160,6 +160,10 @@ def _dict(each: fields.Dict) -> Convert:
         return {text(key): convert(item) for key, item in value.items()}
 
     return convert_dict
+
+
+def _is_plain_text(each: fields.Field[Any]) -> bool:
+    return type(each) is fields.String and not (each.validators or each.pre_load or each.post_load)
 
 
 def _nested(each: fields.Nested) -> Convert:

@@ -98,7 +98,9 @@ def wire_name(name: str, each: fields.Field[Any]) -> str:
 
 def _object_schema(schema: Schema, path: str, walk: _Walk) -> dict[str, Any]:
     if schema.partial:
-        raise InvalidSchema(path, "partial: what may be left out is said by its fields. Remove partial and required=True.")
+        raise InvalidSchema(
+            path, "partial: what may be left out is said by its fields. Remove partial and required=True."
+        )
     properties: dict[str, Any] = {}
     required: list[str] = []
     defaults: list[str] = []

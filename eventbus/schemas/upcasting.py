@@ -103,7 +103,9 @@ class Upcasters:
 
         def declare(convert: Convert) -> Convert:
             if not callable(convert):
-                raise UpcasterConflict(type, from_version, to_version, f"{shown(convert)} is no function from data to data")
+                raise UpcasterConflict(
+                    type, from_version, to_version, f"{shown(convert)} is no function from data to data"
+                )
             step = UpcastStep(type=type, from_version=from_version, to_version=to_version, convert=convert, lossy=lossy)
             self.add(step)
             return convert

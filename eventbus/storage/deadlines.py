@@ -24,7 +24,9 @@ from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - a
 log = logging.getLogger(__name__)
 
 _PERIOD_SECONDS = 1.0
-_CONSEQUENCE = "its connection is cut; if PostgreSQL is there, a lock may stand in the way: 'eventbus doctor' tells whose"
+_CONSEQUENCE = (
+    "its connection is cut; if PostgreSQL is there, a lock may stand in the way: 'eventbus doctor' tells whose"
+)
 #: So many looks at nothing, and the thread ends.
 _LOOKS = 10
 

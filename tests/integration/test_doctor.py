@@ -241,30 +241,37 @@ def test_an_old_transaction_is_named(
     assert re.search(shown, done.stdout), done.stdout
 
 
+#: How many backends wait for a lock of this database.
+WAITING = """
+SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database AS d ON d.oid = database
+WHERE NOT granted AND datname = current_database()
+"""
+
+
 @pytest.mark.parametrize("table", ["event_log", "subscription"])
 def test_a_forgotten_lock_is_told_with_its_holder(
     well: EventBus, rows: Rows, run_here: Run, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     """At once, though what it would look at is locked; whoever waits for the lock, and holds up others, is not to blame."""
     monkeypatch.setattr(diagnosing, "LOCKED", timedelta())
-    assert "lock" not in run_here("doctor").stdout
 
-    with rows.transaction() as cursor, ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor() as threads, rows.transaction() as cursor:
         cursor.execute("SET application_name = 'forgotten'")
         cursor.execute(f"LOCK eventbus.{table} IN ACCESS SHARE MODE")
-        waiting = threads.submit(lock_exclusively, rows, table)
-        publishing = threads.submit(well.publish, "order.created", {}, source="tests")
-        wait_until(lambda: rows.value("SELECT count(*) FROM pg_locks WHERE NOT granted") == 2, message="both to wait")
+        waiting = [threads.submit(lock_exclusively, rows, table)]
+        wait_until(lambda: rows.value(WAITING) == 1, message="somebody to wait")
+        waiting.append(threads.submit(well.publish, "order.created", {}, source="tests"))
+        wait_until(lambda: rows.value(WAITING) == 2, message="others to wait behind")
 
         done = run_here("doctor")
-        cursor.connection.rollback()
 
-        waiting.result(30)
-        publishing.result(30)
-
+    for each in waiting:
+        each.result()
     assert done.returncode == 1
     (told,) = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
-    shown = rf"fault +lock +backend \d+ of forgotten \(idle in transaction\) holds a lock on eventbus\.{table}\w* for which"
+    shown = (
+        rf"fault +lock +backend \d+ of forgotten \(idle in transaction\) holds a lock on eventbus\.{table}\w* for which"
+    )
     assert re.match(shown + r" 2 others wait in line, for [\d.]+ m?s now\. end it: pg_terminate_backend", told), told
     assert run_here("doctor", "--quiet").stdout == ""
 

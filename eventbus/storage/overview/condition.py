@@ -25,7 +25,7 @@ SELECT holder, age FROM (
 ) AS held ORDER BY age DESC LIMIT 1
 """
 CLOCK = "SELECT clock_timestamp()"
-SERVER = "SHOW server_version"
+SERVER = "SELECT current_setting('server_version') AS version, clock_timestamp() AS asked_at"
 PARTITIONS = """
 SELECT to_regclass('eventbus.event_log_' || to_char((now() + interval '168 hours') AT TIME ZONE 'UTC', 'IYYY_IW')) IS NOT NULL
        AS has_next,
@@ -82,10 +82,12 @@ def read_snapshot(connection: Connection) -> Snapshot | None:
 def read_condition(connection: Connection) -> Condition:
     """All of it; each part as of its own moment."""
     partitions = connection.row(PARTITIONS)
+    server = connection.row(SERVER)
     assert partitions is not None
+    assert server is not None
     return Condition(
-        server_version=str(connection.value(SERVER)),
-        asked_at=read_clock(connection),
+        server_version=server.version,
+        asked_at=as_utc(server.asked_at),
         groups=read_groups(connection),
         wishes=read_wishes(connection),
         workers=workers.list_live(connection),

@@ -1,4 +1,4 @@
-"""Locks on the bus's own tables that somebody holds while others wait: a forgotten ALTER TABLE stops every publish, without an error."""
+"""Locks on the bus's own tables for which others wait: a forgotten ALTER TABLE stops every publish, without an error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ WITH waiting AS MATERIALIZED (
 ), holding AS (
     SELECT DISTINCT unnest(pg_blocking_pids(w.pid)) AS blocker, w.pid AS waiter, w.relation, w.wait FROM waiting AS w
 )
-SELECT COALESCE(held.holder, 'a prepared transaction'), min(h.relation), (SELECT count(DISTINCT pid) FROM waiting), max(h.wait)
+SELECT COALESCE(held.holder, 'a prepared transaction') AS holder, min(h.relation) AS "table",
+       (SELECT count(DISTINCT pid) FROM waiting) AS waiters, max(h.wait) AS wait
 FROM holding AS h
 LEFT JOIN (
     SELECT pid, {BACKEND} AS holder FROM pg_stat_activity
@@ -49,6 +50,6 @@ class Blocker:
 def list_blockers(connection: Connection, *, least: timedelta) -> Sequence[Blocker]:
     """Who holds up somebody for longer than *least*, the longest first."""
     return [
-        Blocker(holder=row[0], table=row[1], waiters=row[2], wait=row[3])
+        Blocker(holder=row.holder, table=row.table, waiters=row.waiters, wait=row.wait)
         for row in connection.rows(BLOCKERS, least=least)
     ]

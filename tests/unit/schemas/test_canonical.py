@@ -247,10 +247,10 @@ def test_what_a_hook_writes_must_be_read_again() -> None:
         form({"a": "x"})
 
 
-@pytest.mark.parametrize("keys", [fields.UUID(), fields.Integer(), fields.String(post_load=str.lower), fields.Date()])
+@pytest.mark.parametrize("keys", [fields.UUID(), fields.String(post_load=str.lower), fields.Date()])
 def test_keys_that_become_one_are_refused(keys: fields.Field[Any]) -> None:
     """One of the two values would be gone."""
-    spellings = {"UUID": [ID, ID.upper()], "Integer": ["1", "01"], "String": ["a", "A"], "Date": ["2024-02-29", "20240229"]}
+    spellings = {"UUID": [ID, ID.upper()], "String": ["a", "A"], "Date": ["2024-02-29", "20240229"]}
     one, two = spellings[type(keys).__name__]
     form = form_of(a=fields.List(fields.Dict(keys=keys, values=fields.Integer())))
 

@@ -1,6 +1,7 @@
 """The JSON Schema of marshmallow schemas."""
 
 import enum
+import math
 from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -201,7 +202,7 @@ def test_what_is_always_written_is_required() -> None:
         fields.Pluck(EventSchema, "nowhere"),
         fields.Nested(WithArgument),
         fields.Nested(lambda: {}["nowhere"]),
-        fields.Enum(IntFlag("Rights", "READ WRITE"), by_value=True),
+        fields.Enum(enum.IntFlag("Rights", "READ WRITE"), by_value=True),
         fields.Nested(type("Partial", (EventSchema,), {"a": fields.String(required=True)})(partial=True)),
     ],
 )
