@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ SETTINGS = {
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
+#: The first PostgreSQL that knows `scram_iterations`, as it tells its own number.
+_WITH_ITERATIONS = 160_000
+
+
 class EmbeddedPostgres(EmbeddedServer):
     """A throwaway PostgreSQL server."""
 
@@ -63,6 +68,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def start(self) -> None:
         """Start the server, on its former port and data if it ran before, and return when it answers."""
         super().start()
+        self._hasten_login()
         databases.ensure_database(self._url(self._port, MAINTENANCE), NAME)
 
     def create_database(self, name: str, *, template: str | None = None) -> str:
@@ -72,6 +78,17 @@ class EmbeddedPostgres(EmbeddedServer):
     def drop_database(self, name: str) -> None:
         """Drop a database and its connections; nothing happens if there is none."""
         databases.drop_database(self.url, name)
+
+    def _hasten_login(self) -> None:
+        """Keep the password as one round of its hash: 4,096 cost each connection 4 ms, and hold up nobody who guesses 144 bits."""
+        with (
+            closing(psycopg2.connect(self._url(self._port, MAINTENANCE))) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            if connection.server_version >= _WITH_ITERATIONS:
+                cursor.execute("SET LOCAL scram_iterations = 1")
+                cursor.execute(f"ALTER ROLE {NAME} PASSWORD %s", (self._password,))
 
     def _url(self, port: int | None, database: str) -> str:
         return f"postgresql://{NAME}:{self._password}@{HOST}:{port}/{database}"

@@ -104,6 +104,14 @@ def test_nobody_enters_postgres_without_its_password(shared_postgres: EmbeddedPo
         execute(url, "SELECT 1")
 
 
+def test_a_login_costs_next_to_nothing(shared_postgres: EmbeddedPostgres) -> None:
+    """Its password needs no thousands of rounds, which each connection would go through."""
+    kept = str(execute(shared_postgres.url, "SELECT rolpassword FROM pg_authid WHERE rolname = session_user"))
+
+    is_new = int(str(execute(shared_postgres.url, "SHOW server_version_num"))) >= 160_000
+    assert kept.startswith("SCRAM-SHA-256$1:" if is_new else "SCRAM-SHA-256$4096:")
+
+
 def test_postgres_has_room_for_workers_and_prepared_transactions(shared_postgres: EmbeddedPostgres) -> None:
     """Many workers and two-phase commits fit in, and only loopback is listened on."""
     assert execute(shared_postgres.url, "SHOW max_connections") == "200"
