@@ -14,7 +14,8 @@ BENCH := build/bench
 MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }')" -gt 8000000 ] 2>/dev/null && echo /dev/shm)
 IN_MEMORY := $(if $(MEMORY),TMPDIR=$(MEMORY))
 
-# Tests start hundreds of processes: each would compile anew what the first one could have kept.
+# Tests start hundreds of processes: each would compile anew what the first one could have kept. Most of what is installed is never
+# imported, so it is not compiled before.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait for workers most of the time, so more of them can run at once than there are processors.
@@ -86,7 +87,7 @@ $(STAMP): pyproject.toml
 	fi; \
 	echo "Installing into .venv with $$found …"; \
 	{ $$found -m venv --clear .venv \
-	    && $(BIN)/python -m pip install --disable-pip-version-check -e '.[embedded,console,dev]'; } > build/setup.log 2>&1 \
+	    && $(BIN)/python -m pip install --disable-pip-version-check --no-compile -e '.[embedded,console,dev]'; } > build/setup.log 2>&1 \
 	    || { cat build/setup.log; echo "The installation failed; the lines above say why." >&2; exit 1; }
 	@printf '%s\n' '$(CURDIR)' > $@
 

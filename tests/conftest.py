@@ -42,7 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
 StartWorker = Callable[..., WorkerProcess]
 
 #: Tests that compute a lot, nearly twice as long where coverage is measured, and leave no line to others of what must be covered.
-UNMEASURED = ("console/", "house/", "integration/schemas/", "unit/schemas/")
+UNMEASURED = (
+    "console/",
+    "house/",
+    "integration/schemas/",
+    "unit/schemas/",
+    "unit/test_event.py",
+    "unit/test_fingerprint.py",
+)
 #: The variable by which coverage measures the processes of a measured one, too.
 _MEASURING = "COVERAGE_PROCESS_CONFIG"
 _measuring_key = pytest.StashKey[dict[str, str]]()
