@@ -98,8 +98,10 @@ def _answer(name: str, answer: health.Answer, advice: str) -> Finding:
 
 
 def _locked(blocker: Blocker) -> Finding:
-    waiters = "another one waits" if blocker.waiters == 1 else f"{blocker.waiters:,} others wait in line"
-    sentence = f"{blocker.holder} holds a lock on {blocker.table} for which {waiters}, for {span(blocker.wait)} now."
+    waiters = "another one who waits" if blocker.waiters == 1 else f"{blocker.waiters:,} others who wait"
+    sentence = (
+        f"{blocker.holder} holds up {waiters} for a lock on {blocker.table}, the first for {span(blocker.wait)} now."
+    )
     advice = "end it: pg_terminate_backend() with its number does, or ROLLBACK PREPARED. Then ask again: all else had to wait."
     return Finding(check="lock", level=Level.FAULT, sentence=sentence, advice=advice)
 

@@ -12,6 +12,7 @@ recursion finite. Four keywords of our own say what JSON Schema cannot:
 From the one document both projections follow (projection.py): the writer's, closed, and the reader's, open.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from marshmallow import Schema, ValidationError, fields, missing
 from marshmallow.exceptions import RegistryError
 
 from eventbus.errors import InvalidSchema
+from eventbus.schemas.code import Hook
 from eventbus.schemas.failures import UNFIT
 from eventbus.schemas.field_conversion import FieldConverter, is_json
 from eventbus.schemas.json_values import to_json
@@ -217,16 +219,28 @@ def _text(schema: Schema) -> dict[str, str]:
 def _hooks(schema: Schema) -> dict[str, Any]:
     """Code that runs around load and dump of the whole object."""
     found = [
-        describe(f"hook {tag}", getattr(type(schema), name))
+        {**describe(f"hook {tag}", _function_of(type(schema), name)), **_seen_fields(schema, options)}
         for tag, hooks in schema._hooks.items()
-        for name, *_ in hooks
+        for name, _many, options in hooks
     ]
-    found += [
-        describe("hook", getattr(type(schema), name)) for name in _SCHEMA_METHODS if _is_overridden(type(schema), name)
-    ]
+    overridden = [name for name in _SCHEMA_METHODS if _is_overridden(type(schema), name)]
+    found += [describe("hook", _function_of(type(schema), name)) for name in overridden]
     if type(schema).OPTIONS_CLASS is not Schema.OPTIONS_CLASS:
         found.append(describe("options", type(schema).OPTIONS_CLASS))
     return {"x-eventbus-opaque": sorted(found, key=lambda each: (each["what"], each["name"]))} if found else {}
+
+
+def _seen_fields(schema: Schema, options: Mapping[str, Any]) -> dict[str, str]:
+    """The keys on the wire of the fields that a hook is declared for; nothing for one that sees them all."""
+    names = [name for name in options.get("field_names", ()) if name in schema.fields]
+    return {"fields": " ".join(sorted(wire_name(name, schema.fields[name]) for name in names))} if names else {}
+
+
+def _function_of(schema_class: type[Schema], name: str) -> Any:
+    """The function behind an attribute of a schema, with the schema; the attribute itself if it is none."""
+    found = inspect.getattr_static(schema_class, name)
+    found = getattr(found, "__func__", found)
+    return Hook(schema_class, found) if inspect.isfunction(found) else found
 
 
 def _is_overridden(schema_class: type[Schema], name: str) -> bool:

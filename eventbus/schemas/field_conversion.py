@@ -4,6 +4,7 @@ Order matters: the value's own form first, then validators (which marshmallow sk
 """
 
 import enum
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from eventbus.errors import InvalidSchema
+from eventbus.schemas.code import Hook
 from eventbus.schemas.event_schema import is_strict_boolean
 from eventbus.schemas.lexical import text_form
 from eventbus.schemas.moment_conversion import date_or_time, date_time, time_delta
@@ -197,8 +199,11 @@ class FieldConverter:
     def code(self, field: fields.Field[Any], path: str) -> _Json:
         """Method and Function: the wire form is whatever the code does."""
         if isinstance(field, fields.Method):
-            # As functions: the methods are the schema's, which is described by its fields.
-            parts = [getattr(each, "__func__", each) for each in (field._serialize_method, field._deserialize_method)]
+            # As functions: the methods are the schema's, of which only what they use counts.
+            parts = [
+                Hook(type(field.parent), each.__func__) if inspect.ismethod(each) else each
+                for each in (field._serialize_method, field._deserialize_method)
+            ]
         else:
             parts = [getattr(field, "serialize_func", None), getattr(field, "deserialize_func", None)]
         result: _Json = {}

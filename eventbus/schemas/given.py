@@ -57,7 +57,8 @@ def _unlike(writer: _Given, reader: _Given) -> list[str]:
     fields, others = writer["fields"], reader["fields"]
     if not fields or not others:
         return ["*"]
-    unlike = {key for key in fields.keys() & others.keys() if fields[key] != others[key]}
+    shared = fields.keys() & others.keys() & set(reader["sees"] or fields)
+    unlike = {key for key in shared if fields[key] != others[key]}
     if reader["refuses"]:
         unlike |= fields.keys() - others.keys() | set(reader["filled"]) - fields.keys()
     return sorted(unlike)
@@ -75,6 +76,10 @@ def _given(node: dict[str, Any], document: Any) -> _Given:
         "whole": look({key: value for key, value in node.items() if key != _OPAQUE}, defaults),
         "fields": {key: look(each, defaults.get(key)) for key, each in properties.items()},
         "filled": filled,
+        # Told where all of the code is declared for fields of its own.
+        "sees": " ".join(each.get("fields", "") for each in node[_OPAQUE]).split()
+        if all("fields" in each for each in node[_OPAQUE])
+        else None,
         "refuses": any(each["what"] in _REFUSES_THE_WHOLE for each in node[_OPAQUE]),
     }
 

@@ -1,8 +1,8 @@
 """Identity of what JSON Schema cannot express: an unchanged part is recognised and a changed one cannot hide.
 
 A name is not enough: the body behind it may change. The identity is a digest of the source, with comments and layout
-taken out, and of what the code uses: the values it closes over, the object it belongs to, constants and functions of its
-module. What other modules do is not looked into, nor are classes that the code makes objects of.
+taken out, and of what the code uses (code.py): the values it closes over, the object it belongs to, constants and functions
+of its module. What other modules do is not looked into, nor are classes that the code makes objects of.
 """
 
 import enum
@@ -12,27 +12,22 @@ import inspect
 import io
 import re
 import tokenize
-from abc import ABC
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, time, timedelta
-from decimal import Decimal
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
-from uuid import UUID
 
-from marshmallow import fields
+from marshmallow import fields, validate
+
+from eventbus.schemas.code import Hook, functions_of, is_immutable, is_library, used_attributes, used_globals
 
 #: Tokens that change how source looks and not what it does.
 _LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
-#: What is known by its name alone.
-_LIBRARY = frozenset({"builtins", "marshmallow", "eventbus", "decimal", "datetime", "uuid", "enum", "typing"})
-
-#: Values that never change.
-_CONSTANT = (str, int, float, bytes, Decimal, date, time, timedelta, UUID, enum.Enum, re.Pattern)
-
-_PLACE_AND_WORDS = frozenset({"parent", "root", "error_messages"})
+#: Of fields and validators of marshmallow's: where they are, what they say, and what they have looked up.
+_PLACE_AND_WORDS = frozenset(
+    {"parent", "root", "error_messages", "_schema", "choices_text", "labels_text", "values_text"}
+)
 
 
 def describe(what: str, part: Any) -> dict[str, str]:
@@ -49,6 +44,8 @@ def name_of(part: Any) -> str:
     """A name a reader finds in the code; for values, how they are written."""
     if isinstance(part, functools.partial):
         return name_of(part.func)
+    if isinstance(part, Hook):
+        return name_of(part.function)
     if inspect.isfunction(part) or inspect.ismethod(part) or isinstance(part, type):
         return f"{part.__module__}.{part.__qualname__}"
     if isinstance(part, str):
@@ -102,37 +99,24 @@ def _partial_text(part: Any, seen: _Seen) -> str:
 
 def _function_text(part: Any, seen: _Seen) -> str:
     """A function that wraps another one closes over it: both count."""
-    function = part.__func__ if inspect.ismethod(part) else part
-    cells = [] if function.__closure__ is None else [_cell(cell) for cell in function.__closure__]
-    bound = [function.__defaults__, function.__kwdefaults__, cells, *_used(function)]
-    if inspect.ismethod(part):
+    is_bound = inspect.ismethod(part)
+    function: FunctionType = part.__func__ if is_bound else part
+    # What `super()` needs is the class itself, of which only what is used counts.
+    cells = [
+        _cell(cell)
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        if name != "__class__"
+    ]
+    bound: list[Any] = [function.__defaults__, function.__kwdefaults__, cells, *used_globals(function)]
+    if is_bound:
         bound.append(part.__self__)
     return f"{_source(function)}{_place_in_line(function)}({_text(bound, seen)})"
 
 
-def _used(function: Any) -> Iterator[Any]:
-    """What the function finds in its module under the names that it uses: constants, and functions that are defined there."""
-    for name in sorted(set(_names(function.__code__))):
-        value = function.__globals__.get(name)
-        is_helper = inspect.isfunction(value) and value.__module__ == function.__module__
-        if is_helper or (name in function.__globals__ and _is_constant(name, value)):
-            yield name, value
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield from _names(each)
-
-
-def _is_constant(name: str, value: Any) -> bool:
-    """Whether *value* says what it will always say; a collection does if its name is written as a constant's."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return name.isupper() and all(_is_constant(name, each) for each in value)
-    if isinstance(value, Mapping):
-        return name.isupper() and all(_is_constant(name, each) for pair in value.items() for each in pair)
-    return value is None or isinstance(value, _CONSTANT)
+def _hook_text(part: Hook, seen: _Seen) -> str:
+    if seen.holds(part.function):
+        return f"…{name_of(part)}"
+    return f"{_text(part.function, seen)}({_text(list(used_attributes(part)), seen)})"
 
 
 def _place_in_line(function: Any) -> str:
@@ -155,21 +139,16 @@ def _cell(cell: Any) -> Any:
 
 
 def _class_text(part: type, seen: _Seen) -> str:
-    if _is_library(part):
+    if is_library(part):
         return f"{part.__module__}.{part.__qualname__}"
-    bases = [each for each in part.__mro__[1:] if not _is_library(each)]
-    members = {
-        name: each
-        for name, each in vars(part).items()
-        if not name.startswith("__") or inspect.isfunction(each)
-        if inspect.isfunction(each) or _is_constant(name.upper(), each)
-    }
-    return f"{_source(part)}({_text([bases, members], seen)})"
-
-
-def _is_library(part: type) -> bool:
-    # A class that is made by calling a metaclass may be said to be of the metaclass's module.
-    return part is ABC or part.__module__.split(".")[0] in _LIBRARY
+    if issubclass(part, enum.Enum):
+        return f"{part.__qualname__}({_text([(name, each.value) for name, each in part.__members__.items()], seen)})"
+    bases = [each for each in part.__mro__[1:] if not is_library(each)]
+    members: dict[str, Any] = dict(functions_of(part))
+    source = _source(part)
+    if not source:  # its text would say what else is in it
+        members |= {name: each for name, each in vars(part).items() if name[0] != "_" and is_immutable(each)}
+    return f"{part.__qualname__}:{source}({_text([bases, members], seen)})"
 
 
 def _instance_text(part: Any, seen: _Seen) -> str:
@@ -183,7 +162,7 @@ def _state(part: Any) -> dict[str, Any]:
     """The attributes of an instance; those of a field without its place and its words."""
     slots = [name for each in type(part).__mro__ for name in _slots(each)]
     found = {**{name: getattr(part, name) for name in slots if hasattr(part, name)}, **getattr(part, "__dict__", {})}
-    left_out = _PLACE_AND_WORDS if isinstance(part, fields.Field) else ()
+    left_out = _PLACE_AND_WORDS if isinstance(part, (fields.Field, validate.Validator)) else ()
     return {name: value for name, value in found.items() if name not in left_out}
 
 
@@ -197,14 +176,24 @@ def _plain_repr(part: Any) -> str:
 
 
 def _source(part: Any) -> str:
-    """The tokens of *part*; where no source can be had (a console, a C function) its byte code."""
+    """The tokens of *part*; where no source can be had (a console) the byte code of a function, and nothing of a class."""
     try:
         source = inspect.getsource(getattr(part, "__code__", part))  # of a function itself, not of what it wraps
         tokens = tokenize.generate_tokens(io.StringIO(inspect.cleandoc("\n" + source)).readline)
         return " ".join(token.string for token in tokens if token.type not in _LAYOUT)
     except (OSError, TypeError, tokenize.TokenError, IndentationError, SyntaxError):
         code = getattr(part, "__code__", None)
-        return f"{name_of(part)}:{code.co_code.hex() if code else ''}:{_plain_repr(code.co_consts) if code else ''}"
+        return "" if code is None else f"{name_of(part)}:{_code_text(code)}"
+
+
+def _code_text(part: Any) -> str:
+    """Byte code and its constants, in which neither addresses nor the order of a set count."""
+    if isinstance(part, CodeType):
+        return f"{part.co_code.hex()}({','.join(_code_text(each) for each in part.co_consts)})"
+    if isinstance(part, (tuple, frozenset)):
+        items = [_code_text(each) for each in part]
+        return f"[{','.join(sorted(items) if isinstance(part, frozenset) else items)}]"
+    return repr(part)
 
 
 def _is_plain(part: Any) -> bool:
@@ -215,9 +204,10 @@ _Writer = tuple[Callable[[Any], bool], Callable[[Any, _Seen], str]]
 _WRITERS: list[_Writer] = [
     (_is_plain, lambda part, seen: repr(part)),
     (lambda part: isinstance(part, re.Pattern), lambda part, seen: f"{part.pattern!r}/{part.flags}"),
-    (lambda part: isinstance(part, (list, tuple, set, frozenset)), _collection_text),
+    (lambda part: isinstance(part, (list, tuple, set, frozenset)) and not callable(part), _collection_text),
     (lambda part: isinstance(part, Mapping), _mapping_text),
     (lambda part: isinstance(part, functools.partial), _partial_text),
     (lambda part: inspect.isfunction(part) or inspect.ismethod(part), _function_text),
     (lambda part: isinstance(part, type), _class_text),
+    (lambda part: isinstance(part, Hook), _hook_text),
 ]

@@ -269,11 +269,37 @@ def test_a_forgotten_lock_is_told_with_its_holder(
         each.result()
     assert done.returncode == 1
     (told,) = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
-    shown = (
-        rf"fault +lock +backend \d+ of forgotten \(idle in transaction\) holds a lock on eventbus\.{table}\w* for which"
-    )
-    assert re.match(shown + r" 2 others wait in line, for [\d.]+ m?s now\. end it: pg_terminate_backend", told), told
+    shown = r"fault +lock +backend \d+ of forgotten \(idle in transaction\) holds up"
+    assert re.match(
+        shown
+        + rf" 2 others who wait for a lock on eventbus\.{table}\w*, the first for [\d.]+ m?s now\. end it: pg_terminate_backend",
+        told,
+    ), told
     assert run_here("doctor", "--quiet").stdout == ""
+
+
+def test_who_waits_is_not_to_blame(well: EventBus, rows: Rows, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of a chain is named, though it holds no lock on a table of the bus; and rows alone are nobody's fault."""
+    monkeypatch.setattr(diagnosing, "LOCKED", timedelta())
+    rows.all("CREATE TABLE public.other (id int)")
+    with ThreadPoolExecutor() as threads, rows.transaction() as root, rows.transaction() as middle:
+        for cursor, name in ((root, "root"), (middle, "middle")):
+            cursor.execute(f"SET application_name = '{name}'")
+        root.execute("LOCK public.other")
+        middle.execute("LOCK eventbus.event_log IN ACCESS EXCLUSIVE MODE")
+        waiting = [threads.submit(middle.execute, "SELECT FROM public.other")]
+        waiting.append(threads.submit(lock_exclusively, rows, "event_log"))
+        wait_until(lambda: rows.value(WAITING) == 2, message="both to wait")
+
+        done = run_here("doctor")
+
+        root.connection.rollback()
+        waiting[0].result()
+        middle.connection.rollback()
+        waiting[1].result()
+
+    (told,) = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
+    assert re.search(r"of root \(idle in transaction\) holds up .* eventbus\.event_log", told), told
 
 
 def lock_exclusively(rows: Rows, table: str) -> None:

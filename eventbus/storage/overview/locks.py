@@ -7,48 +7,50 @@ from datetime import timedelta
 from eventbus.storage.database import Connection
 from eventbus.storage.latecomers import BACKEND, PREPARED
 
-# Whoever waits, too, is not to blame: behind a request for a lock that is not granted yet the others queue up. Asks no table of
-# the bus, so it has an answer while they have none. A prepared transaction has no process: its number is 0.
+# Whoever waits, too, for whatever it be, is not to blame: the last of the chain is. Asks no table of the bus, so it has an answer
+# while they have none. A prepared transaction has no process: its number is 0.
 BLOCKERS = f"""
-WITH waiting AS MATERIALIZED (
+WITH RECURSIVE waiting AS MATERIALIZED (
     SELECT l.pid, n.nspname || '.' || c.relname AS relation, clock_timestamp() - l.waitstart AS wait
     FROM pg_locks AS l
     JOIN pg_database AS d ON d.oid = l.database AND d.datname = current_database()
     JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'eventbus'
-    WHERE NOT l.granted
-), holding AS (
-    SELECT DISTINCT unnest(pg_blocking_pids(w.pid)) AS blocker, w.pid AS waiter, w.relation, w.wait FROM waiting AS w
-)
-SELECT COALESCE(held.holder, 'a prepared transaction') AS holder, min(h.relation) AS "table",
-       (SELECT count(DISTINCT pid) FROM waiting) AS waiters, max(h.wait) AS wait
-FROM holding AS h
-LEFT JOIN (
+    WHERE NOT l.granted AND l.locktype = 'relation'
+), chain (pid, blocker) AS (
+    SELECT w.pid, unnest(pg_blocking_pids(w.pid)) FROM waiting AS w
+    UNION
+    SELECT c.blocker, unnest(pg_blocking_pids(c.blocker)) FROM chain AS c
+), held AS (
     SELECT pid, {BACKEND} AS holder FROM pg_stat_activity
     UNION ALL
     SELECT 0, string_agg({PREPARED}, ' or ') FROM pg_prepared_xacts WHERE database = current_database() HAVING count(*) > 0
-) AS held ON held.pid = h.blocker
-WHERE h.blocker NOT IN (SELECT pid FROM waiting)
-GROUP BY 1, h.blocker
-HAVING max(h.wait) > CAST(:least AS interval)
-ORDER BY max(h.wait) DESC, 1
+)
+SELECT COALESCE(held.holder, 'a prepared transaction') AS holder, first.relation AS "table", first.waiters, first.wait
+FROM (
+    SELECT relation, wait, (SELECT count(DISTINCT pid) FROM waiting) AS waiters FROM waiting ORDER BY wait DESC NULLS LAST LIMIT 1
+) AS first
+CROSS JOIN (SELECT DISTINCT blocker FROM chain WHERE blocker NOT IN (SELECT pid FROM chain)) AS root
+LEFT JOIN held ON held.pid = root.blocker
+WHERE first.wait > CAST(:least AS interval)
+ORDER BY holder
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blocker:
-    """Somebody who holds a lock on a table of the bus, or waits for nothing and lets others wait."""
+    """Somebody who waits for nothing, and for whom others wait who want a lock on a table of the bus."""
 
     holder: str
-    #: One of the tables.
+    #: The table for which the first of them waits.
     table: str
-    #: How many wait for such locks, for this one or behind others who do.
+    #: How many wait for such locks, for this one's or behind others who do.
     waiters: int
     #: How long the first of them has waited.
     wait: timedelta
 
 
 def list_blockers(connection: Connection, *, least: timedelta) -> Sequence[Blocker]:
-    """Who holds up somebody for longer than *least*, the longest first."""
+    """Who lets somebody wait for longer than *least*."""
     return [
         Blocker(holder=row.holder, table=row.table, waiters=row.waiters, wait=row.wait)
         for row in connection.rows(BLOCKERS, least=least)

@@ -1,16 +1,23 @@
 """What counts as another wire form, and what as other words."""
 
+import enum
 import functools
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate
 
+from eventbus.schemas.code import functions_of
 from eventbus.schemas.conversion import to_json_schema
 from eventbus.schemas.event_schema import EventSchema
 from eventbus.schemas.fingerprints import text_fingerprint, wire_fingerprint
 from eventbus.schemas.opaque import identity_of
+from tests.support.workers import ROOT
 
 
 def schema(**members: Any) -> dict[str, Any]:
@@ -218,3 +225,146 @@ def test_a_converted_schema_is_what_it_was() -> None:
     declared = type("Some", (EventSchema,), {"a": own(validate=validate.Regexp("^a$"))})()
 
     assert wire_fingerprint(to_json_schema(declared)) == wire_fingerprint(to_json_schema(declared))
+
+
+_allowed: set[str] | None = None
+COUNT = 0
+
+
+def check_lazily(value: str) -> None:
+    """Know what is allowed when it is first asked."""
+    global _allowed, COUNT  # noqa: PLW0603 - the point
+    COUNT += 1
+    if _allowed is None:
+        _allowed = {"a"}
+    if value not in _allowed:
+        raise ValidationError("unknown")
+
+
+def reads_limit(value: Any) -> None:
+    """Look at an attribute that is called as something in the module is."""
+    assert value.LIMIT
+
+
+class Based(EventSchema):
+    """Has a hook, which uses what a class below may define."""
+
+    most = 9
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Look, and give back what was loaded."""
+        self.look(data)
+        return data
+
+    def look(self, data: dict[str, Any]) -> None:
+        """Refuse too much."""
+        assert len(data) <= self.most
+
+
+class Hooked(Based):
+    """Extends its hook."""
+
+    a = fields.String()
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """As the class above does."""
+        return super().make(data)
+
+
+def test_what_code_does_changes_nothing_of_what_it_is() -> None:
+    """A schema is declared in each process, before its first event and after."""
+    nested = type(
+        "Nested",
+        (fields.Nested,),
+        {"_deserialize": lambda self, *args, **more: fields.Nested._deserialize(self, *args, **more)},
+    )
+    flags = enum.Flag("Right", "READ WRITE")
+    own_enum = type("OwnEnum", (fields.Enum,), {"_deserialize": lambda self, value, *_, **__: self.enum(value)})
+
+    class Order(EventSchema):
+        text = fields.String(validate=check_lazily)
+        part = nested(Hooked)
+        other = fields.Nested(Hooked, load_default=dict)
+        right = own_enum(flags)
+
+    before = wire_fingerprint(to_json_schema(Order))
+    Order().load({"text": "a", "part": {"a": "b"}, "right": 3})
+    instance = Order()
+    instance.load({"text": "a", "part": {"a": "b"}, "right": 3})
+
+    assert wire_fingerprint(to_json_schema(Order)) == before
+    assert wire_fingerprint(to_json_schema(instance)) == before
+
+
+def test_a_name_of_an_attribute_is_none_of_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only looks alike does not count."""
+    before = identity_of(reads_limit)
+
+    monkeypatch.setitem(reads_limit.__globals__, "LIMIT", 17)
+
+    assert identity_of(reads_limit) == before
+
+
+@pytest.mark.parametrize("change", [{"most": 3}, {"look": lambda self, data: None}])
+def test_what_a_hook_uses_of_its_schema_is_part_of_it(change: dict[str, Any]) -> None:
+    """Of a class below, and of those above."""
+    found = {
+        wire_fingerprint(to_json_schema(type("Some", (base,), {**members, "x": fields.String()})))
+        for base in (Based, Hooked)
+        for members in ({}, change)
+    }
+
+    assert len(found) == 4
+
+
+def test_the_order_of_a_set_is_no_part_of_code() -> None:
+    """It differs from process to process."""
+    program = """
+import sys; from marshmallow import validate; from eventbus.schemas.opaque import identity_of
+space = {}; exec("def check(value): return value in {'a', 'b', 'c', 'd'}", space)
+print(identity_of(validate.OneOf({'a', 'b', 'c'})), identity_of(validate.NoneOf({'a', 'b', 'c'})), identity_of(space['check']))
+"""
+
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3", "4")
+    }
+
+    assert len(said) == 1
+
+
+def test_what_dataclass_makes_is_no_part_of_a_class() -> None:
+    """It is byte code, another one in each version of Python."""
+
+    @dataclass(frozen=True)
+    class Limit:
+        most: int
+
+        def __call__(self, value: int) -> None:
+            assert value <= self.most
+
+    assert set(functions_of(Limit)) == {"__call__"}
+    assert identity_of(Limit(1)) != identity_of(Limit(2))
+
+
+class Members(list[int]):
+    """A collection that is code as well."""
+
+    def __call__(self, value: int) -> None:
+        """Refuse what is not in it."""
+        assert value in self
+
+
+def test_a_collection_with_code_is_more_than_its_items() -> None:
+    """And still holds them."""
+    assert identity_of(Members([1])) != identity_of([1])
+    assert identity_of(Members([1])) != identity_of(Members([2]))

@@ -83,6 +83,15 @@ def test_a_hook_that_may_refuse_must_be_given_the_same(hook: Any) -> None:
     )
 
 
+def test_a_hook_of_one_field_sees_that_field() -> None:
+    """Whatever becomes of the others, by its name on the wire."""
+    kept = {"a": fields.String(data_key="A")}
+    one, two = hooked(look, **kept, b=integer()), hooked(look, **kept, b=fields.Float())
+
+    assert not is_told(two, one)
+    assert is_told(hooked(look, a=fields.Float(data_key="A")), hooked(look, a=integer(data_key="A")))
+
+
 @pytest.mark.parametrize("hook", [keep, look])
 def test_a_hook_that_sees_less_may_be_given_more_or_fewer_fields(hook: Any) -> None:
     """It sees one field, or what has passed all that refuses."""
