@@ -19,11 +19,11 @@ _OPAQUE = "x-eventbus-opaque"
 #: Code that sees data as a whole and may refuse it. Other hooks see one field, or what has passed.
 _REFUSES_THE_WHOLE = frozenset({"validator", "hook", "hook validates_schema", "hook pre_load"})
 
-#: Keywords that say which values there are, and nothing of how one is loaded.
+#: Keywords that say which values there are, and nothing of how one is loaded; a form has a name beside its pattern.
 _BOUNDS = frozenset(
     f"{prefix}{key}"
     for prefix in ("", "x-eventbus-")
-    for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "required")
+    for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "required", "pattern")
 ) | {f"{end}{what}" for end in ("min", "max") for what in ("Length", "Items", "Properties")}
 
 _Given = Mapping[str, Any]
@@ -90,8 +90,16 @@ def _without_bounds(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     named = {key: {name: _without_bounds(each) for name, each in part[key].items()} for key in NAMED & part.keys()}
-    told = {key: each if key in DATA else _without_bounds(each) for key, each in part.items() if key not in _BOUNDS}
-    return {**told, **named}
+    told = {
+        key: each if key in DATA else _without_bounds(each) for key, each in part.items() if not _is_bound(key, part)
+    }
+    if isinstance(told.get("type"), list):  # null is loaded as None by whoever takes it
+        told["type"] = sorted(set(told["type"]) - {"null"})
+    return {**told, **named, **({"type": [told["type"]]} if isinstance(told.get("type"), str) else {})}
+
+
+def _is_bound(key: str, part: dict[str, Any]) -> bool:
+    return key in _BOUNDS or (key == "enum" and "type" in part)
 
 
 def _has_code(node: dict[str, Any]) -> bool:

@@ -92,6 +92,21 @@ def test_a_hook_of_one_field_sees_that_field() -> None:
     assert is_told(hooked(look, a=fields.Float(data_key="A")), hooked(look, a=integer(data_key="A")))
 
 
+@pytest.mark.parametrize(
+    ("reader", "writer"),
+    [
+        (fields.String(validate=validate.OneOf(["a", "b"])), fields.String(validate=validate.OneOf(["a"]))),
+        (fields.String(allow_none=True), fields.String()),
+        (fields.String(), fields.String(validate=validate.Regexp("^a"))),
+        (fields.List(fields.String(allow_none=True)), fields.List(fields.String())),
+    ],
+    ids=["choice", "null", "pattern", "inside"],
+)
+def test_a_field_that_takes_more_gives_the_same(reader: fields.Field[Any], writer: fields.Field[Any]) -> None:
+    """What was written is loaded as it was."""
+    assert not is_told(hooked(refuse_nothing, a=reader), hooked(refuse_nothing, a=writer))
+
+
 @pytest.mark.parametrize("hook", [keep, look])
 def test_a_hook_that_sees_less_may_be_given_more_or_fewer_fields(hook: Any) -> None:
     """It sees one field, or what has passed all that refuses."""
