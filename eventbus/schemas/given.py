@@ -11,11 +11,11 @@ from copy import deepcopy
 from typing import Any
 
 from eventbus.schemas.fingerprints import DATA, NAMED, wire_fingerprint
+from eventbus.schemas.validator_conversion import OPAQUE
 
 #: Keyword under which it stands, in what is compared and never in what is stored.
 GIVEN = "x-eventbus-given"
 
-_OPAQUE = "x-eventbus-opaque"
 #: Code that sees data as a whole and may refuse it. Other hooks see one field, or what has passed.
 _REFUSES_THE_WHOLE = frozenset({"validator", "hook", "hook validates_schema", "hook pre_load"})
 
@@ -73,14 +73,14 @@ def _given(node: dict[str, Any], document: Any) -> _Given:
 
     defaults = {key: properties[key].get("default") for key in filled if isinstance(properties.get(key), dict)}
     return {
-        "whole": look({key: value for key, value in node.items() if key != _OPAQUE}, defaults),
+        "whole": look({key: value for key, value in node.items() if key != OPAQUE}, defaults),
         "fields": {key: look(each, defaults.get(key)) for key, each in properties.items()},
         "filled": filled,
         # Told where all of the code is declared for fields of its own.
-        "sees": " ".join(each.get("fields", "") for each in node[_OPAQUE]).split()
-        if all("fields" in each for each in node[_OPAQUE])
+        "sees": " ".join(each.get("fields", "") for each in node[OPAQUE]).split()
+        if all("fields" in each for each in node[OPAQUE])
         else None,
-        "refuses": any(each["what"] in _REFUSES_THE_WHOLE for each in node[_OPAQUE]),
+        "refuses": any(each["what"] in _REFUSES_THE_WHOLE for each in node[OPAQUE]),
     }
 
 
@@ -103,7 +103,7 @@ def _is_bound(key: str, part: dict[str, Any]) -> bool:
 
 
 def _has_code(node: dict[str, Any]) -> bool:
-    told = node.get(_OPAQUE)
+    told = node.get(OPAQUE)
     return isinstance(told, list) and all(isinstance(each, dict) and "what" in each for each in told)
 
 

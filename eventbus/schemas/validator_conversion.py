@@ -231,11 +231,12 @@ def _written_raw(choices: list[Any]) -> list[Any] | None:
 
 
 def _regexp(validator: Any, field: fields.Field[Any]) -> _Json | None:
-    """The pattern, anchored at the start only: that is what re.match does."""
+    """The pattern, anchored at the start only: that is what re.match does. None where its end is what must not come."""
     regex = validator.regex
     if not isinstance(field, fields.String) or not isinstance(regex.pattern, str) or regex.flags != re.UNICODE:
         return None
-    return {"pattern": f"^(?:{regex.pattern})"} if is_portable(regex.pattern) else None
+    negates_end = "(?!" in regex.pattern and "$" in regex.pattern
+    return {"pattern": f"^(?:{regex.pattern})"} if is_portable(regex.pattern) and not negates_end else None
 
 
 def _email(validator: Any, field: fields.Field[Any]) -> _Json | None:

@@ -283,6 +283,7 @@ def test_two_fields_with_one_name_are_refused() -> None:
     [
         fields.Integer(validate=is_even),
         fields.String(validate=validate.Regexp("(?i)x")),
+        fields.String(validate=validate.Regexp("^(?!a$)")),
         fields.String(validate=validate.OneOf("abc")),
         fields.Date(validate=validate.Range(max=None)),
         fields.Function(lambda data: 1, lambda value: value),
