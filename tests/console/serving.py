@@ -1,5 +1,6 @@
 """An app on a port of this machine, for browsers."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,17 @@ from eventbus.embedded.server import free_port
 from tests.support import wait_until
 
 
+class Server(uvicorn.Server):
+    """A server that leaves no connection open: a browser keeps streams, and they outlive uvicorn's patience."""
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """End the server, and cut what is still connected."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # transports close in the next turn of the loop
+
+
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """*app* on a port of this machine; its address."""
@@ -18,7 +30,7 @@ def serving(app: Any) -> Iterator[str]:
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
