@@ -1,6 +1,5 @@
 """An app on a port of this machine, for browsers."""
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # transports close in the next turn of the loop
 
 
 @contextmanager
