@@ -50,8 +50,8 @@ test: $(STAMP) $(AXE)  ## Run all tests, then hold lifecycle and storage to full
 	@rm -f .coverage .coverage.* build/not-run.txt
 	@if [ -z "$(PYTEST_ARGUMENTS)" ]; then $(COMPILE) tests/integration tests/controls tests/model & $(COMPILE) tests/e2e tests/console tests/unit; wait; fi > /dev/null
 	@$(IN_MEMORY) $(BIN)/python -m coverage run -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGUMENTS)
-	@$(IN_MEMORY) $(BIN)/python -m pytest -n $(PROCESSES) --maxschedchunk 1 -o timeout=600 tests/controls tests/model  # measuring would only slow them down; some wait long for what never comes
-	@$(IN_MEMORY) $(BIN)/python -m pytest -o timeout=600 tests/million tests/chaos  # alone: they measure how soon lists answer, and how soon things recover
+	@$(IN_MEMORY) $(BIN)/python -m pytest -n $(PROCESSES) --maxschedchunk 1 -o timeout=600 tests/chaos tests/controls tests/model  # measuring would only slow them down; storms wait for most of their time, and some others for what never comes
+	@$(IN_MEMORY) $(BIN)/python -m pytest -o timeout=600 tests/million  # alone: they measure how soon lists answer
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --include='$(GATED)' --omit='$(UNGATED)' --fail-under=100
 	@if [ -f build/not-run.txt ]; then cat build/not-run.txt; fi

@@ -198,6 +198,28 @@ def test_help_imports_neither_celery_nor_sqlalchemy(arguments: list[str]) -> Non
     )
 
 
+def test_only_migrate_imports_alembic() -> None:
+    """It would make each other command start a fifth later."""
+    script = (
+        "import sys\nfrom importlib import import_module\nfrom eventbus.cli.app import COMMANDS\n"
+        "for home in sorted({home.partition(':')[0] for home, _ in COMMANDS.values()}, key='eventbus.cli.migrate'.__eq__):\n"
+        "    import_module(home)\n"
+        "    print(home, 'alembic' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = dict(line.split() for line in done.stdout.splitlines())
+    assert [home for home, has_alembic in loaded.items() if has_alembic == "True"] == ["eventbus.cli.migrate"]
+    assert "eventbus.cli.sweep" in loaded
+
+
 def test_every_command_has_help(run: Run) -> None:
     """Every command that the help lists explains itself; no arguments at all are a question for help, answered with 2."""
     listed = re.findall(r"^  (\w+) {2,}\S", run("--help").stdout.partition("Commands:")[2], re.MULTILINE)
