@@ -75,6 +75,8 @@ def user(*, name: str, role: str) -> None:
 def _serve(app: Any, *, host: str, port: int, root_path: str) -> None:
     import uvicorn  # noqa: PLC0415 - an extra
 
+    from eventbus.console.server import Server  # noqa: PLC0415
+
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -82,7 +84,7 @@ def _serve(app: Any, *, host: str, port: int, root_path: str) -> None:
         proxy_headers=False,
         server_header=False,
         root_path=root_path,
-        # Streams do not end by themselves.
+        # What is asked of a server that does not answer.
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
     with _listening(host, port) as listener:
@@ -90,7 +92,7 @@ def _serve(app: Any, *, host: str, port: int, root_path: str) -> None:
         click.echo(f"serving http://{shown}:{listener.getsockname()[1]}{root_path}/; Ctrl-C ends it.", err=True)
         # It has ended in order by the time that it raises what ended it.
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            Server(config, stopping=app.state.end_streams).run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

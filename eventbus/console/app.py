@@ -41,6 +41,10 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         check: Of the host app: returns the `User` who sent a request, or None if they may not see the console; plain or async.
         settings: In the place of what the environment says.
 
+    Returns:
+        The app. Its ``state.end_streams()`` ends what pages listen to, which does not end by itself: for a server that is about to
+        stop, in its loop.
+
     Raises:
         ConfigurationError: The environment's settings cannot be used.
     """
@@ -78,17 +82,19 @@ def create_app(bus: EventBus, *, check: Check | None = None, settings: ConsoleSe
         yield
         await run_in_threadpool(site.background.stop)
 
-    return Starlette(
-        routes=_routes(site),
+    streams = Streams()
+    app = Starlette(
+        routes=_routes(site, streams),
         lifespan=life,
         middleware=[Middleware(Protection)],
         exception_handlers={404: answer_error, 405: answer_error, 500: answer_failure},
     )
+    app.state.end_streams = streams.end
+    return app
 
 
-def _routes(site: Site) -> list[BaseRoute]:
+def _routes(site: Site, streams: Streams) -> list[BaseRoute]:
     know_numbers()
-    streams = Streams()
     routes: list[BaseRoute] = [
         Mount("/static", _Files(directory=str(files("eventbus.console") / "static")), name="static")
     ]

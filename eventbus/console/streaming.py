@@ -3,7 +3,7 @@
     live   ask the page's function again and again, send what has changed
     tail   a thread waits for what comes ─▶ queue ─▶ browser; a browser that is slow misses some, and is told how many
 
-A stream ends with its session, and when its browser goes.
+A stream ends with its session, when its browser goes, and when the server is about to stop.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -43,10 +43,18 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Streams:
-    """Counts the open streams of a console."""
+    """The open streams of a console."""
 
     def __init__(self) -> None:
+        self.have_ended = False
         self._open: Counter[str] = Counter()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def end(self) -> None:
+        """End them all, and begin no more; called in the server's loop."""
+        self.have_ended = True
+        for task in self._running:
+            task.cancel()
 
     def endpoint_of(self, route: Live | Tailing, site: Site) -> Endpoint:
         """What answers requests to *route*."""
@@ -58,14 +66,30 @@ class Streams:
                     # Before anything is waited for, so that streams that are opened at the same moment see each other.
                     stack.enter_context(self._counted(visit.user.name))
                     chunks = await _chunks_of(route, view_of(visit, request, site))
+                    self._refuse_if_ended()
                 except LoginNeeded:
                     # A way to the login would end in a cookie, in the place of the one that a form was just made for.
                     return Response(status_code=401)
                 except Exception as error:  # the edge of a request
                     return answer_trouble(error, request, site)
-                return _Stream(chunks, place=stack.pop_all())
+                return _Stream(chunks, place=stack.pop_all(), streams=self)
 
         return answer
+
+    @contextmanager
+    def running(self) -> Iterator[asyncio.Task[Any]]:
+        """The task of the block, which `end` cancels."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            yield task
+        finally:
+            self._running.discard(task)
+
+    def _refuse_if_ended(self) -> None:
+        if self.have_ended:
+            raise HTTPException(503, "The console is about to stop.")
 
     @contextmanager
     def _counted(self, user: str) -> Iterator[None]:
@@ -81,13 +105,21 @@ class Streams:
 class _Stream(StreamingResponse):
     """Keeps *place* until it has ended, however it ends."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], *, place: ExitStack) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], *, place: ExitStack, streams: Streams) -> None:
         super().__init__(chunks, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
         self._place = place
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._place:
-            await super().__call__(scope, receive, send)
+        with self._place, self._streams.running() as task:
+            try:
+                await super().__call__(scope, receive, send)
+            except asyncio.CancelledError:
+                if not self._streams.have_ended:
+                    raise
+                task.uncancel()
+                # Complete, as any other answer: a browser asks again, and finds the next server.
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _chunks_of(route: Live | Tailing, view: View) -> AsyncIterator[bytes]:

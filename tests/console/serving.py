@@ -7,18 +7,9 @@ from typing import Any
 
 import uvicorn
 
+from eventbus.console.server import Server
 from eventbus.embedded.server import free_port
 from tests.support import wait_until
-
-
-class Server(uvicorn.Server):
-    """A server that leaves no connection open: a browser keeps streams, and they outlive uvicorn's patience."""
-
-    async def shutdown(self, sockets: Any = None) -> None:
-        """End the server, and cut what is still connected."""
-        await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
 
 
 @contextmanager
@@ -28,7 +19,7 @@ def serving(app: Any) -> Iterator[str]:
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False
     )
-    server = Server(config)
+    server = Server(config, stopping=app.state.end_streams)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

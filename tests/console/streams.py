@@ -26,6 +26,8 @@ class Heard:
     status: int
     headers: Mapping[str, str]
     said: bytes
+    #: Whether the answer has ended, or would be cut off.
+    is_complete: bool
 
 
 async def listen(
@@ -45,7 +47,7 @@ async def listen(
         return {"type": "http.disconnect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:
-        told.update({name: message[name] for name in ("status", "headers") if name in message})
+        told.update({name: message[name] for name in ("status", "headers", "more_body") if name in message})
         said.extend(message.get("body", b""))
         has_enough = until(bytes(said)) if said else False
         if await has_enough if inspect.isawaitable(has_enough) else has_enough:
@@ -68,4 +70,4 @@ async def listen(
     }
     await asyncio.wait_for(app(scope, receive, send), 20)
     shown = {name.decode(): value.decode() for name, value in told["headers"]}
-    return Heard(status=told["status"], headers=shown, said=bytes(said))
+    return Heard(status=told["status"], headers=shown, said=bytes(said), is_complete=not told.get("more_body"))

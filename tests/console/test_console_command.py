@@ -186,3 +186,6 @@ def test_it_serves_until_it_is_told_to_end(served: "tuple[subprocess.Popen[str],
         assert stream.readline().startswith(b"event: ")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
+        assert stream.read().endswith(b"\n\n")
+    assert process.stderr is not None
+    assert process.stderr.read() == ""

@@ -331,3 +331,26 @@ def test_nobody_waits_for_a_tail_to_close(stage: Stage) -> None:
     assert (heard.said, source.closed.is_set()) == (HERE, False)
     may_close.set()
     wait_until(source.closed.is_set)
+
+
+def test_streams_end_in_order_when_the_server_is_about_to_stop(stage: Stage) -> None:
+    """As any answer that is complete, at once; and none begins any more."""
+    source = Source(lambda: 1)
+    pulsing, tailing = stage.pulsing(lambda _: [message(1)]), stage.tailing(lambda _: Tail(source=source, show=message))
+
+    def end(app: Starlette, said_last: bytes) -> Callable[[bytes], bool]:
+        def hear(told: bytes) -> bool:
+            if told.endswith(said_last):
+                asyncio.get_running_loop().call_soon(app.state.end_streams)
+            return False
+
+        return hear
+
+    pulsed = asyncio.run(listen(pulsing, "/live/x", until=end(pulsing, said(1))))
+    tailed = asyncio.run(listen(tailing, "/live/x", until=end(tailing, said(1))))
+    late = asyncio.run(listen(pulsing, "/live/x"))
+
+    assert (pulsed.status, pulsed.is_complete, pulsed.said[: len(said(1))]) == (200, True, said(1))
+    assert (tailed.status, tailed.is_complete, tailed.said) == (200, True, HERE + said(1))
+    wait_until(source.closed.is_set)
+    assert (late.status, b"about to stop" in late.said) == (503, True)
