@@ -3,7 +3,6 @@
     record ─▶ answer
       │ no answer in time ─▶ the connection is cut
       └─ connection lost ─▶ end what may still run ─┬─ all have keys ──▶ publish again: a key records once
-                                                    ├─ it waited for a lock that still stands ─▶ DatabaseBusy: nothing was recorded
                                                     ├─ in the log ─────▶ recorded
                                                     ├─ not in the log ─▶ DatabaseUnreachable: nothing was recorded
                                                     └─ nobody answers, or a proxy may still hold it ─▶ PublishUncertain
@@ -11,18 +10,17 @@
 The lost answer costs those who lose it; a publish that gets its answer asks for nothing more.
 """
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from eventbus.errors import DatabaseBusy, DatabaseError, DatabaseUnreachable, PublishUncertain
+from eventbus.errors import DatabaseError, DatabaseUnreachable, PublishUncertain
 from eventbus.lifecycle import recording
 from eventbus.storage import backends, bulk
-from eventbus.storage.backends import Attempt, Obstacle
+from eventbus.storage.backends import Attempt
 from eventbus.storage.database import Connection, Database
 from eventbus.storage.event_log import Entry, Recorded
 from eventbus.storage.failures import was_lost
@@ -43,8 +41,7 @@ def record(
         within: How long to wait for the answer.
 
     Raises:
-        InvalidInput, DatabaseError: As `recording.write`; nothing was recorded. DatabaseBusy also if a lock on a table, such as
-            that of an ALTER TABLE, let it wait for *within*, and is still held.
+        InvalidInput, DatabaseError: As `recording.write`; nothing was recorded.
         PublishUncertain: The connection was lost, and what became of them cannot be told.
     """
     attempt = None
@@ -70,12 +67,6 @@ def _settle(
         try:
             found = _ask(database, entries, attempt=attempt, after=after)
             break
-        except _Locked as locked:
-            message = (
-                f"PostgreSQL at {database.shown_url} could not do it now: a lock on {locked.table} stands in the way, and "
-                "'eventbus doctor' tells whose; nothing was recorded, try again."
-            )
-            raise DatabaseBusy(message) from lost
         except (DatabaseError, _CannotTell):
             if time.monotonic() > deadline:
                 _give_up(entries, lost)
@@ -90,65 +81,29 @@ class _CannotTell(Exception):
     """The server answers, but cannot say yet, or at all, what became of the entries."""
 
 
-class _Locked(Exception):
-    """The entries were not recorded, for a lock stands in the way, and would still."""
-
-    def __init__(self, table: str) -> None:
-        self.table = table
-        super().__init__(table)
-
-
 def _ask(
     database: Database, entries: Sequence[Entry], *, attempt: Attempt, after: datetime | None
 ) -> list[Recorded] | None:
     """What became of *entries*; None if they were not, and will not be, recorded."""
     within = timedelta(seconds=_ASKING_SECONDS)
-    ended, obstacle = _end(database, attempt, within=within)
-    if all(entry.digest is not None for entry in entries):
-        try:
-            return _record_again(database, entries, attempt=attempt, after=after, within=within)
-        except DatabaseBusy as error:
-            if obstacle is None:
-                raise
-            raise _Locked(obstacle.table) from error
-    if obstacle is not None:
-        raise _Locked(obstacle.table)
-    with _asking(database, within=within) as connection:
+    with database.autocommit(within=within) as connection:
+        if not backends.is_primary(connection):
+            raise _CannotTell
+        ended = backends.end(connection, attempt)
+    # Begun after that end, so that it sees what was committed before, in any isolation level.
+    with database.transaction(within=within * 2) as connection:
+        backends.limit_statements(connection, within)
+        if all(entry.digest is not None for entry in entries):
+            written = recording.write(connection, entries, database=database, after=after)
+            # Those that the lost attempt recorded are new: their groups have not been woken.
+            ours = bulk.find_recorded(connection, entries, age=attempt.age)
+            return [ours.get(n, item) for n, item in enumerate(written)]
         ours = bulk.find_recorded(connection, entries, age=attempt.age)
         if ours:
             return _with_held(connection, entries, ours)
     if not ended:
         raise _CannotTell
     return None
-
-
-def _end(database: Database, attempt: Attempt, *, within: timedelta) -> tuple[bool, Obstacle | None]:
-    """End what may still run of *attempt*; whether it has ended, and the lock for which it did nothing at all, if that is sure."""
-    with database.autocommit(within=within) as connection:
-        if not backends.is_primary(connection):
-            raise _CannotTell
-        obstacle = backends.find_obstacle(connection, attempt)
-        ended = backends.end(connection, attempt)
-        is_sure = obstacle is not None and ended and backends.stands(connection, obstacle)
-        return ended, obstacle if is_sure else None
-
-
-def _record_again(
-    database: Database, entries: Sequence[Entry], *, attempt: Attempt, after: datetime | None, within: timedelta
-) -> list[Recorded]:
-    with _asking(database, within=within) as connection:
-        written = recording.write(connection, entries, database=database, after=after)
-        # Those that the lost attempt recorded are new: their groups have not been woken.
-        ours = bulk.find_recorded(connection, entries, age=attempt.age)
-        return [ours.get(n, item) for n, item in enumerate(written)]
-
-
-@contextlib.contextmanager
-def _asking(database: Database, *, within: timedelta) -> Iterator[Connection]:
-    """A transaction that is begun after the attempt's end, so that it sees what was committed before, in any isolation level."""
-    with database.transaction(within=within * 2) as connection:
-        backends.limit_statements(connection, within)
-        yield connection
 
 
 def _with_held(connection: Connection, entries: Sequence[Entry], ours: dict[int, Recorded]) -> list[Recorded]:

@@ -1,7 +1,6 @@
 """A connection that is lost while a publish commits: the publisher is told the truth, or that nobody can tell it."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventbus import Draft, EventBus
 from eventbus.embedded import EmbeddedPostgres
-from eventbus.errors import DatabaseBusy, DatabaseUnreachable, IdempotencyConflict, PublishUncertain
+from eventbus.errors import DatabaseUnreachable, IdempotencyConflict, PublishUncertain
 from eventbus.lifecycle import certainty
 from eventbus.storage import backends
 from eventbus.storage.backends import Attempt
@@ -77,15 +76,6 @@ def drafts(count: int, key: str | None = None) -> list[Draft]:
         )
         for n in range(count)
     ]
-
-
-def hold_inserts(rows: Rows) -> None:
-    """From now on whoever records an event waits for whoever has an advisory lock."""
-    rows.all(
-        "CREATE FUNCTION public.hold() RETURNS trigger LANGUAGE plpgsql AS "
-        "'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END'"
-    )
-    rows.all("CREATE TRIGGER hold BEFORE INSERT ON eventbus.event_log FOR EACH ROW EXECUTE FUNCTION public.hold()")
 
 
 @pytest.mark.parametrize("keep_server_side", [False, True], ids=["closed", "silent"])
@@ -157,11 +147,10 @@ def test_with_a_key_an_event_that_never_reached_the_server_is_published_again(
 def test_a_statement_that_still_runs_is_ended_before_the_log_is_read(
     bus: EventBus, proxy: FaultProxy, rows: Rows, key: str | None
 ) -> None:
-    """It waits for somebody when its client is lost: read at once, the log would lie."""
+    """It waits for a lock when its client is lost: read at once, the log would lie."""
     publish(bus, key and "warm", data="warm")
-    hold_inserts(rows)
     with rows.transaction() as blocker:
-        blocker.execute("SELECT pg_advisory_xact_lock(1)")
+        blocker.execute("LOCK TABLE eventbus.event_log IN SHARE MODE")
         proxy.lose(Fault.UNANSWERED, RECORDS)
         result: list[Any] = []
 
@@ -352,7 +341,7 @@ def test_behind_a_pooling_proxy_a_running_statement_is_ended(
         def attempt() -> None:
             try:
                 publish(bus)
-            except (DatabaseBusy, DatabaseUnreachable, PublishUncertain) as error:
+            except (DatabaseUnreachable, PublishUncertain) as error:
                 result.append(error)
 
         thread = threading.Thread(target=attempt)
@@ -361,7 +350,7 @@ def test_behind_a_pooling_proxy_a_running_statement_is_ended(
         blocker.connection.rollback()
 
     # Asked before the server had read it, it is uncertain; what is never said is that an event was not recorded that was.
-    assert {type(error) for error in result} <= {DatabaseBusy, DatabaseUnreachable, PublishUncertain}
+    assert {type(error) for error in result} <= {DatabaseUnreachable, PublishUncertain}
     assert len(result) == 1
     assert rows.count("event_log") == 1
 
@@ -376,71 +365,6 @@ def test_behind_a_pooling_proxy_a_missing_event_is_uncertain(
 
     with pytest.raises(PublishUncertain):
         publish(bus)
-
-
-# --- behind a lock ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("briefly")
-@KEYS
-@pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
-@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "behind a pooling proxy"])
-def test_behind_a_lock_that_stands_nothing_was_recorded(
-    make_bus: MakeBus, pooling_proxy: FaultProxy, rows: Rows, mode: str, key: str | None, *, proxied: bool
-) -> None:
-    """As behind an ALTER TABLE that somebody has forgotten: the publisher is told so, and may publish again."""
-    database_url = {"database_url": pooling_proxy.url} if proxied else {}
-    bus = make_bus(publish_seconds=1, **database_url)
-    publish(bus, key and "warm", data="warm")
-    with rows.transaction() as holder:
-        holder.execute(f"LOCK TABLE eventbus.event_log IN {mode} MODE")
-
-        with pytest.raises(DatabaseBusy, match=r"a lock on eventbus\.event_log .*doctor.*nothing was recorded"):
-            publish(bus, key)
-
-        holder.connection.rollback()
-    assert rows.count("event_log") == 1
-    publish(bus, key)
-    assert rows.count("event_log") == 2
-
-
-@pytest.mark.usefixtures("briefly")
-def test_behind_what_is_no_lock_on_a_table_a_repeat_may_find_out(make_bus: MakeBus, rows: Rows) -> None:
-    """Who was waited for may have gone, and nobody can tell since when: uncertain, and with its key safe to repeat."""
-    bus = make_bus(publish_seconds=1)
-    hold_inserts(rows)
-    with rows.transaction() as holder:
-        holder.execute("SELECT pg_advisory_xact_lock(1)")
-
-        with pytest.raises(PublishUncertain) as caught:
-            publish(bus, "k")
-
-    assert caught.value.idempotency_key == "k"
-    assert publish(bus, "k").id == publish(bus, "k").id
-    assert rows.count("event_log") == 1
-
-
-def test_a_lock_that_somebody_else_has_now_proves_nothing(database: Database, rows: Rows) -> None:
-    """What waited for the first one may have run, and committed, before the second one was granted."""
-    with rows.transaction() as waiter:
-        attempt = Attempt(pid=waiter.connection.get_backend_pid(), token="0", started_seconds=time.monotonic())
-        with rows.transaction() as holder:
-            holder.execute("LOCK TABLE eventbus.event_log IN ACCESS EXCLUSIVE MODE")
-            thread = threading.Thread(target=lambda: waiter.execute("SELECT count(*) FROM eventbus.event_log"))
-            thread.start()
-            with database.autocommit() as connection:
-                wait_until(lambda: backends.find_obstacle(connection, attempt) is not None)
-                obstacle = backends.find_obstacle(connection, attempt)
-                assert obstacle is not None
-                before = backends.stands(connection, obstacle)
-                holder.connection.rollback()
-                thread.join(10)
-                waiter.connection.rollback()
-                holder.execute("LOCK TABLE eventbus.event_log IN ACCESS EXCLUSIVE MODE")
-                after = backends.stands(connection, obstacle)
-                waits = backends.find_obstacle(connection, attempt)
-
-    assert (obstacle.table, before, after, waits) == ("eventbus.event_log", True, False, None)
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------------
