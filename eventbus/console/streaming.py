@@ -9,7 +9,7 @@ A stream ends with its session, when its browser goes, and when the server is ab
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -52,6 +52,8 @@ class Streams:
 
     def end(self) -> None:
         """End them all, and begin no more; called in the server's loop."""
+        if self.have_ended:
+            return
         self.have_ended = True
         for task in self._running:
             task.cancel()
@@ -65,8 +67,8 @@ class Streams:
                     visit = await enter(request, site, is_active=False)
                     # Before anything is waited for, so that streams that are opened at the same moment see each other.
                     stack.enter_context(self._counted(visit.user.name))
-                    chunks = await _chunks_of(route, view_of(visit, request, site))
                     self._refuse_if_ended()
+                    chunks = await _chunks_of(route, view_of(visit, request, site))
                 except LoginNeeded:
                     # A way to the login would end in a cookie, in the place of the one that a form was just made for.
                     return Response(status_code=401)
@@ -82,6 +84,8 @@ class Streams:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
+        if self.have_ended:  # while it was about to begin
+            task.cancel()
         try:
             yield task
         finally:
@@ -111,15 +115,23 @@ class _Stream(StreamingResponse):
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_open = False
+
+        async def noting(message: MutableMapping[str, Any]) -> None:
+            nonlocal is_open
+            is_open = message["type"] == "http.response.start" or bool(message.get("more_body"))
+            await send(message)
+
         with self._place, self._streams.running() as task:
             try:
-                await super().__call__(scope, receive, send)
+                await super().__call__(scope, receive, noting)
             except asyncio.CancelledError:
                 if not self._streams.have_ended:
                     raise
                 task.uncancel()
                 # Complete, as any other answer: a browser asks again, and finds the next server.
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if is_open:
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _chunks_of(route: Live | Tailing, view: View) -> AsyncIterator[bytes]:

@@ -346,11 +346,15 @@ def test_streams_end_in_order_when_the_server_is_about_to_stop(stage: Stage) -> 
 
         return hear
 
+    early = stage.tailing(lambda _: (early.state.end_streams(), Tail(source=Source(), show=message))[1])
+
     pulsed = asyncio.run(listen(pulsing, "/live/x", until=end(pulsing, said(1))))
     tailed = asyncio.run(listen(tailing, "/live/x", until=end(tailing, said(1))))
     late = asyncio.run(listen(pulsing, "/live/x"))
+    opened_meanwhile = asyncio.run(listen(early, "/live/x"))
 
     assert (pulsed.status, pulsed.is_complete, pulsed.said[: len(said(1))]) == (200, True, said(1))
     assert (tailed.status, tailed.is_complete, tailed.said) == (200, True, HERE + said(1))
     wait_until(source.closed.is_set)
     assert (late.status, b"about to stop" in late.said) == (503, True)
+    assert (opened_meanwhile.is_complete, opened_meanwhile.said) == (True, HERE)
