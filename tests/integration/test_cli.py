@@ -173,6 +173,18 @@ def bury(rows: Rows, event_id: str, type: str, group: str, error: str) -> int:
 # --- help -----------------------------------------------------------------------------------------------------------
 
 
+def printed_by(script: str) -> str:
+    """What *script* prints in a Python of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"]])
 def test_help_imports_neither_celery_nor_sqlalchemy(arguments: list[str]) -> None:
     """It is there at once, also where they are not installed."""
@@ -182,16 +194,10 @@ def test_help_imports_neither_celery_nor_sqlalchemy(arguments: list[str]) -> Non
         "print('LOADED', sorted({name.partition('.')[0] for name in sys.modules}))"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = printed_by(script)
 
-    loaded = done.stdout.partition("LOADED")[2]
-    assert "CODE 0" in done.stdout
+    loaded = said.partition("LOADED")[2]
+    assert "CODE 0" in said
     assert "'click'" in loaded
     assert not any(
         f"'{name}'" in loaded for name in ("celery", "kombu", "sqlalchemy", "psycopg2", "redis", "marshmallow")
@@ -207,15 +213,9 @@ def test_only_migrate_imports_alembic() -> None:
         "    print(home, 'alembic' in sys.modules)"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = printed_by(script)
 
-    loaded = dict(line.split() for line in done.stdout.splitlines())
+    loaded = dict(line.split() for line in said.splitlines())
     assert [home for home, has_alembic in loaded.items() if has_alembic == "True"] == ["eventbus.cli.migrate"]
     assert "eventbus.cli.sweep" in loaded
 
