@@ -67,7 +67,6 @@ class Streams:
                     visit = await enter(request, site, is_active=False)
                     # Before anything is waited for, so that streams that are opened at the same moment see each other.
                     stack.enter_context(self._counted(visit.user.name))
-                    self._refuse_if_ended()
                     chunks = await _chunks_of(route, view_of(visit, request, site))
                 except LoginNeeded:
                     # A way to the login would end in a cookie, in the place of the one that a form was just made for.
@@ -91,12 +90,10 @@ class Streams:
         finally:
             self._running.discard(task)
 
-    def _refuse_if_ended(self) -> None:
-        if self.have_ended:
-            raise HTTPException(503, "The console is about to stop.")
-
     @contextmanager
     def _counted(self, user: str) -> Iterator[None]:
+        if self.have_ended:
+            raise HTTPException(503, "The console is about to stop.")
         if self._open.total() >= MOST_STREAMS or self._open[user] >= MOST_OF_ONE_USER:
             raise HTTPException(503, "Too many pages are open: close some.")
         self._open[user] += 1
