@@ -6,6 +6,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from tests.support.waiting import wait_until
+
 FORM = re.compile(r"<form[^>]*method=\"post\"[^>]*action=\"([^\"]*)\"[^>]*>(.*?)</form>", re.DOTALL)
 HIDDEN = re.compile(r"<input type=\"hidden\" name=\"([^\"]*)\" value=\"([^\"]*)\">")
 
@@ -23,6 +25,15 @@ class Client(TestClient):
         answer = self.get(path)
         assert answer.status_code == status, answer.text
         return answer.text
+
+    def refusal(self, path: str) -> str:
+        """The text of the page that refuses what *path* asks for. What is to be counted may be refused a moment later."""
+
+        def refused() -> str:
+            answer = self.get(path)
+            return answer.text if answer.status_code == 400 else ""
+
+        return wait_until(refused, message=f"{path} to be refused")
 
     def token(self, path: str) -> str:
         """What the forms of that page bring along."""

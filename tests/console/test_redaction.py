@@ -19,7 +19,6 @@ from tests.console.routes import path_of
 from tests.console.seed import Seed, make_bus
 from tests.console.serving import serving
 from tests.console.streams import first_pulse
-from tests.support import wait_until
 from tests.support.rows import Rows
 
 ROUTES = [route for page in PAGES for route in page.routes]
@@ -142,9 +141,7 @@ def test_the_story_is_told_without_its_name(hushed: Hushed, hushed_client: Clien
 )
 def test_nobody_learns_by_asking(hushed: Hushed, hushed_client: Client, path: str) -> None:
     """A search for a guess is refused, rather than answered with what it finds, or with how much."""
-    # What is to be counted may be refused a moment later.
-    wait_until(lambda: hushed_client.get(path).status_code == 400)
-    text = hushed_client.text(path, status=400)
+    text = hushed_client.refusal(path)
 
     assert "nobody may look for" in text
     assert "<tr data-row" not in text

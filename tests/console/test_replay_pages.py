@@ -99,9 +99,7 @@ def test_what_would_be_replayed_is_counted_first(client: Client, seed: Seed) -> 
 )
 def test_what_cannot_be_counted_is_said_above_the_form(client: Client, query: str, says: str) -> None:
     """With what was typed."""
-    path = f"/replays/new?{query}&count=1"
-    wait_until(lambda: client.get(path).status_code == 400)
-    text = client.text(path, status=400)
+    text = client.refusal(f"/replays/new?{query}&count=1")
 
     assert says in unescape(text)
     assert 'role="alert"' in text
