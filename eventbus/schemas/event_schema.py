@@ -1,13 +1,17 @@
 """EventSchema: a marshmallow Schema whose defaults are safe for events.
 
 The invariant: what a publisher passes is what the wire carries. marshmallow reads ``"12"`` and ``1.7`` as integers and
-``"yes"`` as a boolean; an event schema does not.
+``"yes"`` as a boolean, and puts a constant in the place of whatever is given; an event schema does not.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema, ValidationError, fields
+
+from eventbus.schemas.json_values import same, to_json
+from eventbus.schemas.refusal import DataRefused
 
 
 class ExactlyOne(set[Any]):
@@ -18,7 +22,7 @@ class ExactlyOne(set[Any]):
 
 
 class EventSchema(Schema):
-    """Base class of event schemas: strict integers and booleans, unknown fields refused.
+    """Base class of event schemas: strict integers, booleans and constants, unknown fields refused.
 
     Strictness reaches into List, Dict and Tuple; a nested Schema class brings its own.
     """
@@ -29,7 +33,7 @@ class EventSchema(Schema):
         unknown = RAISE
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Make the numbers and booleans of *field_obj* strict."""
+        """Make the numbers, booleans and constants of *field_obj* strict."""
         super().on_bind_field(field_name, field_obj)
         for field in inner_fields(field_obj):
             make_strict(field)
@@ -55,8 +59,26 @@ def make_strict(field: fields.Field[Any]) -> None:
         field.strict = True
     elif isinstance(field, fields.Boolean) and "truthy" not in vars(field):
         field.truthy, field.falsy = ExactlyOne({True}), ExactlyOne({False})
+    elif type(field) is fields.Constant:
+        field._deserialize = partial(_exactly, field.constant)  # type: ignore[method-assign]
 
 
 def is_strict_boolean(field: fields.Boolean) -> bool:
     """Whether *field* reads only true and false."""
     return isinstance(field.truthy, ExactlyOne)
+
+
+def is_strict_constant(field: fields.Constant[Any]) -> bool:
+    """Whether *field* reads only its constant."""
+    return "_deserialize" in vars(field)
+
+
+def _exactly(constant: Any, value: Any, *_context: Any, **_options: Any) -> Any:
+    """*constant*, if that is what *value* is on the wire."""
+    try:
+        is_it = same(to_json(value), to_json(constant))
+    except DataRefused:
+        is_it = False
+    if not is_it:
+        raise ValidationError(f"Must be equal to {constant}.")
+    return constant

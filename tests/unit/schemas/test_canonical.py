@@ -342,3 +342,35 @@ def test_a_constant_is_written_as_json() -> None:
 
     assert first == second == {"kinds": ["a", "b"]}
     assert first["kinds"] is not second["kinds"]
+
+
+@pytest.mark.parametrize(
+    ("constant", "other"),
+    [("EUR", "USD"), (1, True), (1, "1"), (None, "x"), (["a"], ["a", "b"]), ("EUR", {"EUR"}), ("EUR", float("nan"))],
+    ids=str,
+)
+@pytest.mark.parametrize("place", ["own", "listed"])
+def test_a_constant_is_not_put_in_the_place_of_something_else(place: str, constant: object, other: object) -> None:
+    """As marshmallow would, which records an amount of dollars as one of euros."""
+    wrapped = {"own": lambda each: each, "listed": lambda each: [each]}[place]
+    field = fields.Constant(constant) if place == "own" else fields.List(fields.Constant(constant))
+    form = form_of(currency=field)
+
+    assert form({"currency": wrapped(constant)}) == {"currency": wrapped(constant)}
+    with pytest.raises(DataRefused) as refused:
+        form({"currency": wrapped(other)})
+    assert list(refused.value.errors.values()) == [[f"Must be equal to {constant}."]]
+
+
+def test_a_constant_is_the_same_in_any_type_of_python() -> None:
+    """Whose value on the wire it is; and what is not given is filled in."""
+    form = form_of(kinds=fields.Constant(["a", 1]))
+
+    assert form({"kinds": ("a", 1.0)}) == form({}) == {"kinds": ["a", 1]}
+
+
+def test_a_constant_of_a_plain_schema_is_as_lenient_as_marshmallow() -> None:
+    """Which has a class of its own for that."""
+    form = CanonicalForm(Schema.from_dict({"currency": fields.Constant("EUR")})())
+
+    assert form({"currency": "USD"}) == {"currency": "EUR"}
