@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from eventbus import EventBus
-from eventbus.console import create_app
+from eventbus.console import create_app, readings
 from eventbus.embedded import Servers
 from eventbus.embedded.databases import create_database, drop_database
 from tests.console.client import Client
@@ -65,10 +65,18 @@ def served(seed: Seed) -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def rested() -> Iterator[None]:
+    """Let dear readings rest for as long as they took, not twenty times: one that took a second is not waited for by a browser."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(readings, "_REST", 1.0)
+        yield
+
+
 @pytest.fixture
 def own_served(own_seed: Seed) -> Iterator[str]:
     """The address of the console of the test's own bus, on a port."""
-    with serving(create_app(own_seed.bus)) as url:
+    with rested(), serving(create_app(own_seed.bus)) as url:
         yield url
 
 
@@ -85,6 +93,7 @@ def desk(
 ) -> Iterator[Desk]:
     """An operator before a browser; one for all tests of a file, each of which brings what it changes."""
     with (
+        rested(),
         seeded(servers, template_database) as planted,
         sitting_down(planted, browser, tmp_path_factory.mktemp("users") / "users") as made,
     ):

@@ -257,8 +257,9 @@ def test_a_tail_hears_what_is_sought_once(own_seed: Seed) -> None:
     assert list(heard) == []
 
 
-def test_a_tail_tells_what_came_while_nobody_looked(own_seed: Seed) -> None:
+def test_a_tail_tells_what_came_while_nobody_looked(own_seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the page and its stream, or while that was paused: as many as a list holds, and of no more than a day."""
+    monkeypatch.setattr(event_tail, "_LATE", timedelta(hours=1))  # so long publishing them may take
     bus = own_seed.bus
     bus.publish_many(Draft(type="tail.missed", data={"number": number}, source="tests") for number in range(201))
     tails = [
@@ -353,6 +354,7 @@ def test_only_the_newest_rows_are_followed(own_seed: Seed, monkeypatch: pytest.M
     monkeypatch.setattr(event_tail, "_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(event_following, "_MOST", 3)
     bus = own_seed.bus
+    monkeypatch.setattr(event_tail, "_LATE", timedelta(hours=1))  # so long publishing them may take
     asked: list[set[UUID]] = []
     find = bus.standings
 

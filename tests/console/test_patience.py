@@ -19,12 +19,12 @@ from tests.support.silent_proxy import SilentProxy
 def test_a_page_does_not_wait_for_ever(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A PostgreSQL that is frozen ends it with a sentence."""
     monkeypatch.setattr(deadlines, "_PERIOD_SECONDS", 0.05)
-    monkeypatch.setattr(answering, "PATIENCE", timedelta(seconds=0.1))
     settings = seed.bus.settings
     with SilentProxy(settings.database_url) as proxy:
         bus = make_bus(database_url=proxy.url, broker_url=settings.broker_url, prefix="patience")
         client = Client(create_app(bus))
         client.text("/audit")
+        monkeypatch.setattr(answering, "PATIENCE", timedelta(seconds=0.1))
 
         with proxy.silence():
             text = client.text("/audit", status=503)

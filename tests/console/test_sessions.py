@@ -258,7 +258,7 @@ def test_a_tail_tells_nothing_after_the_logout(own_seed: Seed, tmp_path: Path) -
         client = Client(app, base_url=url)
         client.press("/login", "/login", name="alice", password="correct horse battery")
         cookie = f"eventbus_console={client.cookies['eventbus_console']}"
-        request = urllib.request.Request(f"{url}/live/events", headers={"Cookie": cookie})
+        request = urllib.request.Request(f"{url}/live/events?pattern=tail.*", headers={"Cookie": cookie})
         with urllib.request.urlopen(request, timeout=20) as stream:
             assert stream.readline() == b": still here\n"
             client.press("/", "/logout")

@@ -20,7 +20,7 @@ from tests.console.client import Client
 from tests.console.routes import path_of
 from tests.console.seed import Seed, make_bus
 from tests.support.statements import statements
-from tests.support.waiting import wait_until
+from tests.support.waiting import keep_clear_of_the_turn_of_the_hour, wait_until
 
 ENTRIES = [page.path for page in PAGES]
 
@@ -159,6 +159,7 @@ def test_a_relay_is_as_well_as_its_findings_say(own_seed: Seed) -> None:
         return text.partition("<dt>Relay</dt>")[2].partition("</dl>")[0]
 
     well = relay()
+    keep_clear_of_the_turn_of_the_hour()
     with own_seed.bus.database.autocommit() as connection:
         repairs.note(connection, {"inventory": 1001})
         connection.change("UPDATE eventbus.worker SET groups = '{}' WHERE name = 'worker-2@host'")

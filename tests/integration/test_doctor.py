@@ -18,7 +18,7 @@ from eventbus.storage.database import Database
 from eventbus.storage.overview.condition import read_snapshot
 from eventbus.storage.workers import Worker
 from tests.integration.conftest import Run
-from tests.support import wait_until
+from tests.support import keep_clear_of_the_turn_of_the_hour, wait_until
 from tests.support.rows import Rows
 
 Sick = Callable[[EventBus, Rows], None]
@@ -160,6 +160,7 @@ def stray_delivery(bus: EventBus, rows: Rows) -> None:
 
 
 def many_repairs(bus: EventBus, rows: Rows) -> None:
+    keep_clear_of_the_turn_of_the_hour()
     with bus.database.autocommit() as connection:
         repairs.note(connection, {"mail": 3, "stock": 1})
         repairs.note(connection, {"stock": 1000})

@@ -266,7 +266,8 @@ def test_a_quiet_connection_that_answers_is_kept(
     bus: EventBus, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, redis_client: "redis.Redis[bytes]"
 ) -> None:
     """Silence is no loss: a PING is answered."""
-    monkeypatch.setattr(realtime, "_QUIET_SECONDS", 0.05)
+    # An answer has as long as it is quiet before: what a busy machine needs is no loss.
+    monkeypatch.setattr(realtime, "_QUIET_SECONDS", 0.5)
     monkeypatch.setattr(realtime, "_POLL_SECONDS", 0.02)
 
     def pings() -> int:

@@ -763,17 +763,22 @@ def test_an_alarm_in_the_middle_of_the_commit_changes_nothing_that_is_done(
 ) -> None:
     """As Celery's own limit may ring: the command has ended, and the row says how."""
     rows.all(
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;"
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END $$;"
         "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON effect DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW WHEN (NEW.number = 2) EXECUTE FUNCTION wait()"
     )
+    commits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
     def ring(*_: Any) -> None:
         raise TimeoutError("rung")
 
+    def watch() -> None:
+        wait_until(lambda: rows.all(commits))
+        signal.raise_signal(signal.SIGUSR1)
+
     def alarmed(event: Event, session: Session) -> None:
         effect(event, session)
-        threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGUSR1)).start()
+        threading.Thread(target=watch).start()
 
     before = signal.signal(signal.SIGUSR1, ring)
     try:

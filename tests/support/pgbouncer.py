@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from eventbus.embedded.server import free_port
 from tests.support.waiting import wait_until
 
 CONFIGURATION = """
@@ -29,8 +30,7 @@ ignore_startup_parameters = extra_float_digits
 def pgbouncer(database_url: str, folder: Path) -> Iterator[str]:
     """The URL of the database of *database_url*, through a PgBouncer with two connections that runs in *folder*."""
     parts = urlsplit(database_url)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     path = folder / "pgbouncer.ini"
     path.write_text(
         CONFIGURATION.format(

@@ -37,6 +37,11 @@ def wait_until(
         threading.Event().wait(min(max(waited / 10, SHORTEST_SECONDS), LONGEST_SECONDS))
 
 
+def keep_clear_of_the_turn_of_the_hour(*, seconds: float = 5.0) -> None:
+    """Wait for the next hour if this one ends within so many *seconds*, in which what is counted by the hour would begin anew."""
+    wait_until(lambda: time.time() % 3600 < 3600 - seconds, timeout=2 * seconds, message="the next hour")
+
+
 def closes(circuit: Circuit, *, timeout: float = 10.0) -> bool:
     """Wait until *circuit* is closed again.
 
