@@ -12,7 +12,6 @@ from typing import Any
 from marshmallow import Schema, fields, missing, validate
 
 from eventbus.schemas.compiled_scalars import Convert, Unsupported, Unusual, boolean, decimal, float_, integer, text
-from eventbus.schemas.event_schema import is_strict_constant
 from eventbus.schemas.field_conversion import is_custom
 from eventbus.schemas.json_values import to_json
 from eventbus.schemas.unrolled import Slot, unroll
@@ -41,7 +40,7 @@ def _slot(name: str, each: fields.Field[Any]) -> Slot:
     if each.dump_only:
         raise Unsupported
     key = each.data_key if each.data_key is not None else name
-    convert = _constant(each) if type(each) is fields.Constant else _field(each)
+    convert = _field(each)
     return Slot(
         key=key,
         convert=convert,
@@ -50,10 +49,6 @@ def _slot(name: str, each: fields.Field[Any]) -> Slot:
         default=None if each.load_only else _default(each),
         written=not each.load_only,
     )
-
-
-def _constant(each: fields.Constant[Any]) -> Convert:
-    return _by_marshmallow(each) if is_strict_constant(each) else lambda _value: to_json(each.constant)
 
 
 def _default(each: fields.Field[Any]) -> Callable[[], Any] | None:

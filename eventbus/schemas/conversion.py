@@ -162,9 +162,10 @@ def _property(each: fields.Field[Any], path: str, converter: FieldConverter) -> 
         converter.warn(f"{path}: load_only: the value is accepted at publish and never written.")
     for source in ("load_default", "dump_default"):
         default = getattr(each, source)
-        if default is not missing and not isinstance(each, fields.Constant):
+        if default is not missing:
             written = _default_on_the_wire(each, default, source, path)
-            if source == "load_default" and not callable(default) and is_json(written):
+            is_told = isinstance(each, fields.Constant) or callable(default) or not is_json(written)
+            if source == "load_default" and not is_told:
                 result["default"] = written
     return result
 

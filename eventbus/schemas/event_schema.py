@@ -5,6 +5,7 @@ The invariant: what a publisher passes is what the wire carries. marshmallow rea
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -59,18 +60,14 @@ def make_strict(field: fields.Field[Any]) -> None:
         field.strict = True
     elif isinstance(field, fields.Boolean) and "truthy" not in vars(field):
         field.truthy, field.falsy = ExactlyOne({True}), ExactlyOne({False})
-    elif type(field) is fields.Constant:
-        field._deserialize = partial(_exactly, field.constant)  # type: ignore[method-assign]
+    elif isinstance(field, fields.Constant) and type(field)._deserialize is fields.Constant._deserialize:
+        # What is compared is a copy: whoever loads may change what it was given.
+        field._deserialize = partial(_exactly, deepcopy(field.constant))  # type: ignore[method-assign]
 
 
 def is_strict_boolean(field: fields.Boolean) -> bool:
     """Whether *field* reads only true and false."""
     return isinstance(field.truthy, ExactlyOne)
-
-
-def is_strict_constant(field: fields.Constant[Any]) -> bool:
-    """Whether *field* reads only its constant."""
-    return "_deserialize" in vars(field)
 
 
 def _exactly(constant: Any, value: Any, *_context: Any, **_options: Any) -> Any:
@@ -81,4 +78,4 @@ def _exactly(constant: Any, value: Any, *_context: Any, **_options: Any) -> Any:
         is_it = False
     if not is_it:
         raise ValidationError(f"Must be equal to {constant}.")
-    return constant
+    return deepcopy(constant)

@@ -215,6 +215,8 @@ class FieldConverter:
         """Always the same value."""
         if not is_json(field.constant):
             raise InvalidSchema(path, "this Constant is not JSON.")
+        if field.allow_none and field.constant is not None:
+            raise InvalidSchema(path, "allow_none: null would be read as the constant. Remove it, or use OneOf.")
         return {"const": field.constant}
 
 

@@ -349,12 +349,14 @@ def test_a_constant_is_written_as_json() -> None:
     [("EUR", "USD"), (1, True), (1, "1"), (None, "x"), (["a"], ["a", "b"]), ("EUR", {"EUR"}), ("EUR", float("nan"))],
     ids=str,
 )
+@pytest.mark.parametrize("kind", [fields.Constant, type("Currency", (fields.Constant,), {})])
 @pytest.mark.parametrize("place", ["own", "listed"])
-def test_a_constant_is_not_put_in_the_place_of_something_else(place: str, constant: object, other: object) -> None:
+def test_a_constant_is_not_put_in_the_place_of_something_else(
+    place: str, kind: Any, constant: object, other: object
+) -> None:
     """As marshmallow would, which records an amount of dollars as one of euros."""
     wrapped = {"own": lambda each: each, "listed": lambda each: [each]}[place]
-    field = fields.Constant(constant) if place == "own" else fields.List(fields.Constant(constant))
-    form = form_of(currency=field)
+    form = form_of(currency=kind(constant) if place == "own" else fields.List(kind(constant)))
 
     assert form({"currency": wrapped(constant)}) == {"currency": wrapped(constant)}
     with pytest.raises(DataRefused) as refused:
@@ -369,8 +371,25 @@ def test_a_constant_is_the_same_in_any_type_of_python() -> None:
     assert form({"kinds": ("a", 1.0)}) == form({}) == {"kinds": ["a", 1]}
 
 
+def test_what_somebody_does_to_a_constant_is_nobody_elses() -> None:
+    """It is one object for all events of the process."""
+    form = form_of(kinds=fields.Constant(["a"]))
+
+    form.schema.load({"kinds": ["a"]})["kinds"].append("b")
+
+    assert form({"kinds": ["a"]}) == form.by_marshmallow({"kinds": ["a"]}) == form({}) == {"kinds": ["a"]}
+
+
 def test_a_constant_of_a_plain_schema_is_as_lenient_as_marshmallow() -> None:
     """Which has a class of its own for that."""
-    form = CanonicalForm(Schema.from_dict({"currency": fields.Constant("EUR")})())
+    form = CanonicalForm(Schema.from_dict({"currency": fields.Constant("EUR", validate=validate.Equal("EUR"))})())
 
     assert form({"currency": "USD"}) == {"currency": "EUR"}
+
+
+def test_the_validator_of_a_constant_is_asked() -> None:
+    """As it is when the event is read; such a schema cannot be declared."""
+    form = CanonicalForm(Schema.from_dict({"currency": fields.Constant("EUR", validate=validate.Equal("USD"))})())
+
+    with pytest.raises(DataRefused):
+        form({"currency": "EUR"})
