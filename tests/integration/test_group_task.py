@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -150,7 +150,8 @@ def test_a_failed_run_is_retried_though_its_broker_was_lost(
 @pytest.fixture
 def retrying(bus: EventBus, worker: MakeWorker) -> Task:
     """The task of a group that retries more often than Celery does of its own accord."""
-    bus.subscribe("order.created", group="a", handler=fail, max_retries=9)
+    # Not longer than a message may wait for: the sixth wait is 32 s at most.
+    bus.subscribe("order.created", group="a", handler=fail, max_retries=9, backoff=timedelta(seconds=1))
     return equip(bus, worker(), shows_events=True)
 
 
