@@ -40,10 +40,9 @@ def _slot(name: str, each: fields.Field[Any]) -> Slot:
     if each.dump_only:
         raise Unsupported
     key = each.data_key if each.data_key is not None else name
-    convert = _field(each)
     return Slot(
         key=key,
-        convert=convert,
+        convert=_field(each),
         allow_none=bool(each.allow_none),
         required=each.required,
         default=None if each.load_only else _default(each),
