@@ -20,6 +20,8 @@ def make_templates() -> Environment:
         loader=PackageLoader("eventbus.console"),
         autoescape=True,
         undefined=StrictUndefined,
+        # They change with the program alone; looking for changes costs a page of many rows two hundred looks at the disk.
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

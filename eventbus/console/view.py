@@ -149,6 +149,8 @@ class View:
         return f"{self.root}{quote(path)}{'?' if query else ''}{query}"
 
     def _rendered(self, template: str, data: Mapping[str, Any]) -> str:
-        return self.site.templates.get_template(template).render(
-            view=self, root=self.root, site=self.site, user=self.user, token=self.token, **data
-        )
+        templates = self.site.templates
+        ours = {"view": self, "root": self.root, "site": self.site, "user": self.user, "token": self.token}
+        # Made once: a template that is included for each of many rows would make all macros for each of them.
+        macros = templates.get_template("macros.html").make_module(ours)
+        return templates.get_template(template).render(**ours, ui=macros, **data)
