@@ -9,7 +9,7 @@ a handler made of it (a hash, a part of it) is not known.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -22,8 +22,10 @@ REDACTED = "[redacted]"
 #: Shorter texts, and numbers, are recognised as whole words only: they occur in others by chance.
 _DISTINCT = 4
 _INDEX = re.compile(r"\s*[-+]?\d{1,9}")
-#: Stands where the middle of a long traceback was left out.
-_LEFT_OUT = re.compile(r"(\n\[\.\.\. \d+ characters left out \.\.\.\]\n)")
+#: Stands where the middle of a long traceback was left out, or behind a message that was cut, as `failure` writes it.
+_LEFT_OUT = re.compile(
+    r"(\n\[\.\.\. \d+ characters left out \.\.\.\]\n|\n\(the process died before its traceback was recorded\))"
+)
 
 
 def redact(event: Event, paths: Sequence[str]) -> Event:
@@ -69,9 +71,23 @@ def _may_be(word: str, hidden: str) -> bool:
 
 def secrets_of(event: Event, paths: Sequence[str]) -> tuple[str, ...]:
     """The texts under which the values of *event* at *paths* may appear elsewhere; the longest first."""
-    whole: Any = {"data": event.data, "metadata": dict(event.metadata)}
-    found = {text for path in paths for value in _values_at(whole, path.split(".")) for text in _spellings(value)}
-    return tuple(sorted(found, key=lambda text: (-len(text), text)))
+    return _secrets({"data": event.data, "metadata": dict(event.metadata)}, paths)
+
+
+def secrets_in(data: Any, paths: Sequence[str]) -> tuple[str, ...]:
+    """The same of an event whose *data* alone is known."""
+    return _secrets({"data": data}, paths)
+
+
+def _secrets(whole: Any, paths: Sequence[str]) -> tuple[str, ...]:
+    return longest_first(
+        text for path in paths for value in _values_at(whole, path.split(".")) for text in _spellings(value)
+    )
+
+
+def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
+    """*secrets* in the order in which they are looked for: one may be a part of another."""
+    return tuple(sorted(set(secrets), key=lambda text: (-len(text), text)))
 
 
 def conceal(text: str, secrets: Sequence[str]) -> str:

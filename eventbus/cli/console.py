@@ -68,7 +68,10 @@ def user(*, name: str, role: str) -> None:
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        password = sys.stdin.readline().rstrip("\r\n")
+        try:
+            password = sys.stdin.readline().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise InvalidInput("the password on standard input is no text in UTF-8.") from None
     click.echo(user_line(name, Role(role), password))
 
 

@@ -74,11 +74,12 @@ def publish(
 def _value(data: str) -> object:
     if data == "-" and sys.stdin.isatty():
         click.echo("reading DATA from the terminal; Ctrl-D ends it.", err=True)
-    text = sys.stdin.read() if data == "-" else data
     try:
-        return read_json(text)
+        return read_json(sys.stdin.read() if data == "-" else data)
     except RepeatedKey as error:
         raise click.UsageError(f"DATA {error}.") from None
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"DATA is not UTF-8: {error}.") from None
     except ValueError as error:
         raise click.UsageError(f"DATA is not JSON: {error}.") from None
     except RecursionError:

@@ -127,7 +127,10 @@ def _check_history(bus: EventBus, types: tuple[str, ...], *, form: str, output: 
     if unknown:
         raise click.UsageError(f"the app declares no schema of {', '.join(unknown)}.")
     with interruptible("ending with this batch ...") as stop, show_history_progress() as watch:
-        found = [check_history(bus.database, bus.catalog, type, watch=watch, stop=stop) for type in chosen]
+        found = [
+            check_history(bus.database, bus.catalog, type, hidden=bus.settings.redact, watch=watch, stop=stop)
+            for type in chosen
+        ]
     _say(history_as_json(found) if form == "json" else history_as_text(found), output)
     if any(each.failed for each in found):
         raise click.exceptions.Exit(NO)

@@ -139,4 +139,7 @@ def _is_from_elsewhere(request: Request, site: Site) -> bool:
         return fetched not in ("same-origin", "none")
     # Over plain http browsers say less.
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != host_of(request, site.settings.proxies)
+    try:
+        return origin is not None and urlsplit(origin).netloc != host_of(request, site.settings.proxies)
+    except ValueError:  # no browser writes such an address
+        return True

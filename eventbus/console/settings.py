@@ -73,7 +73,10 @@ def _access(environment: Mapping[str, str], proxies: tuple[Network, ...]) -> Acc
 def _flower_url(url: str) -> str | None:
     if not url:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no address
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
         raise InvalidSetting("EVENTBUS_FLOWER_URL", url.rpartition("@")[2], "an address such as http://127.0.0.1:5555")
     return url.rstrip("/")

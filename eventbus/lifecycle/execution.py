@@ -44,6 +44,8 @@ class Execution:
     lease: timedelta
     worker: str
     slots: Slots = field(default_factory=Slots)
+    #: Paths of events that no trace shows.
+    hidden: Sequence[str] = ()
 
     def claimant(self, *, task_id: str | None, suspects: bool = True) -> Claimant:
         """This worker, under a fence of its own for what it claims next."""
@@ -117,7 +119,7 @@ class Execution:
         if isinstance(event, BaseException):
             return event
         marking = Marking(claimed=claimed)
-        error = handle(subscription, claimed.of(event), sessions=sessions, marking=marking)
+        error = handle(subscription, claimed.of(event), sessions=sessions, marking=marking, hidden=self.hidden)
         if type(error) is ClaimLost:
             return settlement.report(claimed, Fenced())
         if error is not None:

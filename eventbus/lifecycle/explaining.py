@@ -73,6 +73,11 @@ def explain(database: Database, event_id: UUID, group: str) -> Explanation:
             if event_log.find(connection, event_id) is None:
                 raise UnknownEvent(event_id)
             raise UnknownGroup(group, subscriptions.list_groups(connection))
+    return answer(facts)
+
+
+def answer(facts: Facts) -> Explanation:
+    """What *facts* say."""
     reason, sentence, advice = _without_delivery(facts) if facts.standing is None else _of(facts, facts.standing)
     return Explanation(reason=reason, sentence=sentence, advice=advice, facts=facts)
 

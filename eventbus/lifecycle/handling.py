@@ -14,7 +14,7 @@ import inspect
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -36,20 +36,21 @@ _on_signal: Callable[[int, Any], Any] = getattr(signal, "_signal", signal).signa
 
 
 def handle(
-    subscription: Subscription, claimed: Claimed, *, sessions: Sessions, marking: Marking
+    subscription: Subscription, claimed: Claimed, *, sessions: Sessions, marking: Marking, hidden: Sequence[str] = ()
 ) -> BaseException | None:
     """Run the handler of *subscription* for *claimed*.
 
     Args:
         sessions: Where a handler that takes ``session`` gets it from.
         marking: How its delivery is marked, inside its transaction; not used for a handler without.
+        hidden: Paths of events that no trace shows.
 
     Returns:
         None when the handler returned (and its session committed), ClaimLost when that no longer counts, else the
         exception that ended it.
     """
     delivery = Delivery(group=claimed.group, attempt=claimed.attempts + claimed.deaths + 1, replay=claimed.replay_id)
-    with tracing.handling(claimed.event, delivery) as span:
+    with tracing.handling(claimed.event, delivery, hidden=hidden) as span:
         error = _run(subscription, claimed, delivery, sessions=sessions, marking=marking)
         if error is not None:
             span.failed(error)

@@ -64,7 +64,7 @@ class Publisher:
         run = current_run()
         session = session if session is not None else run and run.session
         type = draft.type if isinstance(draft, Draft) and isinstance(draft.type, str) else None
-        with tracing.publishing(type) as span:
+        with tracing.publishing(type, hidden=self.settings.redact) as span:
             try:
                 [recorded] = self._record([self._prepare(draft, origin_of(run), draw_uuids(2))], session)
             except IdempotencyConflict as error:
@@ -92,7 +92,7 @@ class Publisher:
         run = current_run()
         session = session if session is not None else run and run.session
         done = Progress()
-        with tracing.publishing(None) as span:
+        with tracing.publishing(None, hidden=self.settings.redact) as span:
             try:
                 for batch in self._batches(done.watched(drafts), run):
                     done.add(self._record(batch.entries, session, after=done.newest))
@@ -124,7 +124,8 @@ class Publisher:
     def _wake(self, recorded: list[Recorded]) -> None:
         if recorded:
             owed = sum(len(item.groups) for item in recorded)
-            with tracing.dispatching([item.event for item in recorded], groups=owed):
+            events = [item.event for item in recorded]
+            with tracing.dispatching(events, groups=owed, hidden=self.settings.redact):
                 self.waking.wake(recorded)
 
     def _record(self, entries: list[Entry], session: Any, *, after: datetime | None = None) -> list[Recorded]:

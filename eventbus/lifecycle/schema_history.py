@@ -8,7 +8,7 @@ the oldest event to the newest there was at the start.
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import UUID
 
 from eventbus.errors import InvalidUpcast, UnreachableVersion
 from eventbus.lifecycle.catalog import Catalog
+from eventbus.redaction import conceal, secrets_in
 from eventbus.schemas.canonical import CanonicalForm
 from eventbus.schemas.loading import Trial, TriedForm
 from eventbus.schemas.registry import RegisteredSchema
@@ -51,8 +52,8 @@ class VersionHistory:
     #: A message for each of these fields.
     messages: dict[str, str] = field(default_factory=dict)
 
-    def fail(self, event: StoredEvent, errors: dict[str, list[str]]) -> None:
-        """Count *event*, which would not load."""
+    def fail(self, event: StoredEvent, errors: dict[str, list[str]], *, hidden: Sequence[str]) -> None:
+        """Count *event*, which would not load; what it has at the paths *hidden* is in no message."""
         self.failed += 1
         self.first_failed_at = self.first_failed_at or event.created_at
         self.last_failed_at = event.created_at
@@ -60,7 +61,8 @@ class VersionHistory:
             self.samples.append(event.id)
         for path, messages in errors.items():
             self.errors[path] += 1
-            self.messages.setdefault(path, messages[0])
+            if path not in self.messages:
+                self.messages[path] = conceal(messages[0], secrets_in(decode(event.data), hidden))
 
 
 @dataclass(kw_only=True)
@@ -89,6 +91,7 @@ def check_history(
     catalog: Catalog,
     type: str,
     *,
+    hidden: Sequence[str] = (),
     watch: Watch = lambda _type, _events: None,
     stop: threading.Event | None = None,
 ) -> TypeHistory:
@@ -98,6 +101,7 @@ def check_history(
         database: Only read.
         catalog: Knows the candidate, and the steps that lead to it.
         type: A type that code declares.
+        hidden: Paths of events, as `Settings.redact` has them; no message repeats what is there.
         watch: Told how far it is, after each batch.
         stop: Ends the check after a batch; the answer says that it is not complete.
     """
@@ -116,7 +120,7 @@ def check_history(
             history.events += 1
             errors = trial.errors(event)
             if errors:
-                history.fail(event, errors)
+                history.fail(event, errors, hidden=hidden)
         after = batch[-1].id if batch else last
         watch(type, found.events)
     found.is_complete = last is None or after == last

@@ -8,12 +8,21 @@ from eventbus.errors import InvalidInput
 from eventbus.event import Event
 from eventbus.lifecycle.browsing import EventDetails
 from eventbus.lifecycle.dead_lettering import Details, Page
-from eventbus.lifecycle.explaining import Explanation
+from eventbus.lifecycle.explaining import Explanation, answer
 from eventbus.lifecycle.fingerprinting import gist_without
 from eventbus.operations.parts import Parts
-from eventbus.redaction import REDACTED, conceal, hides_correlation_ids, redact, refuse_correlation_id, secrets_of
+from eventbus.redaction import (
+    REDACTED,
+    conceal,
+    hides_correlation_ids,
+    longest_first,
+    redact,
+    refuse_correlation_id,
+    secrets_of,
+)
 from eventbus.storage import dead_letters, event_log
 from eventbus.storage.audit import Entry
+from eventbus.storage.database import Connection
 from eventbus.storage.dead_letters import DeadLetter, Filter
 from eventbus.storage.fingerprints import KnownFingerprint
 from eventbus.storage.overview.stories import Standing, Story
@@ -23,6 +32,8 @@ Secrets = Sequence[str]
 
 #: What operators wrote, or looked for, may repeat what is hidden; nothing says of which event it would be.
 _FREE_TEXTS = ("error", "note", "reason")
+#: A cause with more dead letters shows no note: of each of them it would have to be known what is hidden.
+_MOST_LETTERS = 100
 
 
 class Showing(Parts):
@@ -94,7 +105,8 @@ class Showing(Parts):
             letter=None if letter is None else replace(letter, note=_concealed(letter.note, secrets)),
             runs=[replace(run, error_message=conceal(run.error_message, secrets)) for run in facts.runs],
         )
-        return replace(found, sentence=conceal(found.sentence, secrets), facts=shown)
+        # Told anew: an error that was cut within what is hidden is known by its end, which is no end within a sentence.
+        return answer(shown)
 
     def _shown_letters(self, page: Page) -> Page:
         if not self.settings.redact or not page.items:
@@ -111,15 +123,27 @@ class Showing(Parts):
         with self.database.autocommit() as connection:
             letters = dead_letters.list_letters(connection, Filter(ids=ids), status=None, before=None, limit=len(items))
             events = event_log.find_events(connection, [letter.event_id for letter in letters])
-        secrets = {letter.id: secrets_of(events[letter.event_id], self.settings.redact) for letter in letters}
-        gists = {letter.id: gist_without(letter, secrets[letter.id]) for letter in letters}
+            notes = {item.fingerprint: self._shown_note(connection, item) for item in items}
+        gists = {
+            letter.id: gist_without(letter, secrets_of(events[letter.event_id], self.settings.redact))
+            for letter in letters
+        }
         return tuple(
-            replace(
-                item,
-                gist=gists.get(item.newest_id or 0, REDACTED),
-                note=_concealed(item.note, secrets.get(item.newest_id or 0, ())),
-            )
-            for item in items
+            replace(item, gist=gists.get(item.newest_id or 0, REDACTED), note=notes[item.fingerprint]) for item in items
+        )
+
+    def _shown_note(self, connection: Connection, item: KnownFingerprint) -> str | None:
+        """A cause's note, which may repeat what is hidden of any of its dead letters."""
+        if item.note is None:
+            return None
+        wanted = Filter(fingerprint=item.fingerprint)
+        letters = dead_letters.list_letters(connection, wanted, status=None, before=None, limit=_MOST_LETTERS)
+        if len(letters) < item.occurrences:
+            return REDACTED
+        events = event_log.find_events(connection, [letter.event_id for letter in letters])
+        return conceal(
+            item.note,
+            longest_first(text for event in events.values() for text in secrets_of(event, self.settings.redact)),
         )
 
     def _shown_letter(self, details: Details) -> Details:

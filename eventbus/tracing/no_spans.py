@@ -20,21 +20,21 @@ class Span:
 _NOTHING = nullcontext(Span())
 
 
-def publishing(type: str | None) -> AbstractContextManager[Span]:
+def publishing(type: str | None, *, hidden: Sequence[str]) -> AbstractContextManager[Span]:
     """Trace nothing."""
-    del type
+    del type, hidden
     return _NOTHING
 
 
-def dispatching(events: Sequence[Event], *, groups: int) -> AbstractContextManager[Span]:
+def dispatching(events: Sequence[Event], *, groups: int, hidden: Sequence[str]) -> AbstractContextManager[Span]:
     """Trace nothing."""
-    del events, groups
+    del events, groups, hidden
     return _NOTHING
 
 
-def handling(event: Event, delivery: Delivery) -> AbstractContextManager[Span]:
+def handling(event: Event, delivery: Delivery, *, hidden: Sequence[str]) -> AbstractContextManager[Span]:
     """Trace nothing."""
-    del event, delivery
+    del event, delivery, hidden
     return _NOTHING
 
 

@@ -154,6 +154,7 @@ class Serving:
             lease=settings.lease,
             worker=worker.hostname,
             slots=Slots(),
+            hidden=settings.redact,
         )
         self._limit_tasks(known, is_soft=bool(worker.soft_time_limit))
         self._runtime.equipment = Equipment(

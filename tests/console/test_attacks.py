@@ -143,6 +143,7 @@ def test_a_form_without_its_token_changes_nothing(seed: Seed, client: Client, ro
     [
         {"origin": "http://evil.example"},
         {"origin": "null"},
+        {"origin": "http://[::1"},
         {"origin": "http://127.0.0.1:9999"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},

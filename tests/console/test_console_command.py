@@ -14,6 +14,7 @@ import pytest
 from eventbus.cli import main
 from eventbus.console.access import Role
 from eventbus.console.users import UserFile, user_line
+from eventbus.errors import InvalidInput
 from tests.support.workers import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -75,7 +76,7 @@ def test_a_setting_that_cannot_be_used_is_one_sentence(
     assert sentence in done.stderr
 
 
-@pytest.mark.parametrize("url", ["flower", "ftp://x", "http://me:secret@flower:5555"])
+@pytest.mark.parametrize("url", ["flower", "ftp://x", "http://me:secret@flower:5555", "http://[::1:5555"])
 def test_flowers_address_is_one(run: Run, url: str) -> None:
     """Of http or https, and without a password, which every page would show."""
     servers = {"EVENTBUS_DATABASE_URL": "postgresql://x/y", "EVENTBUS_BROKER_URL": "redis://x"}
@@ -119,18 +120,27 @@ def test_a_user_is_a_line_of_a_file(run: Run, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("name", "password", "sentence"),
-    [("a:b", "long enough", "is no name"), ("a", "short", "10 to 1000"), ("a", "x" * 1001, "10 to")],
+    [
+        *(("a:b", b"long enough", "is no name"), ("a", b"short", "10 to 1000"), ("a", b"x" * 1001, "10 to")),
+        ("a", b"correct h\xf6rse", "no text in UTF-8"),
+    ],
 )
 def test_a_user_that_cannot_be_is_refused(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, password: str, sentence: str
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, password: bytes, sentence: str
 ) -> None:
-    """A name that would break the file, a password that is too short or too long."""
-    (tmp_path / "password").write_text(password)
-    with (tmp_path / "password").open() as given:
+    """A name that would break the file, a password that is too short or too long, or no text."""
+    (tmp_path / "password").write_bytes(password)
+    with (tmp_path / "password").open(encoding="utf-8") as given:
         monkeypatch.setattr(sys, "stdin", given)
         done = run("user", name)
 
     assert (done.returncode, sentence in done.stderr, done.stdout) == (2, True, "")
+
+
+def test_a_password_that_is_no_unicode_is_refused() -> None:
+    """As Python reads bytes where the environment names no language."""
+    with pytest.raises(InvalidInput, match="text in Unicode"):
+        user_line("a", Role.VIEWER, b"correct h\xf6rse".decode(errors="surrogateescape"), cost=1 << 4)
 
 
 def test_what_is_missing_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

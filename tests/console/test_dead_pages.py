@@ -513,6 +513,14 @@ def test_notes_and_states_are_kept(own_client: Client, own_seed: Seed, eight: li
     assert ">acknowledged<" in acknowledged.text
     assert own_seed.bus.fingerprint("cafe").note == EVIL
     assert "<script>window" not in own_client.text("/dead")
+    # Whoever presses another button writes no note: not the one that was shown, which somebody may have changed since.
+    fields = [
+        own_client.text(path).split('name="note"')[1].split(">")[0]
+        for path in (f"/dead/{eight[0]}", "/dead/causes/cafe")
+    ]
+    assert [field for field in fields if "value=" in field] == []
+    assert own_client.press("/dead/causes/cafe", "/dead/causes/cafe/acknowledge", note="").status_code == 200
+    assert own_seed.bus.fingerprint("cafe").note == EVIL
 
     token = own_client.token("/dead/causes/cafe")
     resolved = own_client.post("/dead/causes/cafe/resolve", data={"token": token})

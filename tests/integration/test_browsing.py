@@ -13,7 +13,10 @@ import pytest
 
 from eventbus import Event, EventBus
 from eventbus.errors import InvalidInput, UnknownEvent, UnknownGroup
+from eventbus.failure import from_summary
 from eventbus.lifecycle.auditing import acting_as, whoami
+from eventbus.operations import showing
+from eventbus.redaction import conceal, secrets_of
 from eventbus.storage import workers
 from eventbus.storage.overview import events as event_views
 from eventbus.storage.workers import Worker
@@ -272,6 +275,77 @@ def test_the_errors_of_handlers_hide_what_is_redacted(
     bus.discard_dead_letters(group="stock", reason="Lovelace 1234 is stolen")
     assert "its dead letter 1 was discarded: [redacted] is stolen" in run_here("why", str(event.id), "stock").stdout
     assert run_here("dead", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "card", ["Lovelace 12\nMain Street", f"{'x' * 450} Lovelace {'1234' * 20}"], ids=["of two lines", "beyond the end"]
+)
+def test_why_hides_what_an_error_has_the_beginning_of(
+    make_bus: MakeBus, worker: MakeWorker, rows: Rows, card: str
+) -> None:
+    """It is kept on one line of a limited length; here that ends in the midst of a sentence, and of a traceback."""
+    bus = make_bus(redact="data.card")
+
+    def refuse(event: Event) -> None:
+        raise ValueError(f"no such card: {event.data['card']}")
+
+    bus.subscribe("order.paid", group="stock", handler=refuse)
+    stock = worker(bus)
+    event = bus.publish("order.paid", {"card": card}, source="tests")
+    claimed = stock.take("stock")
+    assert claimed is not None
+    error = stock.run(claimed)
+    assert isinstance(error, ValueError)
+    stock.fail(claimed, error)
+    rows.all(
+        "INSERT INTO eventbus.worker (id, name, host, pid, pool, concurrency, version, groups)"
+        " VALUES (gen_random_uuid(), 'w', 'h', 1, 'prefork', 1, '1', '{stock}')"
+    )
+
+    found = bus.explain(event.id, "stock")
+
+    assert found.reason == "retrying"
+    assert "run 1 failed (ValueError: no such card: [redacted]); it runs again at" in found.sentence
+    kept = rows.value("SELECT last_error FROM eventbus.delivery")
+    assert "Lovelace" in kept
+    told = conceal(from_summary(kept).traceback, secrets_of(event, ["data.card"]))
+    assert told.splitlines()[0] == "ValueError: no such card: [redacted]"
+
+
+def test_the_note_of_a_cause_hides_what_any_of_its_letters_has(
+    make_bus: MakeBus, worker: MakeWorker, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of those that were there when it was written; nothing of it is shown where they are too many, or not there any more."""
+    bus = make_bus(redact="data.card")
+
+    def refuse(event: Event) -> None:
+        raise ValueError("refused")
+
+    bus.subscribe("order.paid", group="stock", handler=refuse, max_retries=0)
+    stock = worker(bus)
+
+    def die(card: str) -> None:
+        bus.publish("order.paid", {"card": card}, source="tests")
+        claimed = stock.take("stock")
+        assert claimed is not None
+        error = stock.run(claimed)
+        assert isinstance(error, ValueError)
+        stock.fail(claimed, error)
+
+    def note() -> str | None:
+        [cause] = bus.fingerprints().items
+        return cause.note
+
+    die("Lovelace 1234")
+    bus.acknowledge_fingerprint(rows.value("SELECT fingerprint FROM eventbus.fingerprint"), note="Lovelace 1234 called")
+    assert note() == "[redacted] called"
+    die("Babbage 5678")
+    assert note() == "[redacted] called"
+    monkeypatch.setattr(showing, "_MOST_LETTERS", 1)
+    assert note() == "[redacted]"
+    monkeypatch.undo()
+    rows.all("DELETE FROM eventbus.dead_letter WHERE id = 1")
+    assert note() == "[redacted]"
 
 
 def test_why_there_is_no_delivery_hides_nothing(make_bus: MakeBus) -> None:

@@ -37,7 +37,7 @@ def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: py
     """A function that runs `eventbus publish ARGUMENTS` in this process: exit code, output and errors."""
 
     def call(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(["publish", *arguments])
@@ -422,3 +422,11 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("the second one did not interrupt")
+
+
+def test_one_event_that_is_no_utf8_is_refused(run: Run, rows: Rows) -> None:
+    """As a line of a file would be."""
+    code, output, errors = run("order.created", "-", "--source", "orders", stdin=b'{"name": "Jos\xe9"}')
+
+    assert (code, output, "DATA is not UTF-8" in errors) == (2, "", True)
+    assert rows.value("SELECT count(*) FROM eventbus.event_log") == 0

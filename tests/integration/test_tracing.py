@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from eventbus import Delivery, Draft, Event, EventBus, tracing
 from eventbus.errors import InvalidEventType
-from tests.integration.conftest import MakeWorker
+from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.rows import Rows
 from tests.support.single_runs import SingleRuns
 
@@ -107,6 +108,20 @@ def test_a_trace_leads_through_groups_and_retries(bus: EventBus, here: SingleRun
         trace.StatusCode.ERROR,
         trace.StatusCode.UNSET,
     ]
+
+
+def test_no_span_tells_of_a_story_that_nobody_may_see(make_bus: MakeBus, worker: MakeWorker, spans: Spans) -> None:
+    """Of an event's metadata a span has nothing else."""
+    bus = make_bus(redact="metadata.correlation_id")
+    bus.subscribe("order.created", group="stock", handler=lambda event: None)
+    stock = worker(bus)
+    event = bus.publish("order.created", {}, source="shop", correlation_id="hush-4711")
+    run(replace(stock, hidden=bus.settings.redact), "stock")
+
+    told = [spans.one(f"{what} order.created") for what in ("publish", "dispatch", "handle")]
+
+    assert {(span.attributes or {})["messaging.message.id"] for span in told} == {str(event.id)}
+    assert [span.name for span in told if "hush" in span.to_json()] == []
 
 
 def test_spans_say_what_the_conventions_for_messaging_ask(
@@ -273,8 +288,9 @@ def test_without_a_provider_nothing_is_written(bus: EventBus, here: SingleRuns, 
     assert set(stored) == {"correlation_id", "causation_id", "headers"}
     # Nothing is even made: it is one and the same for all.
     delivery = Delivery(group="stock", attempt=1, replay=None)
-    assert tracing.publishing("order.created") is tracing.publishing(None) is tracing.handling(event, delivery)
-    assert tracing.dispatching([event], groups=1) is tracing.publishing(None)
+    nothing = tracing.publishing(None, hidden=())
+    assert tracing.publishing("order.created", hidden=()) is tracing.handling(event, delivery, hidden=()) is nothing
+    assert tracing.dispatching([event], groups=1, hidden=()) is nothing
 
 
 def test_without_the_extra_nothing_is_asked(environment: object, rows: Rows) -> None:
@@ -285,7 +301,7 @@ def test_without_the_extra_nothing_is_asked(environment: object, rows: Rows) -> 
         "bus.publish('order.created', {}, source='shop')\n"
         "bus.publish_many([Draft(type='order.created', data={}, source='shop')])\n"
         "print(tracing.Span.__module__, tracing.carried())\n"
-        "with tracing.handling(None, None) as span: span.failed(ValueError())\n"
+        "with tracing.handling(None, None, hidden=()) as span: span.failed(ValueError())\n"
     )
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -499,6 +499,21 @@ def test_history_follows_the_steps_and_code_that_json_schema_cannot_express(
     assert (evident.code, "0 of 3" in evident.out) == (0, True)
 
 
+def test_history_hides_what_is_redacted(run: Run, make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a step says of a value that must not be seen gets into no report."""
+    bus = make_bus()
+    bus.register_schema(TYPE, 1, OrderV1)
+    bus.publish(TYPE, {"orderId": "hush-4711", "amount": 1}, source="orders")
+    up = "\nbus.upcaster('order.created', 1, 2)(lambda data: {**data, 'currency': int(data['orderId'])})\n"
+
+    seen = run("check", "--history", app=BREAKING + up)
+    monkeypatch.setenv("EVENTBUS_REDACT", "data.orderId")
+    hidden = [run("check", "--history", *form, app=BREAKING + up) for form in ((), ("--format", "json"))]
+
+    assert "hush-4711" in seen.out
+    assert [("hush" in ran.out + ran.err, "base 10: '[redacted]'" in ran.out) for ran in hidden] == [(False, True)] * 2
+
+
 def test_history_goes_by_way_of_versions_that_only_the_registry_knows(run: Run, make_bus: MakeBus) -> None:
     """What a step gives is checked by their JSON Schema; from there to the candidate the way is evident."""
     assert run("push", app=COMPATIBLE).code == 0
