@@ -19,12 +19,14 @@ def renew_leases(database: Database, accounts: Iterable[Account], *, lease: time
     """Renew the leases of what the living processes of *accounts* hold; how many there were.
 
     Raises:
-        DatabaseError: None was renewed; a statement that hangs is given up before the lease is in danger.
+        DatabaseError: None was renewed; a statement that hangs, or a server that is silent, is given up before the lease is in
+            danger.
     """
     held = [(account, ids) for account in accounts if (ids := account.ids(*_HELD))]
     if not held:
         return 0
-    with database.transaction() as connection:
+    # What the server itself does not end, for it is frozen or its network is, is cut a little later.
+    with database.transaction(within=lease / 3) as connection:
         backends.limit_statements(connection, lease / 4)
         return sum(
             settling.renew(connection, ids, group=account.group, claim=account.claim, lease=lease)

@@ -1,6 +1,6 @@
 """Attendance: what the main process of a worker does for its deliveries, from its start until the last of its children is gone.
 
-leases    every third of a lease (10 s at most): renews what living children hold; knows no broker
+leases    every third of a lease (10 s at most): renews what living children hold; knows no broker, and has a connection of its own
 accounts  four times a second: settles what dead children held
 relay     twice a second: wakes for what is due and was told to nobody
 parked    every ten seconds: makes due what was parked and this worker's code can read
@@ -25,12 +25,15 @@ from eventbus.lifecycle.leasing import renew_leases
 from eventbus.lifecycle.parking import unpark
 from eventbus.lifecycle.relaying import Relay
 from eventbus.lifecycle.timing import Timekeeper
+from eventbus.storage.database import Database
 from eventbus.worker.children import Children
 from eventbus.worker.duties import Duty
 
 log = logging.getLogger(__name__)
 
 _RENEWAL = timedelta(seconds=10)
+#: After a failure: there must be time for a success before the leases end.
+_RENEWAL_AGAIN = timedelta(seconds=1)
 _ACCOUNTS = timedelta(milliseconds=250)
 _SWEEP = timedelta(milliseconds=500)
 _UNPARK = timedelta(seconds=10)
@@ -43,16 +46,24 @@ _STOP_SECONDS = 2.0
 
 
 class Attendance:
-    """The duties of one worker."""
+    """The duties of one worker.
 
-    def __init__(self, execution: Execution, relay: Relay, children: Children, alerting: Alerting) -> None:
+    Args:
+        renewing: A pool that nobody else uses: where handlers run in the main process they may have all connections of the bus's,
+            and would lose what they hold. It is closed at the end.
+    """
+
+    def __init__(
+        self, execution: Execution, relay: Relay, children: Children, alerting: Alerting, *, renewing: Database
+    ) -> None:
         self._execution = execution
+        self._renewing = renewing
         self._children = children
         self._first_seen: dict[int, float] = {}
         self._timekeeper = Timekeeper(database=execution.database, timings=execution.slots.timings)
         renewal = min(_RENEWAL, execution.lease / 3)
         self._duties = (
-            Duty("leases", self.renew, period=renewal),
+            Duty("leases", self.renew, period=renewal, again=min(_RENEWAL_AGAIN, renewal)),
             Duty("accounts", self.settle, period=_ACCOUNTS),
             Duty("relay", relay.sweep, period=_SWEEP),
             Duty("parked", self.unpark, period=_UNPARK),
@@ -72,6 +83,7 @@ class Attendance:
         self._first_seen = dict.fromkeys((item.pid for item in self._execution.slots.list_accounts()), 0.0)
         Duty("last accounts", self.settle, period=_ACCOUNTS).do()
         Duty("last timings", self._timekeeper.write, period=_TIMINGS).do()
+        self._renewing.dispose()
 
     def renew(self) -> None:
         """Renew the leases of the living.
@@ -82,7 +94,7 @@ class Attendance:
         slots = self._execution.slots
         accounts = slots.list_accounts()
         living = [item for item in accounts if item.claim and not slots.is_dead(item)]
-        renew_leases(self._execution.database, living, lease=self._execution.lease)
+        renew_leases(self._renewing, living, lease=self._execution.lease)
 
     def unpark(self) -> None:
         """Make due what waits for code that this worker has: one of the old code may have parked it just now."""

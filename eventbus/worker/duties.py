@@ -14,12 +14,20 @@ log = logging.getLogger(__name__)
 
 
 class Duty:
-    """One such thread. A server that is away is said once, and again when the reason changes; so is that the duty goes on."""
+    """One such thread. A server that is away is said once, and again when the reason changes; so is that the duty goes on.
 
-    def __init__(self, name: str, action: Callable[[], None], *, period: timedelta) -> None:
+    Args:
+        period: From the end of one time to the next.
+        again: The same after a time at which a server was away.
+    """
+
+    def __init__(
+        self, name: str, action: Callable[[], None], *, period: timedelta, again: timedelta | None = None
+    ) -> None:
         self._name = name
         self._action = action
         self._period_seconds = period.total_seconds()
+        self._again_seconds = (again or period).total_seconds()
         self._is_over = threading.Event()
         #: Why it could not be done the last time.
         self._reason: str | None = None
@@ -38,7 +46,7 @@ class Duty:
     def _run(self) -> None:
         while not self._is_over.is_set():
             self.do()
-            self._is_over.wait(self._period_seconds)
+            self._is_over.wait(self._period_seconds if self._reason is None else self._again_seconds)
 
     def do(self) -> None:
         """Do it once, here and now; says what went wrong, and raises nothing."""

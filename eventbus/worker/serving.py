@@ -214,8 +214,16 @@ class Serving:
             is_idle=lambda: is_idle(worker),
             restart_consumer=lambda: restart_consumer(worker),
         )
-        alerting = Alerting(database=self._database(), settings=self._settings())
-        return Attendance(tools.execution, relay, self._runtime.children, alerting)
+        settings = self._settings()
+        alerting = Alerting(database=self._database(), settings=settings)
+        renewing = Database(
+            settings.database_url,
+            schema=settings.schema,
+            pool_size=1,
+            application="eventbus leases",
+            prepare=settings.prepare,
+        )
+        return Attendance(tools.execution, relay, self._runtime.children, alerting, renewing=renewing)
 
     def _stop(self) -> None:
         if self._runtime.equipment is not None:

@@ -1,22 +1,26 @@
 """Leasing: what living processes hold stays theirs, and only that."""
 
+import time
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from eventbus import Draft, Event, EventBus
-from eventbus.errors import DatabaseBusy
+from eventbus.errors import DatabaseBusy, DatabaseUnreachable
 from eventbus.lifecycle.alerting import Alerting
 from eventbus.lifecycle.leasing import renew_leases
 from eventbus.lifecycle.relaying import Relay
 from eventbus.lifecycle.slots import Status
+from eventbus.storage.database import Database
 from eventbus.worker.attendance import Attendance
 from eventbus.worker.children import Children
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.forks import Fork
 from tests.support.holdings import hold
 from tests.support.rows import Rows
+from tests.support.silent_proxy import SilentProxy
 from tests.support.single_runs import SingleRuns
 
 LEASE = timedelta(minutes=5)
@@ -89,7 +93,7 @@ def test_only_the_living_are_renewed(bus: EventBus, execution: SingleRuns, rows:
     assert renewed(rows) == [str(event.id) for event in events[:2]]
 
 
-def attend(bus: EventBus, execution: SingleRuns) -> Attendance:
+def attend(bus: EventBus, execution: SingleRuns, *, renewing: Database | None = None) -> Attendance:
     """What the main process does, without its threads."""
     relay = Relay(
         database=bus.database,
@@ -100,7 +104,7 @@ def attend(bus: EventBus, execution: SingleRuns) -> Attendance:
         restart_consumer=lambda: None,
     )
     alerting = Alerting(database=bus.database, settings=bus.settings)
-    return Attendance(execution, relay, Children(None), alerting)
+    return Attendance(execution, relay, Children(None), alerting, renewing=renewing or bus.database)
 
 
 def test_a_row_that_somebody_locks_costs_the_others_nothing(bus: EventBus, execution: SingleRuns, rows: Rows) -> None:
@@ -151,3 +155,38 @@ def test_a_renewal_that_hangs_is_given_up_in_time(bus: EventBus, execution: Sing
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '20s'")
         cursor.execute("LOCK TABLE eventbus.delivery IN ACCESS EXCLUSIVE MODE")
         renew_leases(execution.database, execution.slots.list_accounts(), lease=timedelta(seconds=0.4))
+
+
+def test_a_renewal_of_which_nothing_is_heard_is_given_up_in_time(
+    make_bus: MakeBus, bus: EventBus, execution: SingleRuns, database_url: str
+) -> None:
+    """A frozen server, or a proxy before one, ends no statement by itself."""
+    publish(bus, 1)
+    hold(execution, "a")
+    with SilentProxy(database_url) as proxy:
+        far = make_bus(database_url=proxy.url)
+        renew_leases(far.database, execution.slots.list_accounts(), lease=LEASE)
+        began = time.monotonic()
+
+        with proxy.silence(), pytest.raises(DatabaseUnreachable):
+            renew_leases(far.database, execution.slots.list_accounts(), lease=timedelta(seconds=6))
+
+    assert time.monotonic() - began < 4.5
+
+
+def test_handlers_that_have_all_connections_keep_what_they_hold(
+    bus: EventBus, execution: SingleRuns, rows: Rows, make_bus: MakeBus
+) -> None:
+    """In the pools of threads and greenlets they run beside what renews their leases."""
+    publish(bus, 1)
+    hold(execution, "a")
+    rows.all(NEARLY_ENDED)
+    engine = bus.database.engine
+    attendance = attend(bus, execution, renewing=make_bus().database)
+
+    with ExitStack() as stack:
+        while engine.pool.checkedout() < engine.pool.size() + engine.pool._max_overflow:
+            stack.enter_context(engine.connect())
+        attendance.renew()
+
+    assert len(renewed(rows)) == 1

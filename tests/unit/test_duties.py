@@ -48,6 +48,23 @@ def test_a_duty_is_done_over_and_over_until_it_is_stopped(start: StartDuty) -> N
     assert not duty._thread.is_alive()
 
 
+def test_a_duty_whose_server_was_away_is_done_again_sooner() -> None:
+    """And at its usual pace once it has been done."""
+    done: list[int] = []
+
+    def fail_twice() -> None:
+        done.append(1)
+        if len(done) < 3:
+            raise DatabaseUnreachable("away")
+
+    duty = Duty("tests", fail_twice, period=timedelta(hours=1), again=SOON)
+    duty.start()
+    wait_until(lambda: len(done) == 3)
+    duty.stop(timeout_seconds=10)
+
+    assert len(done) == 3
+
+
 def test_a_duty_rests_for_its_period_and_ends_at_once_all_the_same(start: StartDuty) -> None:
     """What asks a server asks it as often as is said, and a worker that stops need not wait for the next time."""
     done: list[int] = []
