@@ -211,7 +211,6 @@ class Replaying:
         No longer than until *stop* is set, or *job* is not this runner's any more, which its next batch finds out.
         """
         open, told = self._list_open(job), ""
-        keys = {item.key for item in open}
         while open:
             if open[0].key != told:
                 told = open[0].key
@@ -219,7 +218,7 @@ class Replaying:
             if not self._pause(_LOOK_SECONDS, job, stop):
                 return
             # Others have begun meanwhile, of which not everybody may see that they have.
-            open = [item for item in self._list_open(job) if item.key in keys]
+            open = latecomers.still_open(open, self._list_open(job))
 
     def _list_open(self, job: Job) -> list[Latecomer]:
         with self.database.autocommit() as connection:

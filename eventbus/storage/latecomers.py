@@ -24,14 +24,14 @@ PREPARED = "'prepared transaction ' || gid"
 # may not see since when another role's transaction is open takes it for a day old; when a prepared one was begun nobody can tell.
 # Each transaction has a lock on a number of its own, by which it is told from the next one of its backend.
 OPEN = f"""
-SELECT open.began, open.holder, open.key
+SELECT open.began, open.holder, open.key, open.is_prepared
 FROM (
     SELECT LEAST(COALESCE(CAST(:planned AS timestamptz), clock_timestamp()), CAST(:until AS timestamptz),
                  max(CASE WHEN visible_at >= created_at THEN visible_at ELSE 'infinity' END)) AS until
     FROM eventbus.subscription WHERE id = ANY (CAST(:subscriptions AS bigint[]))
 ) AS subscribed CROSS JOIN (
     SELECT COALESCE(xact_start, clock_timestamp() - interval '1 day') AS began, {BACKEND} AS holder,
-           pid || ' ' || COALESCE(own.virtualxid, '') AS key
+           pid || ' ' || COALESCE(own.virtualxid, '') AS key, false AS is_prepared
     FROM pg_stat_activity AS a LEFT JOIN LATERAL (
         SELECT l.virtualxid FROM pg_locks AS l
         WHERE l.pid = a.pid AND l.locktype = 'virtualxid' AND l.virtualxid = l.virtualtransaction
@@ -39,7 +39,7 @@ FROM (
     WHERE datname = current_database() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
     AND COALESCE(backend_type, '') NOT IN ('parallel worker', 'autovacuum worker', 'walsender')
     UNION ALL
-    SELECT prepared - interval '1 hour', {PREPARED}, 'prepared ' || transaction FROM pg_prepared_xacts
+    SELECT prepared - interval '1 hour', {PREPARED}, 'prepared ' || transaction, true FROM pg_prepared_xacts
     WHERE database = current_database()
 ) AS open
 WHERE open.began < subscribed.until ORDER BY open.began
@@ -57,6 +57,8 @@ class Latecomer:
     holder: str
     #: Tells it from others, those of the same backend too.
     key: str
+    #: No backend has it any more.
+    is_prepared: bool
 
 
 def list_open(
@@ -73,7 +75,20 @@ def list_open(
         planned: Who began after that has seen them; None: who begins from now on.
     """
     rows = connection.rows(OPEN, subscriptions=list(subscriptions), until=until, planned=planned)
-    return [Latecomer(began=as_utc(row.began), holder=row.holder, key=row.key) for row in rows]
+    return [
+        Latecomer(began=as_utc(row.began), holder=row.holder, key=row.key, is_prepared=row.is_prepared) for row in rows
+    ]
+
+
+def still_open(watched: Sequence[Latecomer], listed: Sequence[Latecomer]) -> list[Latecomer]:
+    """Those of *listed* that were *watched*: under another key, if they were prepared meanwhile.
+
+    Which of the prepared ones a backend has left behind nobody can tell, so where one is gone it may be any of them.
+    """
+    keys = {item.key for item in listed}
+    has_left = any(item.key not in keys for item in watched if not item.is_prepared)
+    known = {item.key for item in watched}
+    return [item for item in listed if item.key in known or (has_left and item.is_prepared)]
 
 
 def first_id(connection: Connection, moment: datetime) -> UUID:

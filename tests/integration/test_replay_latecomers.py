@@ -20,7 +20,7 @@ from eventbus.lifecycle import replay_batches
 from eventbus.lifecycle.replay_planning import Asked
 from eventbus.replay import Outcome, ReplayState
 from eventbus.storage import latecomers
-from eventbus.storage.latecomers import Latecomer
+from eventbus.storage.latecomers import Latecomer, still_open
 from eventbus.storage.replays import Job
 from tests.integration.conftest import Run
 from tests.support import requirements, wait_until
@@ -164,6 +164,38 @@ def test_a_prepared_transaction_is_waited_for(
 
     thread.join(20)
     assert delivered(rows) == all_pending(late)
+
+
+def test_a_transaction_that_is_prepared_meanwhile_is_waited_for(
+    bus: EventBus, rows: Rows, older: Session, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It leaves its backend, and has not ended."""
+    if rows.value("SHOW max_prepared_transactions") == "0":
+        requirements.skip(request.node, "a server with max_prepared_transactions")
+    late = publish(bus, older)
+    join(bus)
+    thread, _ = in_thread(lambda: bus.replay("#", group=GROUP))
+    wait_until(lambda: "replay_waits" in caplog.messages, message="a replay that waits")
+
+    older.execute(sqlalchemy.text(f"PREPARE TRANSACTION '{bus.settings.prefix}'"))
+    older.commit()
+    wait_until(lambda: caplog.messages.count("replay_waits") == 2, message="a replay that waits for what was prepared")
+    rows.all(f"COMMIT PREPARED '{bus.settings.prefix}'")
+
+    thread.join(20)
+    assert delivered(rows) == all_pending(late)
+
+
+def test_what_others_prepare_is_not_waited_for() -> None:
+    """Unless a transaction that is waited for has left its backend, and may be it."""
+    ours, theirs, third = (
+        Latecomer(began=datetime.now(UTC), holder="h", key=key, is_prepared=key.startswith("p"))
+        for key in ("1 2/3", "prepared 4", "prepared 5")
+    )
+
+    assert still_open([ours], [ours, theirs]) == [ours]
+    assert still_open([ours], [theirs]) == [theirs]
+    assert still_open([theirs], [third]) == []
 
 
 @pytest.mark.parametrize(
@@ -428,7 +460,7 @@ def test_who_begins_while_it_waits_is_not_waited_for(bus: EventBus, monkeypatch:
     numbers = count()
 
     def list_open(*_: object, **__: object) -> list[Latecomer]:
-        return [Latecomer(began=datetime.now(UTC), holder="somebody", key=f"1 {next(numbers)}")]
+        return [Latecomer(began=datetime.now(UTC), holder="somebody", key=f"1 {next(numbers)}", is_prepared=False)]
 
     monkeypatch.setattr(latecomers, "list_open", list_open)
     told: list[Latecomer] = []
