@@ -30,7 +30,6 @@ from eventbus.lifecycle.settlement import Marking
 from eventbus.storage.claiming import Claimed
 from eventbus.subscription import Subscription
 
-_local = threading.local()
 #: What `signal.signal` calls, between making enums of numbers and back; a seventh of its time, twice for each run.
 _on_signal: Callable[[int, Any], Any] = getattr(signal, "_signal", signal).signal
 
@@ -103,8 +102,7 @@ def _call(subscription: Subscription, run: Run) -> None:
         if result is None:  # as most do: to ask what else it may be takes as long as calling one
             return
         if inspect.isawaitable(result):
-            # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
-            result = _runner().run(_within(result, subscription.timeout), context=contextvars.copy_context())
+            result = _await(result, subscription.timeout)
     _check_has_run(result)
 
 
@@ -131,6 +129,27 @@ def _check_has_run(result: object) -> None:
         f"the handler returned the {type(result).__name__} {getattr(result, '__qualname__', '')}, whose code has not run: "
         "it must await, or iterate, what it calls."
     )
+
+
+class _Loop:
+    """The event loop of one of the system's threads, kept: clients that handlers hold stay bound to one loop."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        #: Held by whoever runs it. Greenlets share a thread, and asyncio knows one running loop for each: they take turns.
+        self.turn = threading.Lock()
+
+
+#: By process and thread.
+_loops: dict[tuple[int, int], _Loop] = {}
+
+
+def _await(work: Awaitable[Any], timeout: timedelta) -> Any:
+    key = os.getpid(), threading.get_native_id()
+    loop = _loops.get(key) or _loops.setdefault(key, _Loop())
+    with loop.turn:
+        # Of its own accord a runner runs everything in the context in which it ran first: as part of that delivery.
+        return loop.runner.run(_within(work, timeout), context=contextvars.copy_context())
 
 
 async def _within(work: Awaitable[Any], timeout: timedelta) -> Any:
@@ -179,14 +198,6 @@ class limited(contextlib.AbstractContextManager[None]):  # noqa: N801 - used as 
     def _ring(self, _number: int, _frame: FrameType | None) -> None:
         self._struck = _timed_out(self._timeout)
         raise self._struck
-
-
-def _runner() -> asyncio.Runner:
-    """The event loop of this thread in this process, kept: clients that handlers hold stay bound to one loop."""
-    if getattr(_local, "pid", None) != os.getpid():
-        _local.runner, _local.pid = asyncio.Runner(), os.getpid()
-    runner: asyncio.Runner = _local.runner
-    return runner
 
 
 def _timed_out(timeout: timedelta) -> HandlerTimeout:

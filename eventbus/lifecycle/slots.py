@@ -24,7 +24,8 @@ from eventbus.lifecycle.timing import Timer, Timings
 
 #: Rows that a slot has room for: no claim may take more.
 CAPACITY = 100
-_COUNT = 512
+#: Slots of a worker: so many processes, threads or greenlets may have deliveries at once.
+MOST = 512
 #: pid, claim, number of rows, lengths of group and error.
 _HEAD = struct.Struct("=IQHHH")
 _GROUP_BYTES, _ERROR_BYTES = 64, 1024
@@ -73,13 +74,13 @@ class Slots:
     """The table of one worker: made by its main process, shared with the children that it forks."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE + _COUNT * _SLOT_BYTES)
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE + MOST * _SLOT_BYTES)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives: closing drops its locks
         self._lock = threading.Lock()
         self._suspect_lock = threading.Lock()
         self._spare: list[Slot] = []
         #: How long handlers ran, as each slot has counted it.
-        self.timings = Timings(_COUNT)
+        self.timings = Timings(MOST)
         os.register_at_fork(after_in_child=self._after_fork)
 
     @property
@@ -104,7 +105,7 @@ class Slots:
 
     def list_accounts(self) -> list[Account]:
         """What all slots that are taken say; those of dead processes among them."""
-        return [account for number in range(_COUNT) if (account := self._read(number)) is not None]
+        return [account for number in range(MOST) if (account := self._read(number)) is not None]
 
     def reread(self, account: Account) -> Account:
         """What the slot of *account* says now."""
@@ -139,14 +140,12 @@ class Slots:
 
     def _take_new(self) -> "Slot":
         with self._taking():
-            for number in range(_COUNT):
+            for number in range(MOST):
                 at = _offset(number)
                 if _HEAD.unpack_from(self._memory, at)[0] == 0 and self._try_lock(_FIRST + number):
                     _HEAD.pack_into(self._memory, at, os.getpid(), 0, 0, 0, 0)
                     return Slot(self._memory, number, self.timings.timer(number))
-        raise RuntimeError(
-            f"all {_COUNT} slots of this worker are taken: start more workers with fewer processes each."
-        )
+        raise RuntimeError(f"all {MOST} slots of this worker are taken: start more workers with fewer processes each.")
 
     @contextlib.contextmanager
     def _taking(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from celery import Celery, signals
 from kombu import Queue
 
 from eventbus.broker import Broker
-from eventbus.errors import DatabaseUnreachable, EventBusError
+from eventbus.errors import ConfigurationError, DatabaseUnreachable, EventBusError
 from eventbus.lifecycle.alerting import Alerting
 from eventbus.lifecycle.attending import Attendant
 from eventbus.lifecycle.execution import Execution
@@ -26,7 +26,7 @@ from eventbus.lifecycle.reading import Reading
 from eventbus.lifecycle.registration import Known, register
 from eventbus.lifecycle.relaying import Relay
 from eventbus.lifecycle.slices import SLICE_SECONDS
-from eventbus.lifecycle.slots import Slots
+from eventbus.lifecycle.slots import MOST, Slots
 from eventbus.lifecycle.waking import Waking
 from eventbus.settings import Settings
 from eventbus.storage.database import Database
@@ -135,6 +135,10 @@ class Serving:
             self._warn_of(served)
         if not wanted:
             return
+        if isinstance(worker.concurrency, int) and worker.concurrency > MOST:
+            raise ConfigurationError(
+                f"--concurrency {worker.concurrency}: a worker runs at most {MOST} handlers at once; start several workers."
+            )
         reading = self._reading()
         # First of all: a worker whose schemas would break somebody must not start to owe anybody anything.
         reading.catalog.register()

@@ -311,7 +311,7 @@ def test_other_pools_deliver_too(empty_stage: Stage, pool: str) -> None:
     flaky = empty_stage.publish("flaky.asked", {"error": "ValueError", "failures": 1})
     errors = ("Refused", "MemoryError", "SystemExit", "Panic", "Unformattable", "Closed")
     dead = [empty_stage.publish("strict.asked", {"error": error}) for error in errors]
-    later = empty_stage.publish("async.asked", {})
+    later = [empty_stage.publish("async.asked", {"seconds": 0.2}) for _ in range(4)]
     in_session = empty_stage.publish("session.asked", {})
 
     for event in orders:
@@ -319,7 +319,7 @@ def test_other_pools_deliver_too(empty_stage: Stage, pool: str) -> None:
         assert len(empty_stage.effects(event, "inventory")) == 1
     for event in dead:
         empty_stage.wait_for_state(event, "strict", "dead")
-    for event, group in ((flaky, "flaky"), (later, "async"), (in_session, "session")):
+    for event, group in ((flaky, "flaky"), *((event, "async") for event in later), (in_session, "session")):
         empty_stage.wait_for_state(event, group, "done")
     assert worker.is_running
 

@@ -399,6 +399,14 @@ def test_a_worker_for_an_unknown_group_does_not_start(run: Run, group: str, word
     assert all(word in done.stderr for word in words)
 
 
+def test_a_worker_that_would_run_too_many_handlers_does_not_start(run: Run) -> None:
+    """What it could not give a slot to would fail, one message after the other."""
+    done = run("-A", "shop", "worker", "inventory", "-c", "513", "-P", "threads")
+
+    assert done.returncode == 2
+    assert "--concurrency 513: a worker runs at most 512 handlers at once; start several workers." in done.stderr
+
+
 def test_a_worker_without_its_servers_does_not_start(run: Run) -> None:
     """Exit code 4 and one sentence when PostgreSQL is down; 2 when a setting is missing."""
     gone = f"postgresql://u:hush@127.0.0.1:{free_port()}/db"

@@ -17,11 +17,11 @@ from tests.e2e.shop.effects import INSERT, note, row, wait_for_gate
 
 @bus.subscribe("async.asked", group="async", max_retries=0, timeout=timedelta(milliseconds=400))
 async def handle_later(event: Event, delivery: Delivery) -> None:
-    """Give way to the event loop, then note; hang if the event says so."""
+    """Give way to the event loop, for as long as the event says, then note; hang if it says so."""
     loop = asyncio.get_running_loop()
     woken = loop.create_future()
     if not event.data.get("hang"):
-        loop.call_soon(woken.set_result, None)
+        loop.call_later(event.data.get("seconds", 0), woken.set_result, None)
     await woken
     note(event, delivery, loop=id(loop), frozen=gc.get_freeze_count())
 
