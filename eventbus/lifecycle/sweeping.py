@@ -52,8 +52,10 @@ def settle_orphans(database: Database, *, limit: int = 1000) -> int:
     """
     settled = 0
     with database.transaction() as connection:
-        orphans = deliveries.list_orphans(connection, limit=limit)
-        groups = {orphan.group for orphan in orphans}
+        found = deliveries.list_orphans(connection, limit=limit)
+        # Until it is held a group may come back: what is still an orphan then is asked by each statement below.
+        groups = subscriptions.lock_groups(connection, {orphan.group for orphan in found}) if found else set()
+        orphans = [orphan for orphan in found if orphan.group in groups]
         targets = {group: subscriptions.list_targets(connection, group) for group in groups}
         homes: dict[tuple[str, int | None], list[UUID]] = {}
         for orphan in orphans:

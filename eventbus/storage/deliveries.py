@@ -60,6 +60,9 @@ WITH chosen AS (
     SELECT event_id FROM eventbus.delivery
     WHERE group_name = :group AND event_id = ANY (CAST(:events AS uuid[])) AND finished_at IS NULL
     AND (due_at <= statement_timestamp() OR state = 'parked')
+    AND EXISTS (
+        SELECT FROM eventbus.subscription AS s WHERE s.id = delivery.subscription_id AND s.removed_at IS NOT NULL
+    )
     ORDER BY event_id FOR UPDATE SKIP LOCKED
 )
 """

@@ -58,6 +58,10 @@ REMOVE = """
 UPDATE eventbus.subscription SET removed_at = clock_timestamp()
 WHERE id = ANY (CAST(:ids AS bigint[])) AND removed_at IS NULL
 """
+# In one order, and none that somebody holds: who registers or removes a group sees to its deliveries himself.
+LOCK_GROUPS = """
+SELECT name FROM eventbus.consumer_group WHERE name = ANY (CAST(:groups AS text[])) ORDER BY name FOR NO KEY UPDATE SKIP LOCKED
+"""
 REMOVED = "SELECT id FROM eventbus.subscription WHERE id = ANY (CAST(:ids AS bigint[])) AND removed_at IS NOT NULL"
 GROUPS = "SELECT name FROM eventbus.consumer_group ORDER BY name"
 PAUSE = "UPDATE eventbus.consumer_group SET paused = :paused WHERE name = :group AND paused <> :paused"
@@ -96,6 +100,11 @@ def lock_group(connection: Connection, group: str, *, queue: str) -> None:
     """Make sure that *group* exists, and keep others from changing its subscriptions until the transaction ends."""
     connection.change(ENSURE_GROUP, group=group, queue=queue)
     connection.rows(LOCK_GROUP, group=group)
+
+
+def lock_groups(connection: Connection, groups: Iterable[str]) -> set[str]:
+    """Those of *groups* that nobody else holds; nobody changes their subscriptions until the transaction ends."""
+    return {row.name for row in connection.rows(LOCK_GROUPS, groups=sorted(groups))}
 
 
 def list_subscriptions(connection: Connection, group: str | None = None) -> list[Stored]:

@@ -10,7 +10,10 @@ from celery import Celery
 
 from eventbus import EventBus
 from eventbus.errors import InvalidPattern, SubscriptionConflict, UnknownGroup
-from eventbus.lifecycle import registration
+from eventbus.lifecycle import registration, sweeping
+from eventbus.storage import deliveries
+from eventbus.storage.database import Connection
+from eventbus.storage.deliveries import Orphan
 from tests.integration.conftest import MakeBus, MakeWorker
 from tests.support.rows import Rows
 
@@ -216,6 +219,33 @@ def test_a_pattern_that_is_split_hands_each_delivery_to_the_one_that_takes_its_t
 
     assert sorted(seen) == sorted((name, ids[name]) for name in ("created", "paid"))
     assert rows.delivery(ids["gone"], "a")["state"] == "cancelled"
+
+
+def test_a_sweep_leaves_a_group_that_comes_back_what_it_is_owed(
+    make_bus: MakeBus, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it comes back after the sweep has looked; while somebody registers it the sweep leaves it alone."""
+    bus, again = make_bus(), make_bus()
+    for each in (bus, again):
+        each.subscribe("order.created", group="a", handler=handle)
+    bus.sync()
+    owed = bus.publish("order.created", 1, source="orders")
+    rows.all("UPDATE eventbus.subscription SET removed_at = now()")
+    list_orphans, found = deliveries.list_orphans, []
+
+    def list_then_sync(connection: Connection, *, limit: int) -> list[Orphan]:
+        found.extend(list_orphans(connection, limit=limit))
+        again.sync()
+        return found
+
+    with rows.transaction() as cursor:
+        cursor.execute("SELECT FROM eventbus.consumer_group FOR UPDATE")
+        assert sweeping.settle_orphans(bus.database) == 0
+    monkeypatch.setattr(deliveries, "list_orphans", list_then_sync)
+    assert sweeping.settle_orphans(bus.database) == 0
+
+    assert [orphan.event_id for orphan in found] == [owed.id]
+    assert rows.delivery(owed.id, "a")["state"] == "pending"
 
 
 def test_replacing_the_handler_of_a_pattern_keeps_its_row(make_bus: MakeBus, rows: Rows) -> None:
