@@ -22,9 +22,14 @@ SELECT EXISTS (SELECT FROM eventbus.alert WHERE ended_at IS NULL)
                    WHERE ended_at > clock_timestamp() - CAST(:pause AS interval) AND result = 'sent')
 """
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('eventbus.alert'))"
+# One whose dead letter somebody has deleted could not be told, and would hold up the others.
 EXPIRE = """
-UPDATE eventbus.alert SET ended_at = clock_timestamp(), result = 'expired'
-WHERE ended_at IS NULL AND created_at < clock_timestamp() - CAST(:kept AS interval)
+UPDATE eventbus.alert AS a SET ended_at = clock_timestamp(), result = 'expired'
+WHERE ended_at IS NULL AND (
+    created_at < clock_timestamp() - CAST(:kept AS interval)
+    OR NOT EXISTS (SELECT FROM eventbus.dead_letter AS l WHERE l.id = a.dead_letter_id)
+    OR NOT EXISTS (SELECT FROM eventbus.fingerprint AS f WHERE f.fingerprint = a.fingerprint)
+)
 """
 TAKE = """
 WITH chosen AS (

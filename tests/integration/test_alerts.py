@@ -170,6 +170,22 @@ def test_of_an_event_that_somebody_deleted_nothing_is_told(
     assert json.loads(sent.body)["alerts"][0]["message"] == "[redacted]"
 
 
+@pytest.mark.parametrize("table", ["dead_letter", "fingerprint"])
+def test_a_dead_letter_that_somebody_deleted_holds_up_no_other(
+    table: str, die: Die, make_alerting: MakeAlerting, receiver: Receiver, rows: Rows
+) -> None:
+    """There is nothing to be told of it any more."""
+    die("no paper")
+    rows.all(f"DELETE FROM eventbus.{table}")
+    die("no ink")
+
+    make_alerting().send()
+
+    [sent] = receiver.received
+    assert [alert["message"] for alert in json.loads(sent.body)["alerts"]] == ["no ink"]
+    assert rows.all("SELECT result FROM eventbus.alert ORDER BY id") == [("expired",), ("sent",)]
+
+
 def test_a_message_for_slack_is_text(die: Die, make_alerting: MakeAlerting, receiver: Receiver) -> None:
     """With what to type; what means something to Slack is escaped."""
     known = die("<b> & co")
