@@ -129,7 +129,8 @@ def _database(condition: Condition, _version: str) -> Iterator[Finding]:
         yield Finding(check="partitions", level=Level.FAULT, sentence=sentence, advice=ensure)
     elif condition.has_strays:
         sentence = "some events lie in the default partition."
-        yield Finding(check="partitions", level=Level.NOTICE, sentence=sentence, advice=ensure)
+        advice = f"{ensure} What is of a week that is over stays there, and is found all the same."
+        yield Finding(check="partitions", level=Level.NOTICE, sentence=sentence, advice=advice)
     else:
         yield Finding(check="partitions", level=Level.OK, sentence="there is one for the next week.")
 
@@ -249,5 +250,8 @@ def _repairs(condition: Condition, _version: str) -> Iterator[Finding]:
     for group, sent in condition.repairs.items():
         if sent.in_hour > MANY_REPAIRS:
             sentence = f"relays sent {sent.in_hour:,} wake-ups for {group} this hour."
-            advice = "messages are lost, or its workers are too few: see the broker's memory and eviction policy."
+            advice = (
+                "messages are lost (see the broker's memory and eviction policy), its workers are too few, "
+                "or many runs fail and are tried again after more than a minute."
+            )
             yield Finding(check="relay", level=Level.FAULT, sentence=sentence, advice=advice, subject=group)

@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import psycopg2
 import pytest
 
 from eventbus import EventBus
@@ -15,9 +17,10 @@ from eventbus.lifecycle import diagnosing
 from eventbus.lifecycle.diagnosing import Level
 from eventbus.storage import repairs, workers
 from eventbus.storage.database import Database
+from eventbus.storage.migrations import upgrade
 from eventbus.storage.overview.condition import read_snapshot
 from eventbus.storage.workers import Worker
-from tests.integration.conftest import Run
+from tests.integration.conftest import MakeBus, Run
 from tests.support import keep_clear_of_the_turn_of_the_hour, wait_until
 from tests.support.rows import Rows
 
@@ -326,6 +329,51 @@ def test_the_oldest_transaction_counts_from_its_own_begin(well: EventBus, rows: 
     assert found is not None
     assert "of old (idle in transaction)" in found.holder
     assert found.age < rows.value("SELECT clock_timestamp()") - made_at
+
+
+def test_a_vacuum_holds_up_no_other(well: EventBus, rows: Rows) -> None:
+    """Whoever ended it, as an old transaction, would bring about what that one does."""
+    rows.all("CREATE TABLE public.large AS SELECT generate_series(1, 100000) AS n")
+    with closing(psycopg2.connect(rows.url)) as connection, ThreadPoolExecutor() as threads:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1")
+        vacuum = threads.submit(cursor.execute, "VACUUM public.large")
+        wait_until(lambda: rows.value("SELECT pid FROM pg_stat_progress_vacuum WHERE datname = current_database()"))
+
+        with well.database.autocommit() as asking:
+            found = read_snapshot(asking)
+        ended = rows.value(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum WHERE datname = current_database()"
+        )
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            vacuum.result()
+
+    assert found is None
+    assert ended
+
+
+def test_a_lock_is_told_in_any_schema(
+    empty_database_url: str, make_bus: MakeBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only those of the bus's own: another bus in the same database has its own troubles."""
+    monkeypatch.setattr(diagnosing, "LOCKED", timedelta())
+    for schema in ("first", "second"):
+        upgrade(empty_database_url.replace("postgresql://", "postgresql+psycopg2://"), schema)
+    first, second = (make_bus(database_url=empty_database_url, schema=schema) for schema in ("first", "second"))
+    rows = Rows(empty_database_url)
+    with closing(rows), ThreadPoolExecutor() as threads, rows.transaction() as cursor:
+        cursor.execute("LOCK second.event_log IN ACCESS EXCLUSIVE MODE")
+        waiting = threads.submit(lambda: second.publish("order.created", {}, source="tests"))
+        wait_until(lambda: rows.value(WAITING) == 1, message="somebody to wait")
+
+        told = [[found for found in bus.diagnose() if found.check == "lock"] for bus in (first, second)]
+
+        cursor.connection.rollback()
+        waiting.result()
+
+    assert [len(found) for found in told] == [0, 1]
+    assert "second.event_log" in told[1][0].sentence
 
 
 def test_ages_are_told_in_words(well: EventBus, rows: Rows) -> None:

@@ -128,7 +128,7 @@ def test_a_worker_handles_and_keeps_house(
 
 
 def test_a_viewer_sees_everything_and_changes_nothing(
-    owner: EventBus, as_role: As, worker: MakeWorker, run_here: Run, monkeypatch: pytest.MonkeyPatch
+    owner: EventBus, as_role: As, worker: MakeWorker, run_here: Run, monkeypatch: pytest.MonkeyPatch, rows: Rows
 ) -> None:
     """Every view works; every change is refused, in a sentence."""
     event = owner.publish("order.created", {}, source="shop", correlation_id="c")
@@ -138,7 +138,12 @@ def test_a_viewer_sees_everything_and_changes_nothing(
     views = ["stats", "events list", f"events show {event.id}", "groups list", "groups show stock", "dead list"]
     views += ["trace c", f"why {event.id} stock", "replay list", "replay plan # --group stock", "health"]
     answers = {view: run_here(*view.split()).returncode for view in views}
-    checked = run_here("doctor")
+    with rows.transaction() as cursor:
+        # Of another role's transaction a viewer may see that there is one, and not since when.
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT 1")
+        checked = run_here("doctor")
+        answers["storage"] = run_here("storage").returncode
     changes = ["groups pause stock", "dead retry --group stock --yes", "groups remove stock --yes"]
     changes += ["replay run # --group stock --yes", "publish order.created {} --source x"]
     refused = {change: run_here(*change.split()) for change in changes}

@@ -13,16 +13,19 @@ from eventbus.storage.repairs import Repairs
 from eventbus.storage.values import as_utc
 from eventbus.storage.workers import Seen
 
-# Who sees no other's queries may still see that they are there, and since when.
+# Since when another role's transaction is open not everybody may see: what has no age is left out. For a vacuum no other waits, and
+# for a parallel worker whoever waits for its leader.
 SNAPSHOTS = f"""
 SELECT holder, age FROM (
     SELECT {BACKEND} AS holder, clock_timestamp() - COALESCE(xact_start, backend_start) AS age
     FROM pg_stat_activity
     WHERE datname = current_database() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
+    AND COALESCE(backend_type, '') NOT IN ('parallel worker', 'autovacuum worker')
+    AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
     UNION ALL
     SELECT {PREPARED}, clock_timestamp() - prepared FROM pg_prepared_xacts
     WHERE database = current_database()
-) AS held ORDER BY age DESC LIMIT 1
+) AS held WHERE age IS NOT NULL ORDER BY age DESC LIMIT 1
 """
 CLOCK = "SELECT clock_timestamp()"
 SERVER = "SELECT current_setting('server_version') AS version, clock_timestamp() AS asked_at"

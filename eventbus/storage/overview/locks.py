@@ -14,7 +14,8 @@ WITH RECURSIVE waiting AS MATERIALIZED (
     SELECT l.pid, n.nspname || '.' || c.relname AS relation, clock_timestamp() - l.waitstart AS wait
     FROM pg_locks AS l
     JOIN pg_database AS d ON d.oid = l.database AND d.datname = current_database()
-    JOIN pg_class AS c ON c.oid = l.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'eventbus'
+    JOIN pg_class AS c ON c.oid = l.relation
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = split_part('eventbus.whatever_schema_this_is', '.', 1)
     WHERE NOT l.granted AND l.locktype = 'relation'
 ), chain (pid, blocker) AS (
     SELECT w.pid, unnest(pg_blocking_pids(w.pid)) FROM waiting AS w
