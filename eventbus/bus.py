@@ -24,7 +24,7 @@ from eventbus.operations.schemas import SchemaOperations
 from eventbus.retry import RetryPolicy
 from eventbus.schemas.contracts import reads_of
 from eventbus.schemas.registry import SchemaRegistry
-from eventbus.settings import Settings, load_settings
+from eventbus.settings import NAMES, Settings, load_settings
 from eventbus.storage.database import Database
 from eventbus.subscription import Handler, Subscriptions, declare
 from eventbus.worker.serving import Serving
@@ -86,11 +86,11 @@ class EventBus(
             ConfigurationError: A setting is missing or cannot be used.
         """
         conf = self.app.conf
-        broker_url = conf.get("eventbus_broker_url") or conf.get("broker_url")
-        settings = load_settings(self._arguments, celery={**dict(conf), "eventbus_broker_url": broker_url})
-        # Workers of the app must listen where publishers push.
-        if conf.get("broker_url") != settings.broker_url:
-            conf.broker_url = settings.broker_url
+        # Asked by name: as a mapping, a configuration with a namespace has other names.
+        given = {f"eventbus_{name}": conf.get(f"eventbus_{name}") for name in NAMES}
+        given["eventbus_broker_url"] = given["eventbus_broker_url"] or conf.broker_write_url
+        settings = load_settings(self._arguments, celery=given)
+        broker.agree(self.app, settings.broker_url)
         return settings
 
     @cached_property

@@ -256,3 +256,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "alert_format": _one_of(AlertFormat, "json or slack"),
     "alert_seconds": _seconds,
 }
+#: What can be set: as arguments of `EventBus`; in capitals, as EVENTBUS_…, in the environment.
+NAMES = tuple(_READERS)

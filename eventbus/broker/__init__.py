@@ -6,6 +6,7 @@
 A wake-up holds an event's id. Losing one costs latency, repeating one finds nothing to claim.
 """
 
+from eventbus.broker.connecting import agree as agree
 from eventbus.broker.connecting import connect as connect
 from eventbus.broker.contract import QUEUE_CAP as QUEUE_CAP
 from eventbus.broker.contract import Announcement as Announcement

@@ -1,15 +1,51 @@
 """Connecting: which way leads to the broker of the settings."""
 
+from contextlib import suppress
+from urllib.parse import urlsplit
+
 from celery import Celery
 
 from eventbus.broker.contract import Broker
 from eventbus.broker.kombu_broker import KombuBroker
 from eventbus.broker.redis_broker import RedisBroker
 from eventbus.broker.redis_server import RedisListeners
+from eventbus.errors import ConfigurationError
 from eventbus.settings import Settings
+from eventbus.urls import REDIS_SCHEMES, scheme, without_password
 
 #: Transport options of kombu that do not change where or how a message is stored in Redis.
 _HARMLESS_OPTIONS = frozenset({"visibility_timeout", "ack_emulation", "global_keyprefix", "health_check_interval"})
+
+
+def agree(app: Celery, url: str) -> None:
+    """Let the workers of *app* read what the bus writes to the broker at *url*.
+
+    Raises:
+        ConfigurationError: Celery has another one from where the app's own configuration does not matter.
+    """
+    conf = app.conf
+    if conf.get("broker_url") != url:
+        conf.broker_url = url
+    # With other brokers than Redis the bus writes as Celery does, and a cluster may be read by another name.
+    names = ("broker_read_url", "broker_write_url") if scheme(url) in REDIS_SCHEMES else ("broker_write_url",)
+    for name in names:
+        used = str(getattr(conf, name))
+        if _place(used) != _place(url):
+            raise ConfigurationError(
+                f"the bus's broker is {without_password(url)} and Celery's is {without_password(used)}, so no worker would hear "
+                f"of an event: CELERY_BROKER_URL, celery -b or {name} must name the bus's, or EVENTBUS_BROKER_URL theirs."
+            )
+
+
+def _place(url: str) -> object:
+    """What tells one broker from another."""
+    if scheme(url) not in ("redis", "rediss") or ";" in url:
+        return url
+    # It may be written in several ways; what is no address at all is compared as it stands.
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.hostname, parts.port or 6379, parts.path.strip("/") or "0"
+    return url
 
 
 def connect(app: Celery, settings: Settings) -> Broker:

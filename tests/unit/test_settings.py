@@ -1,6 +1,8 @@
 """Settings: where they come from, how they are refused, and that no password is ever shown."""
 
+import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,6 +73,81 @@ def test_the_broker_is_celerys_unless_named(
 
     assert bus.settings.broker_url == expected
     assert app.conf.broker_url == expected
+
+
+@pytest.mark.parametrize(
+    ("celery", "environment", "expected"),
+    [
+        ({}, {"CELERY_BROKER_URL": "redis://celery/1"}, "redis://celery/1"),
+        # As `celery -b` says it.
+        ({"broker_url": "redis://app/1"}, {"CELERY_BROKER_URL": "redis://option/2"}, "redis://option/2"),
+        (
+            {},
+            {"CELERY_BROKER_URL": "redis://host", "EVENTBUS_BROKER_URL": "redis://:secret@HOST:6379/0"},
+            "redis://:secret@HOST:6379/0",
+        ),
+        ({"broker_url": "amqp://one//", "broker_read_url": "amqp://two//"}, {}, "amqp://one//"),
+    ],
+)
+def test_the_broker_is_the_one_that_workers_read(
+    celery: dict[str, Any], environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever Celery has it from; the same one may be written in several ways."""
+    monkeypatch.delenv("EVENTBUS_BROKER_URL", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    app = Celery("app", set_as_current=False)
+    app.conf.update(celery)
+
+    assert EventBus(app, database_url=URLS["database_url"]).settings.broker_url == expected
+
+
+@pytest.mark.parametrize(
+    ("celery", "environment", "other"),
+    [
+        ({}, {"EVENTBUS_BROKER_URL": "redis://own/1", "CELERY_BROKER_URL": "redis://celery/1"}, "redis://celery/1"),
+        ({"eventbus_broker_url": "redis://own/1"}, {"CELERY_BROKER_URL": "redis://own/2"}, "redis://own/2"),
+        ({"broker_url": "redis://own/1", "broker_read_url": "redis://:s3cr3t@two/1"}, {}, "redis://:***@two/1"),
+        ({"broker_url": "redis://own/1"}, {"CELERY_BROKER_READ_URL": "redis://[two"}, "redis://[two"),
+        (
+            {"broker_write_url": "amqp://two//", "eventbus_broker_url": "amqp://one//"},
+            {},
+            "amqp://two//",
+        ),
+    ],
+)
+def test_workers_that_would_read_elsewhere_are_refused(
+    celery: dict[str, Any], environment: dict[str, str], other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would ever be delivered, and each of the two brokers is well."""
+    monkeypatch.delenv("EVENTBUS_BROKER_URL", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    app = Celery("app", set_as_current=False)
+    app.conf.update(celery)
+
+    with pytest.raises(ConfigurationError, match=f"Celery's is {re.escape(other)}, so no worker would hear") as caught:
+        _ = EventBus(app, database_url=URLS["database_url"]).settings
+
+    assert SECRET not in str(caught.value)
+
+
+def test_a_configuration_with_a_namespace_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Django's settings are: each name has Celery's before it."""
+    for name in ("EVENTBUS_BROKER_URL", "EVENTBUS_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    app = Celery("app", set_as_current=False)
+    django = SimpleNamespace(
+        CELERY_BROKER_URL="redis://celery/1",
+        CELERY_EVENTBUS_DATABASE_URL="postgresql://host/db",
+        CELERY_EVENTBUS_SCHEMA="bus",
+        CELERY_EVENTBUS_PREPARE=False,
+    )
+    app.config_from_object(django, namespace="CELERY")
+
+    settings = EventBus(app).settings
+
+    assert (settings.broker_url, settings.schema, settings.prepare) == ("redis://celery/1", "bus", False)
 
 
 def test_the_line_end_of_a_url_is_no_part_of_it() -> None:
