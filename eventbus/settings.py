@@ -237,12 +237,22 @@ def _paths(name: str, value: Any) -> tuple[str, ...]:
     return paths
 
 
+def _schema(name: str, value: Any) -> str:
+    from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS  # noqa: PLC0415 - loaded by whoever goes there
+
+    expected = "a lower-case SQL identifier of at most 63 characters, no key word, and not beginning with pg_"
+    schema = str(_matching(_IDENTIFIER, expected)(name, value))
+    if schema in RESERVED_WORDS or schema.startswith("pg_"):
+        raise InvalidSetting(name, schema, expected)
+    return schema
+
+
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "database_url": _database_url,
     "broker_url": _broker_url,
     "realtime_url": _redis_url,
     "realtime": _one_of(Realtime, "full, ids or off"),
-    "schema": _matching(_IDENTIFIER, "a lower-case SQL identifier of at most 63 characters"),
+    "schema": _schema,
     "prefix": _matching(_PREFIX, "1 to 63 letters, digits, '_', '-', '.' or ':'"),
     "max_event_bytes": _max_event_bytes,
     "lease_seconds": _seconds,

@@ -99,7 +99,9 @@ class Deadlines:
             looks = 0 if self.due else looks + 1
             for number, (due, driver, is_lent) in self.due.copy().items():
                 if due <= time.monotonic():
-                    self._cut(number, driver, is_lent=is_lent)
+                    # The thread's edge: whatever the filter of a log raises, others are waited for.
+                    with contextlib.suppress(Exception):
+                        self._cut(number, driver, is_lent=is_lent)
 
     def _ends(self) -> bool:
         """Whether nothing is noted. Whoever notes something looks for the thread afterwards, so it goes first, and looks then."""
@@ -113,13 +115,14 @@ class Deadlines:
         with self._lock:
             if self.due.pop(number, None) is None:
                 return  # it has just been answered
-            log.warning("session_cut_off" if is_lent else "database_silent", extra={"consequence": _CONSEQUENCE})
-            with contextlib.suppress(OSError, psycopg2.Error):
+            # A connection that is just being closed has no socket any more, which is a ValueError.
+            with contextlib.suppress(OSError, ValueError, psycopg2.Error):
                 found = socket.socket(fileno=driver.fileno())
                 try:
                     found.shutdown(socket.SHUT_RDWR)
                 finally:
                     found.detach()  # it is the driver's
+        log.warning("session_cut_off" if is_lent else "database_silent", extra={"consequence": _CONSEQUENCE})
 
     def _after_fork(self) -> None:
         """What the parent waits for is the parent's, and so is the thread."""

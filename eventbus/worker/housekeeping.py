@@ -46,7 +46,11 @@ class Housekeeping(bootsteps.StartStopStep):
         settings = self.settings()
         self._worker = _describe(parent, groups)
         self._database = Database(
-            settings.database_url, schema=settings.schema, pool_size=1, application="eventbus housekeeping"
+            settings.database_url,
+            schema=settings.schema,
+            pool_size=1,
+            application="eventbus housekeeping",
+            prepare=settings.prepare,
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import signal
 import sys
@@ -180,6 +181,22 @@ def test_where_no_thread_can_start_there_is_no_limit(
         assert (found.due, found._thread) == ({}, None)
         with found.limit(connection.driver, timedelta(seconds=60)):
             assert found._thread is not None
+
+
+def test_a_log_that_fails_keeps_nobody_waiting(impatient: None, database: Database) -> None:
+    """The connection is cut before it is said, and the next one is, too."""
+
+    def fail(_record: logging.LogRecord) -> bool:
+        raise RuntimeError("the filter of an application")
+
+    logger = logging.getLogger("eventbus.storage.deadlines")
+    logger.addFilter(fail)
+    try:
+        for _ in range(2):
+            with pytest.raises(DatabaseUnreachable), database.autocommit(within=SOON) as connection:
+                connection.value("SELECT pg_sleep(20)")
+    finally:
+        logger.removeFilter(fail)
 
 
 def test_a_child_watches_for_itself(impatient: None, database: Database) -> None:

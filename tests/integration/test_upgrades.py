@@ -10,9 +10,10 @@ from eventbus.errors import DatabaseBusy, DatabaseUnreachable, NotMigrated, Wron
 from eventbus.settings import load_settings
 from eventbus.storage import revision
 from eventbus.storage.database import Database
-from eventbus.storage.migrations import upgrade
+from eventbus.storage.migrations import upgrade, upgrading
 from eventbus.storage.revision import HEAD
 from tests.integration.conftest import MakeBus
+from tests.support import wait_until
 from tests.support.rows import Rows
 
 
@@ -38,6 +39,56 @@ def test_several_hosts_may_upgrade_at_once(empty_database_url: str) -> None:
         found = list(hosts.map(lambda _: upgrade(url), range(4)))
 
     assert sorted(found, key=str) == [HEAD, HEAD, HEAD, None]
+
+
+@pytest.fixture
+def altering(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revision that is lacking, and alters a table that every publish reads."""
+
+    def alter(connection: sqlalchemy.Connection, schema: str) -> None:
+        connection.exec_driver_sql(f"ALTER TABLE {schema}.subscription ADD COLUMN more int")
+        connection.exec_driver_sql(f"UPDATE {schema}.alembic_version SET version_num = '{HEAD}'")
+
+    monkeypatch.setattr(upgrading, "_run_revisions", alter)
+    monkeypatch.setattr(upgrading, "_LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(upgrading, "_PAUSE_SECONDS", 0.3)
+    rows.all("UPDATE eventbus.alembic_version SET version_num = '0001'")
+
+
+def test_an_upgrade_that_waits_holds_up_nobody_for_long(
+    altering: None, database_url: str, rows: Rows, bus: EventBus
+) -> None:
+    """Whoever publishes meanwhile waits behind it, for no longer than it waits itself; it goes on when it can."""
+    rows.all(f"UPDATE eventbus.alembic_version SET version_num = '{HEAD}'")
+    bus.publish("order.created", 1, source="orders")  # has looked at the revision
+    rows.all("UPDATE eventbus.alembic_version SET version_num = '0001'")
+    with rows.transaction() as cursor, ThreadPoolExecutor() as threads:
+        cursor.execute("SELECT FROM eventbus.subscription")
+        upgrading_now = threads.submit(upgrade, url_of(database_url))
+        wait_until(lambda: rows.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), message="it to wait")
+        published = threads.submit(bus.publish, "order.created", 2, source="orders").result(10)
+        is_waiting = not upgrading_now.done()
+        cursor.connection.commit()
+
+        assert upgrading_now.result(10) == "0001"
+
+    assert is_waiting
+    assert rows.count("event_log") == 2
+    assert published is not None
+
+
+def test_an_upgrade_that_waits_for_too_long_changes_nothing(
+    altering: None, database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so; what it had done already is undone."""
+    monkeypatch.setattr(upgrading, "_TRIES", 2)
+    with rows.transaction() as cursor:
+        cursor.execute("SELECT FROM eventbus.subscription")
+
+        with pytest.raises(DatabaseBusy, match="a lock was not granted in time"):
+            upgrade(url_of(database_url))
+
+    assert rows.value("SELECT version_num FROM eventbus.alembic_version") == "0001"
 
 
 def test_newer_tables_are_left_alone(database_url: str, rows: Rows) -> None:

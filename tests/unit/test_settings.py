@@ -219,6 +219,8 @@ def test_times_are_given_in_seconds(name: str, value: Any, expected: timedelta) 
         ("schema", "Event Bus"),
         ("schema", "a; drop table x"),
         ("schema", "a" * 64),
+        ("schema", "user"),
+        ("schema", "pg_bus"),
         ("prefix", ""),
         ("prefix", "a b"),
         ("prefix", "a" * 64),
