@@ -81,6 +81,9 @@ class Selection:
     #: When it was planned, a transaction was open since this time that may not have seen the group's subscription. What such a
     #: one published belongs to the replay, too, though it commits later. None if there was none.
     unsettled_since: datetime | None = None
+    #: The patterns that the group was subscribed to then: what commits later belongs to the replay if one of them takes it, by
+    #: whichever subscription it is that takes it by then. None in a job that was planned by code which did not note them.
+    patterns: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What was asked for, as JSON values."""
@@ -94,6 +97,7 @@ class Selection:
             "first_id": str(self.first_id),
             "last_id": str(self.last_id),
             "unsettled_since": None if self.unsettled_since is None else self.unsettled_since.isoformat(),
+            "patterns": None if self.patterns is None else list(self.patterns),
         }
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from eventbus.console.access import Asked, Role, User
 from eventbus.errors import ConfigurationError, InvalidInput
-from eventbus.wire import is_text
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +129,6 @@ def user_line(name: str, role: Role, password: str, *, cost: int = _COST) -> str
         raise InvalidInput(f"{name!r:.60} is no name of a user: use up to 100 letters, digits, '_', '.', '@' and '-'.")
     if not _SHORTEST_PASSWORD <= len(password) <= _LONGEST_PASSWORD:
         raise InvalidInput(f"a password has {_SHORTEST_PASSWORD} to {_LONGEST_PASSWORD} characters.")
-    if not is_text(password):
-        raise InvalidInput("a password is text in Unicode.")
     return f"{name}:{role}:{_hashed(password, cost)}"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from eventbus.delivery import State
-from eventbus.lifecycle.replay_planning import targets_of
+from eventbus.lifecycle.replay_planning import is_meant, targets_of
 from eventbus.replay import MADE_DUE, Outcome, Selection, judge
 from eventbus.storage import redelivery, replay_selection, replays, subscriptions
 from eventbus.storage.database import Connection
@@ -81,7 +81,7 @@ class LateBatches:
         chosen = replay_selection.next_events(
             connection, self._selection, after=self._after, limit=limit, expected=job.total
         )
-        meant = [event for event in chosen if matches(job.selection.pattern, event.type)]
+        meant = [event for event in chosen if is_meant(job, event.type)]
         wanted = _wanted(meant, targets_of(connection, job))
         inserted = redelivery.insert_missing(connection, list(wanted.values()), group=job.group, replay=job.id)
         outcomes = {

@@ -147,6 +147,7 @@ def _select(
         first_id=bounds.first_id,
         last_id=bounds.last_id if asked.last_id is None else min(bounds.last_id, asked.last_id),
         unsettled_since=_unsettled_since(asked, ids, older),
+        patterns=tuple(target.pattern for target in targets),
     )
     return selection, unmatched
 
@@ -169,14 +170,25 @@ def reach_on(connection: Connection, job: Job) -> Selection:
     newest = resolve_window(connection, None, None).last_id
     types = job.selection.types
     if types is not None:
-        types, _ = _types(connection, job.selection.pattern, targets_of(connection, job))
+        found, _ = _types(connection, job.selection.pattern, targets_of(connection, job))
+        types = tuple(type for type in found if is_meant(job, type))
     return replace(job.selection, types=types, last_id=newest)
 
 
 def targets_of(connection: Connection, job: Job) -> list[Target]:
-    """The subscriptions of *job*'s group that were there when it was planned."""
+    """The subscriptions of *job*'s group that were there when it was planned, or have taken the place of one that was."""
     found = subscriptions.list_targets(connection, job.group)
-    return [target for target in found if target.created_at <= job.created_at]
+    planned = job.selection.patterns
+    if planned is None:
+        return [target for target in found if target.created_at <= job.created_at]
+    return [target for target in found if any(overlap(target.pattern, pattern) for pattern in planned)]
+
+
+def is_meant(job: Job, type: str) -> bool:
+    """Whether events of *type* were meant by *job*, and its group subscribed to them when it was planned."""
+    patterns = job.selection.patterns
+    was_subscribed = patterns is None or any(matches(pattern, type) for pattern in patterns)
+    return matches(job.selection.pattern, type) and was_subscribed
 
 
 def _types(connection: Connection, pattern: str, targets: Sequence[Target]) -> tuple[tuple[str, ...], list[str]]:

@@ -244,6 +244,7 @@ def _selection(stored: Mapping[str, Any]) -> Selection:
         last_id=UUID(stored["last_id"]),
         # What was planned by code that did not look whether anything was open.
         unsettled_since=_time(stored.get("unsettled_since", None if ids else _EPOCH)),
+        patterns=None if stored.get("patterns") is None else tuple(stored["patterns"]),
     )
 
 

@@ -14,7 +14,6 @@ import pytest
 from eventbus.cli import main
 from eventbus.console.access import Role
 from eventbus.console.users import UserFile, user_line
-from eventbus.errors import InvalidInput
 from tests.support.workers import ROOT
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -135,12 +134,6 @@ def test_a_user_that_cannot_be_is_refused(
         done = run("user", name)
 
     assert (done.returncode, sentence in done.stderr, done.stdout) == (2, True, "")
-
-
-def test_a_password_that_is_no_unicode_is_refused() -> None:
-    """As Python reads bytes where the environment names no language."""
-    with pytest.raises(InvalidInput, match="text in Unicode"):
-        user_line("a", Role.VIEWER, b"correct h\xf6rse".decode(errors="surrogateescape"), cost=1 << 4)
 
 
 def test_what_is_missing_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

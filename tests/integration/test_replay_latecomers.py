@@ -22,7 +22,7 @@ from eventbus.replay import Outcome, ReplayState
 from eventbus.storage import latecomers
 from eventbus.storage.latecomers import Latecomer, still_open
 from eventbus.storage.replays import Job
-from tests.integration.conftest import Run
+from tests.integration.conftest import MakeBus, Run
 from tests.support import requirements, wait_until
 from tests.support.replays import fill_log
 from tests.support.rows import Rows
@@ -532,6 +532,52 @@ def test_a_subscription_that_comes_after_the_plan_gets_nothing_of_it(
 
     end_while_it_waits(bus, jobs[0], caplog, older)
     bus.replaying.run(jobs[1].id)
+
+    assert delivered(rows) == all_pending(late)
+
+
+@pytest.mark.parametrize("asked", [{"pattern": "#"}, {"correlation_id": "o-1"}], ids=["pattern", "story"])
+@pytest.mark.parametrize("removes", [True, False], ids=["removed and declared anew", "replaced"])
+def test_a_subscription_that_takes_the_place_of_another_is_owed_what_commits_late(
+    bus: EventBus,
+    make_bus: MakeBus,
+    rows: Rows,
+    older: Session,
+    caplog: pytest.LogCaptureFixture,
+    asked: dict[str, str],
+    *,
+    removes: bool,
+) -> None:
+    """A deploy while a replay waits changes nothing of what was meant."""
+    late = publish(bus, older, correlation_id="o-1")
+    publish(bus, older, "order.line.added", correlation_id="o-1")
+    join(bus)
+    job = create(bus, **asked)
+    if removes:
+        bus.remove_group(GROUP)
+        bus.sync()
+    else:
+        other = make_bus()
+        other.subscribe("order.#", group=GROUP, handler=lambda event: None)
+        other.sync(replace=True)
+
+    end_while_it_waits(bus, job, caplog, older)
+
+    assert delivered(rows) == all_pending(late)
+
+
+def test_a_job_of_older_code_ends_as_it_was_planned(bus: EventBus, rows: Rows, older: Session) -> None:
+    """It did not note which patterns there were: those of subscriptions that are older than it."""
+    late = publish(bus, older, correlation_id="o-1")
+    publish(bus, older, "parcel.sent", correlation_id="o-1")
+    join(bus)
+    job = create(bus, pattern="#")
+    rows.all("UPDATE eventbus.replay SET filter = filter - 'patterns'")
+    bus.subscribe("parcel.*", group=GROUP, handler=lambda event: None)
+    bus.sync()
+    older.commit()
+
+    bus.replaying.run(job.id)
 
     assert delivered(rows) == all_pending(late)
 
