@@ -339,13 +339,12 @@ def test_a_vacuum_holds_up_no_other(well: EventBus, rows: Rows) -> None:
         cursor = connection.cursor()
         cursor.execute("SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1")
         vacuum = threads.submit(cursor.execute, "VACUUM public.large")
-        wait_until(lambda: rows.value("SELECT pid FROM pg_stat_progress_vacuum WHERE datname = current_database()"))
+        process = connection.info.backend_pid
+        wait_until(lambda: rows.all("SELECT FROM pg_stat_progress_vacuum WHERE pid = %s", process), message="a vacuum")
 
         with well.database.autocommit() as asking:
             found = read_snapshot(asking)
-        ended = rows.value(
-            "SELECT pg_cancel_backend(pid) FROM pg_stat_progress_vacuum WHERE datname = current_database()"
-        )
+        ended = rows.value("SELECT pg_cancel_backend(%s)", process)
         with pytest.raises(psycopg2.errors.QueryCanceled):
             vacuum.result()
 

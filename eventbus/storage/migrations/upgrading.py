@@ -38,14 +38,15 @@ def upgrade(url: str, schema: str = "eventbus") -> str | None:
     where = without_password(url)
     engine = make_engine(url, poolclass=sqlalchemy.NullPool, connect_args={"connect_timeout": 5})
     try:
-        for left in reversed(range(_TRIES)):
+        left = _TRIES
+        while True:
             try:
                 return _upgrade(engine, schema, where=where)
             except DBAPIError as error:
+                left -= 1
                 if sqlstate(error) != _LOCKED or not left:
                     raise translate(error, where=where) from error
             time.sleep(_PAUSE_SECONDS)
-        raise AssertionError("the last try returns or raises")
     finally:
         engine.dispose()
 
