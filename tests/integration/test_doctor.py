@@ -340,11 +340,12 @@ def test_a_vacuum_holds_up_no_other(well: EventBus, rows: Rows) -> None:
         cursor.execute("SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1")
         vacuum = threads.submit(cursor.execute, "VACUUM public.large")
         process = connection.info.backend_pid
-        wait_until(lambda: rows.all("SELECT FROM pg_stat_progress_vacuum WHERE pid = %s", process), message="a vacuum")
-
-        with well.database.autocommit() as asking:
-            found = read_snapshot(asking)
-        ended = rows.value("SELECT pg_cancel_backend(%s)", process)
+        try:
+            wait_until(lambda: rows.all("SELECT pid FROM pg_stat_progress_vacuum WHERE pid = %s", process))
+            with well.database.autocommit() as asking:
+                found = read_snapshot(asking)
+        finally:
+            ended = rows.value("SELECT pg_cancel_backend(%s)", process)
         with pytest.raises(psycopg2.errors.QueryCanceled):
             vacuum.result()
 
