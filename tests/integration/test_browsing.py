@@ -297,6 +297,8 @@ def test_why_hides_what_an_error_has_the_beginning_of(
     error = stock.run(claimed)
     assert isinstance(error, ValueError)
     stock.fail(claimed, error)
+    # Whatever it is that it waits for.
+    rows.all("UPDATE eventbus.delivery SET due_at = now() + interval '1 h'")
     rows.all(
         "INSERT INTO eventbus.worker (id, name, host, pid, pool, concurrency, version, groups)"
         " VALUES (gen_random_uuid(), 'w', 'h', 1, 'prefork', 1, '1', '{stock}')"

@@ -24,6 +24,16 @@ def load(**arguments: Any) -> Any:
     return load_settings({**URLS, **arguments}, environment={})
 
 
+def bus_of(monkeypatch: pytest.MonkeyPatch, celery: dict[str, Any], environment: dict[str, str]) -> EventBus:
+    """The bus of an app with that configuration, in that environment."""
+    monkeypatch.delenv("EVENTBUS_BROKER_URL", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    app = Celery("app", set_as_current=False)
+    app.conf.update(celery)
+    return EventBus(app, database_url=URLS["database_url"])
+
+
 def test_the_defaults_are_the_documented_ones() -> None:
     """Two URLs are all that is needed."""
     settings = load()
@@ -63,16 +73,10 @@ def test_the_broker_is_celerys_unless_named(
     celery: dict[str, Any], environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Publishers push where the app's workers listen, and workers listen where publishers push."""
-    monkeypatch.delenv("EVENTBUS_BROKER_URL", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    app = Celery("app", set_as_current=False)
-    app.conf.update(celery)
-
-    bus = EventBus(app, database_url=URLS["database_url"])
+    bus = bus_of(monkeypatch, celery, environment)
 
     assert bus.settings.broker_url == expected
-    assert app.conf.broker_url == expected
+    assert bus.app.conf.broker_url == expected
 
 
 @pytest.mark.parametrize(
@@ -93,13 +97,9 @@ def test_the_broker_is_the_one_that_workers_read(
     celery: dict[str, Any], environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever Celery has it from; the same one may be written in several ways."""
-    monkeypatch.delenv("EVENTBUS_BROKER_URL", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    app = Celery("app", set_as_current=False)
-    app.conf.update(celery)
+    bus = bus_of(monkeypatch, celery, environment)
 
-    assert EventBus(app, database_url=URLS["database_url"]).settings.broker_url == expected
+    assert bus.settings.broker_url == expected
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,10 @@ def test_workers_that_would_read_elsewhere_are_refused(
     celery: dict[str, Any], environment: dict[str, str], other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing would ever be delivered, and each of the two brokers is well."""
-    monkeypatch.delenv("EVENTBUS_BROKER_URL", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    app = Celery("app", set_as_current=False)
-    app.conf.update(celery)
+    bus = bus_of(monkeypatch, celery, environment)
 
     with pytest.raises(ConfigurationError, match=f"Celery's is {re.escape(other)}, so no worker would hear") as caught:
-        _ = EventBus(app, database_url=URLS["database_url"]).settings
+        _ = bus.settings
 
     assert SECRET not in str(caught.value)
 
