@@ -171,7 +171,8 @@ def test_a_renewal_of_which_nothing_is_heard_is_given_up_in_time(
         with proxy.silence(), pytest.raises(DatabaseUnreachable):
             renew_leases(far.database, execution.slots.list_accounts(), lease=timedelta(seconds=6))
 
-    assert time.monotonic() - began < 4.5
+    # Before the lease would end.
+    assert time.monotonic() - began < 6
 
 
 def test_handlers_that_have_all_connections_keep_what_they_hold(
