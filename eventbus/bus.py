@@ -90,7 +90,9 @@ class EventBus(
         given = {f"eventbus_{name}": conf.get(f"eventbus_{name}") for name in NAMES}
         given["eventbus_broker_url"] = given["eventbus_broker_url"] or conf.broker_write_url
         settings = load_settings(self._arguments, celery=given)
-        broker.agree(self.app, settings.broker_url)
+        # Workers of the app must listen where publishers push.
+        if conf.get("broker_url") != settings.broker_url:
+            conf.broker_url = settings.broker_url
         return settings
 
     @cached_property

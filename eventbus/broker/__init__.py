@@ -6,8 +6,8 @@
 A wake-up holds an event's id. Losing one costs latency, repeating one finds nothing to claim.
 """
 
-from eventbus.broker.connecting import agree as agree
 from eventbus.broker.connecting import connect as connect
+from eventbus.broker.connecting import require_agreement as require_agreement
 from eventbus.broker.contract import QUEUE_CAP as QUEUE_CAP
 from eventbus.broker.contract import Announcement as Announcement
 from eventbus.broker.contract import Broker as Broker

@@ -17,19 +17,16 @@ from eventbus.urls import REDIS_SCHEMES, scheme, without_password
 _HARMLESS_OPTIONS = frozenset({"visibility_timeout", "ack_emulation", "global_keyprefix", "health_check_interval"})
 
 
-def agree(app: Celery, url: str) -> None:
-    """Let the workers of *app* read what the bus writes to the broker at *url*.
+def require_agreement(app: Celery, url: str) -> None:
+    """Make sure that a worker of *app* reads what the bus writes to the broker at *url*.
 
     Raises:
-        ConfigurationError: Celery has another one from where the app's own configuration does not matter.
+        ConfigurationError: Celery has another one, from where the app's own configuration does not matter.
     """
-    conf = app.conf
-    if conf.get("broker_url") != url:
-        conf.broker_url = url
     # With other brokers than Redis the bus writes as Celery does, and a cluster may be read by another name.
-    names = ("broker_read_url", "broker_write_url") if scheme(url) in REDIS_SCHEMES else ("broker_write_url",)
+    names = ("broker_write_url", "broker_read_url") if scheme(url) in REDIS_SCHEMES else ("broker_write_url",)
     for name in names:
-        used = str(getattr(conf, name))
+        used = str(getattr(app.conf, name))
         if _place(used) != _place(url):
             raise ConfigurationError(
                 f"the bus's broker is {without_password(url)} and Celery's is {without_password(used)}, so no worker would hear "

@@ -16,7 +16,7 @@ from typing import Any
 from celery import Celery, signals
 from kombu import Queue
 
-from eventbus.broker import Broker
+from eventbus.broker import Broker, require_agreement
 from eventbus.errors import ConfigurationError, DatabaseUnreachable, EventBusError
 from eventbus.lifecycle.alerting import Alerting
 from eventbus.lifecycle.attending import Attendant
@@ -135,6 +135,7 @@ class Serving:
             self._warn_of(served)
         if not wanted:
             return
+        require_agreement(self._app, settings.broker_url)
         if isinstance(worker.concurrency, int) and worker.concurrency > MOST:
             raise ConfigurationError(
                 f"--concurrency {worker.concurrency}: a worker runs at most {MOST} handlers at once; start several workers."

@@ -399,6 +399,15 @@ def test_a_worker_for_an_unknown_group_does_not_start(run: Run, group: str, word
     assert all(word in done.stderr for word in words)
 
 
+def test_a_worker_that_would_read_another_broker_does_not_start(run: Run) -> None:
+    """It would wait for ever for what is written elsewhere."""
+    done = run("-A", "shop", "worker", "inventory", CELERY_BROKER_URL="redis://:hush@127.0.0.1:1/3")
+
+    assert done.returncode == 2
+    assert "Celery's is redis://:***@127.0.0.1:1/3, so no worker would hear of an event" in done.stderr
+    assert "hush" not in done.stderr
+
+
 def test_a_worker_that_would_run_too_many_handlers_does_not_start(run: Run) -> None:
     """What it could not give a slot to would fail, one message after the other."""
     done = run("-A", "shop", "worker", "inventory", "-c", "513", "-P", "threads")

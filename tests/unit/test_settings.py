@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventbus import EventBus
+from eventbus.broker import RedisBroker, require_agreement
 from eventbus.errors import ConfigurationError, InvalidSetting, MissingSetting
 from eventbus.settings import Realtime, load_settings
 from eventbus.urls import without_password
@@ -100,6 +101,7 @@ def test_the_broker_is_the_one_that_workers_read(
     bus = bus_of(monkeypatch, celery, environment)
 
     assert bus.settings.broker_url == expected
+    require_agreement(bus.app, expected)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +125,19 @@ def test_workers_that_would_read_elsewhere_are_refused(
     bus = bus_of(monkeypatch, celery, environment)
 
     with pytest.raises(ConfigurationError, match=f"Celery's is {re.escape(other)}, so no worker would hear") as caught:
-        _ = bus.settings
+        require_agreement(bus.app, bus.settings.broker_url)
 
     assert SECRET not in str(caught.value)
+
+
+def test_a_service_that_only_publishes_may_have_a_broker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own Celery reads that one."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://own/1")
+
+    bus = EventBus.from_env(database_url=URLS["database_url"], broker_url="redis://bus/1")
+
+    assert bus.settings.broker_url == "redis://bus/1"
+    assert isinstance(bus.broker, RedisBroker)
 
 
 def test_a_configuration_with_a_namespace_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
