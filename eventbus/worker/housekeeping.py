@@ -45,13 +45,7 @@ class Housekeeping(bootsteps.StartStopStep):
             return
         settings = self.settings()
         self._worker = _describe(parent, groups)
-        self._database = Database(
-            settings.database_url,
-            schema=settings.schema,
-            pool_size=1,
-            application="eventbus housekeeping",
-            prepare=settings.prepare,
-        )
+        self._database = own_database(settings, "eventbus housekeeping")
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=keep_house,
@@ -76,6 +70,13 @@ class Housekeeping(bootsteps.StartStopStep):
         self._database.dispose()
 
     terminate = stop
+
+
+def own_database(settings: Settings, application: str) -> Database:
+    """A pool of one connection, for what must wait for nothing that handlers use."""
+    return Database(
+        settings.database_url, schema=settings.schema, pool_size=1, application=application, prepare=settings.prepare
+    )
 
 
 def keep_house_in_workers(

@@ -33,7 +33,7 @@ from eventbus.storage.database import Database
 from eventbus.subscription import Subscription, Subscriptions
 from eventbus.worker.attendance import Attendance, attend, is_idle, restart_consumer
 from eventbus.worker.children import Children
-from eventbus.worker.housekeeping import keep_house_in_workers
+from eventbus.worker.housekeeping import keep_house_in_workers, own_database
 from eventbus.worker.log_format import show_facts
 from eventbus.worker.task import DeliveryTask, Equipment, Runtime
 from eventbus.worker.task_events import TaskEvents
@@ -221,13 +221,7 @@ class Serving:
         )
         settings = self._settings()
         alerting = Alerting(database=self._database(), settings=settings)
-        renewing = Database(
-            settings.database_url,
-            schema=settings.schema,
-            pool_size=1,
-            application="eventbus leases",
-            prepare=settings.prepare,
-        )
+        renewing = own_database(settings, "eventbus leases")
         return Attendance(tools.execution, relay, self._runtime.children, alerting, renewing=renewing)
 
     def _stop(self) -> None:

@@ -42,6 +42,13 @@ def older(bus: EventBus) -> Iterator[Session]:
         yield session
 
 
+@pytest.fixture
+def preparing(rows: Rows, request: pytest.FixtureRequest) -> None:
+    """A server that lets transactions be prepared."""
+    if rows.value("SHOW max_prepared_transactions") == "0":
+        requirements.skip(request.node, "a server with max_prepared_transactions")
+
+
 def join(bus: EventBus, **options: Any) -> None:
     """Let the group subscribe to orders."""
     bus.subscribe("order.*", group=GROUP, handler=lambda event: None, **options)
@@ -148,11 +155,9 @@ def test_a_reader_that_publishes_later_has_not_seen_the_group(
 
 
 def test_a_prepared_transaction_is_waited_for(
-    bus: EventBus, rows: Rows, older: Session, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    preparing: None, bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No backend has it any more."""
-    if rows.value("SHOW max_prepared_transactions") == "0":
-        requirements.skip(request.node, "a server with max_prepared_transactions")
     late = publish(bus, older)
     older.execute(sqlalchemy.text(f"PREPARE TRANSACTION '{bus.settings.prefix}'"))
     older.commit()
@@ -167,11 +172,9 @@ def test_a_prepared_transaction_is_waited_for(
 
 
 def test_a_transaction_that_is_prepared_meanwhile_is_waited_for(
-    bus: EventBus, rows: Rows, older: Session, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    preparing: None, bus: EventBus, rows: Rows, older: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It leaves its backend, and has not ended."""
-    if rows.value("SHOW max_prepared_transactions") == "0":
-        requirements.skip(request.node, "a server with max_prepared_transactions")
     late = publish(bus, older)
     join(bus)
     thread, _ = in_thread(lambda: bus.replay("#", group=GROUP))
